@@ -1,0 +1,232 @@
+"""Real data sets as NumPy arrays: the digits in the package, MNIST from files, and a split into training and test.
+
+`digits.npz` holds the 1797 handwritten digits of the UCI data set "Optical Recognition of Handwritten Digits"
+(E. Alpaydin and C. Kaynak, 1998, https://doi.org/10.24432/C50P49, CC BY 4.0), in the form in which scikit-learn
+distributes them (BSD-3-Clause); the pixels are stored as unsigned bytes and otherwise unchanged.
+MNIST is read from Nielsen's pickle, which must have the right sha256 before it is opened and may hold nothing but
+arrays, or from the four original IDX files. Every file is checked; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import os
+import pickle
+import zlib
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import random
+
+__all__ = ["Mnist", "digits", "mnist", "train_test_split"]
+
+Pair: TypeAlias = tuple[NDArray[np.floating[Any]], NDArray[np.int64]]
+
+PICKLE = "mnist.pkl.gz"
+PICKLE_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
+IMAGES, LABELS = 2051, 2049  # the magic numbers of IDX files of unsigned bytes in three dimensions and in one
+IDX = {
+    "train-images-idx3-ubyte.gz": (IMAGES, 60000, 28, 28),
+    "train-labels-idx1-ubyte.gz": (LABELS, 60000),
+    "t10k-images-idx3-ubyte.gz": (IMAGES, 10000, 28, 28),
+    "t10k-labels-idx1-ubyte.gz": (LABELS, 10000),
+}
+
+
+class Mnist(NamedTuple):
+    """MNIST in three pairs of X, shape (n, 784), float32 in [0, 255/256], and y, shape (n,), int64 in 0..9."""
+
+    train: Pair
+    validation: Pair
+    test: Pair
+
+
+def digits() -> Pair:
+    """Return X, shape (1797, 64), float64 in [0, 1], and y, shape (1797,), int64 in 0..9: 8x8 pictures of digits.
+
+    A pixel is the number of the dots set in a 4x4 block, 0..16, divided by 16. The module's docstring names the source.
+
+    >>> X, y = digits()
+    >>> X.shape, X.max(), y[:10]
+    ((1797, 64), np.float64(1.0), array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]))
+    """
+    packed = resources.files(__package__).joinpath("digits.npz")
+    with packed.open("rb") as file, np.load(file, allow_pickle=False) as npz:
+        return npz["pixels"] / 16.0, npz["labels"].astype(np.int64)
+
+
+def mnist(folder: str | os.PathLike[str] | None = None) -> Mnist:
+    """Return MNIST: 50000 pictures to train on, 10000 to validate and 10000 to test, 28x28 pixels each, row by row.
+
+    A pixel is a byte divided by 256, as in Nielsen's pickle. Both kinds of file give the same arrays: of the IDX files'
+    60000 training pictures the last 10000 are the validation part.
+
+    Parameters
+    ----------
+    folder
+        Where Nielsen's `mnist.pkl.gz` is, or the four original `*-ubyte.gz` files.
+        None means the folder that the environment variable TINYGRAD_BP_DATA names.
+
+    Raises
+    ------
+    FileNotFoundError
+        No folder, or one with neither the pickle nor all four files.
+    ValueError
+        A file that is damaged or not MNIST.
+
+    Examples
+    --------
+    >>> (X, y), validation, test = mnist("folder/with/mnist")
+    Traceback (most recent call last):
+    FileNotFoundError: mnist: folder/with/mnist has neither mnist.pkl.gz nor the four ...
+    """
+    folder = folder or os.environ.get("TINYGRAD_BP_DATA")
+    if not folder:
+        raise FileNotFoundError("mnist: no folder. Give one with MNIST's files, or name it in TINYGRAD_BP_DATA.")
+    folder = Path(folder)
+    if (folder / PICKLE).is_file():
+        return _from_pickle(folder / PICKLE)
+    missing = [name for name in IDX if not (folder / name).is_file()]
+    if len(missing) == len(IDX):
+        raise FileNotFoundError(
+            f"mnist: {folder} has neither {PICKLE} nor the four files {', '.join(IDX)}. Put either there."
+        )
+    if missing:
+        raise FileNotFoundError(f"mnist: {folder} lacks {', '.join(missing)}. Put all four files there.")
+    return _from_idx(folder)
+
+
+def train_test_split(
+    X: ArrayLike, y: ArrayLike, test: float = 0.2, seed: int = 0
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return X_train, X_test, y_train, y_test: shuffled by the seed, every class shared out in the same proportion.
+
+    ceil(test * n) rows are held out. Each class gives its share of them rounded down, and the classes with the largest
+    remainders one more.
+
+    Parameters
+    ----------
+    X
+        Shape (n, ...).
+    y
+        Class labels, integers, shape (n,).
+    test
+        The part held out, between 0 and 1.
+    seed
+        An integer >= 0.
+
+    Raises
+    ------
+    TypeError
+        Labels that are not integers, a `test` that is not a number, a seed that is not an integer.
+    ValueError
+        Different numbers of rows, no rows, `test` outside (0, 1), or a class missing from one of the parts.
+
+    Examples
+    --------
+    >>> X_train, X_test, y_train, y_test = train_test_split(*digits())
+    >>> X_train.shape, X_test.shape
+    ((1437, 64), (360, 64))
+    """
+    X, y = np.asarray(X), np.asarray(y)
+    if y.ndim != 1 or X.shape[:1] != y.shape:
+        raise ValueError(f"train_test_split: X has shape {X.shape}, y {y.shape}. Give X (n, ...) and y (n,).")
+    if len(y) == 0:
+        raise ValueError("train_test_split: X and y have 0 rows. Give at least two rows of each class.")
+    if y.dtype.kind not in "iu":
+        raise TypeError(f"train_test_split: y has dtype {y.dtype}. Give class labels as integers.")
+    if isinstance(test, bool) or not isinstance(test, (int, float, np.integer, np.floating)):
+        raise TypeError(f"train_test_split: test is {test!r}, a {type(test).__name__}. Give a number between 0 and 1.")
+    if not 0 < test < 1:
+        raise ValueError(f"train_test_split: test is {test}. Give a number between 0 and 1.")
+    generator = random.seeded(seed, "train_test_split")
+    held_out = _held_out_rows(y, float(test), generator)
+    train = generator.permutation(np.flatnonzero(~held_out))
+    tested = generator.permutation(np.flatnonzero(held_out))
+    return X[train], X[tested], y[train], y[tested]
+
+
+def _held_out_rows(y: NDArray[np.integer[Any]], test: float, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """Which rows are held out: a random choice within each class, of the size of its share."""
+    classes, counts = np.unique(y, return_counts=True)
+    shares = np.round(test * counts, 9)  # 0.1 * 30 is 3, whatever the last bit says
+    sizes = np.floor(shares).astype(np.int64)
+    short = math.ceil(round(test * len(y), 9)) - int(sizes.sum())
+    sizes[np.argsort(sizes - shares, kind="stable")[:short]] += 1
+    held_out = np.zeros(len(y), dtype=bool)
+    for label, count, size in zip(classes, counts, sizes, strict=True):
+        if not 0 < size < count:
+            raise ValueError(
+                f"train_test_split: of the {count} rows of class {label}, test={test} holds out {size}. "
+                "Give more rows of it, or another test, so that both parts have some."
+            )
+        held_out[generator.permutation(np.flatnonzero(y == label))[:size]] = True
+    return held_out
+
+
+# All that a pickle of arrays may name. Python 2 wrote an array as _reconstruct(ndarray, ...), which NumPy 2 has moved.
+_ARRAY_PARTS: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Unpickles NumPy arrays and built-in containers, and refuses every other name before it is imported."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ARRAY_PARTS:
+            raise pickle.UnpicklingError(f"it holds {module}.{name}, which is no part of an array")
+        return _ARRAY_PARTS[module, name]
+
+
+def _from_pickle(path: Path) -> Mnist:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != PICKLE_SHA256:
+            raise ValueError(
+                f"mnist: {path} has sha256 {found}, Nielsen's file {PICKLE_SHA256}. "
+                "Copy it again, or name a folder with the four IDX files."
+            )
+        file.seek(0)
+        with gzip.open(file) as stream:
+            try:
+                parts = _ArrayUnpickler(stream, encoding="latin1").load()
+            except pickle.UnpicklingError as error:
+                raise ValueError(f"mnist: {path} is refused: {error}. Copy it again.") from error
+    return Mnist(*((X, y) for X, y in parts))
+
+
+def _from_idx(folder: Path) -> Mnist:
+    train_X, train_y, test_X, test_y = (_read_idx(folder / name, header) for name, header in IDX.items())
+    train_X, test_X = ((X.reshape(-1, 784) / np.float32(256)) for X in (train_X, test_X))
+    train_y, test_y = (y.astype(np.int64) for y in (train_y, test_y))
+    return Mnist((train_X[:50000], train_y[:50000]), (train_X[50000:], train_y[50000:]), (test_X, test_y))
+
+
+def _read_idx(path: Path, header: tuple[int, ...]) -> NDArray[Any]:
+    """Read unsigned bytes whose file starts with `header`, 32-bit big-endian: the magic number, then the shape."""
+    shape = header[1:]
+    head, body = 4 * len(header), math.prod(shape)
+    try:
+        with gzip.open(path) as stream:
+            content = stream.read(head + body + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"mnist: {path} is damaged: {error}. Copy it again.") from error
+    found = tuple(int.from_bytes(content[at : at + 4]) for at in range(0, head, 4))
+    if found != header:
+        raise ValueError(f"mnist: {path} starts with {found}, MNIST's file with {header}. Copy it again.")
+    if len(content) != head + body:
+        relation = "more" if len(content) > head + body else "less"
+        raise ValueError(f"mnist: {path} holds {relation} than its {body} bytes of data. Copy it again.")
+    array = np.frombuffer(content, np.uint8, offset=head).reshape(shape)
+    if header[0] == LABELS and array.max() > 9:
+        raise ValueError(f"mnist: {path} has the label {array.max()}, labels are 0..9. Copy it again.")
+    return array
