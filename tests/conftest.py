@@ -1,35 +1,55 @@
-"""What every test shares: the hypothesis profile, pictures without a screen, and where the data is."""
+"""What every test shares: the hypothesis profile, pictures without a screen, and the folder of real data.
+
+Hypothesis draws the same examples on every run and never measures time. Real data is found only through the
+environment variable TINYGRAD_BP_DATA: unset, the tests that need data skip and say so; set, a missing file fails.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
-import hypothesis
 import pytest
+from hypothesis import settings
 
 os.environ["MPLBACKEND"] = "Agg"
-hypothesis.settings.register_profile("house", derandomize=True, deadline=None)
-hypothesis.settings.load_profile("house")
+settings.register_profile("reproducible", derandomize=True, deadline=None)
+settings.load_profile("reproducible")
 
 collect_ignore = ["benchmarks"]
 
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The folder of the data sets; where TINYGRAD_BP_DATA names one, a file missing from it fails the test."""
-    folder = os.environ.get("TINYGRAD_BP_DATA")
-    if folder is None:
-        pytest.skip("TINYGRAD_BP_DATA names no folder with the data sets")
-    return Path(folder)
+    """The folder that TINYGRAD_BP_DATA names."""
+    name = os.environ.get("TINYGRAD_BP_DATA")
+    if not name:
+        pytest.skip("needs real data: set TINYGRAD_BP_DATA to the folder that holds it")
+    folder = Path(name)
+    if not folder.is_dir():
+        pytest.fail(f"TINYGRAD_BP_DATA is set to {name!r}, which is not a folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_file(data_folder: Path) -> Callable[[str], Path]:
+    """data_file("mnist.pkl.gz"): its path in the data folder; a test that asks for a missing file fails."""
+
+    def find(name: str) -> Path:
+        path = data_folder / name
+        if not path.is_file():
+            pytest.fail(f"TINYGRAD_BP_DATA is set, but {name} is not in {data_folder}")
+        return path
+
+    return find
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Oracle tests run only when asked for (-m oracle), so skipping one is a failure."""
+    """Oracle tests run only when asked for (-m oracle), so one that skips has failed."""
     report = yield
     if report.skipped and item.get_closest_marker("oracle"):
         report.outcome = "failed"
-        report.longrepr = f"{report.longrepr}: an oracle test may not skip; pip install '.[bench]'"
+        report.longrepr = f"{report.longrepr}: an oracle test may not skip. pip install '.[bench]'"
     return report
