@@ -49,9 +49,9 @@ class DataLoader:
     >>> X, y = np.arange(10).reshape(5, 2), np.arange(5)
     >>> for x_batch, y_batch in DataLoader(X, y, batch_size=2, shuffle=True, seed=0):
     ...     print(x_batch.shape, y_batch)
-    (2, 2) [4 2]
-    (2, 2) [3 1]
-    (1, 2) [0]
+    (2, 2) [2 4]
+    (2, 2) [3 0]
+    (1, 2) [1]
     """
 
     def __init__(
