@@ -1,0 +1,111 @@
+"""Arithmetic, comparisons, extremes and choice: the operators of a tensor.
+
+In every page of the table *g is dC/d(output); y (or z) the output; x, a, b the inputs; then params. Say it in NumPy;
+use nothing else; broadcasting is undone for you.* Where a partial divides by something that can be 0 it says
+``over(g, d)``; where it multiplies by something that can be infinite, ``times(g, d)``: both are 0 where g is 0, so a
+branch that ``where`` did not take never turns a gradient into nan. At ties ``maximum`` and ``minimum`` give each
+side half; ``absolute`` has slope 0 at 0; ``clip`` has slope 1 on the closed interval.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Op, binary, primitive, unary
+
+# ---- g/d and g*d, but 0 where g is 0 (at every order: they are rows themselves) -----------------------------------
+
+
+def _over(g: Any, d: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return np.where(g == 0, g, g / d)
+
+
+def _times(g: Any, d: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return np.where(g == 0, g, g * d)
+
+
+over = binary("over", _over, lambda h, q, g, d: over(h, d), lambda h, q, g, d: -times(over(h, d), q))
+times = binary("times", _times, lambda h, q, g, d: times(h, d), lambda h, q, g, d: times(h, g))
+
+# ---- the four operations and their relatives ----------------------------------------------------------------------
+
+add = binary("add", np.add, lambda g, z, a, b: g, lambda g, z, a, b: g)
+subtract = binary("subtract", np.subtract, lambda g, z, a, b: g, lambda g, z, a, b: -g)
+multiply = binary("multiply", np.multiply, lambda g, z, a, b: g * b, lambda g, z, a, b: g * a)
+divide = binary("divide", np.divide, lambda g, z, a, b: over(g, b), lambda g, z, a, b: -times(over(g, b), z))
+remainder = binary("remainder", np.remainder, lambda g, z, a, b: g, lambda g, z, a, b: -g * np.floor_divide(a, b))
+power = binary(
+    "power",
+    np.power,
+    lambda g, z, a, p: times(g, p * a ** (p - (p != 0))),  # a**0 is flat: 0 * a**0, not 0 * a**-1
+    lambda g, z, a, p: times(times(g, z), np.log(a)),
+)
+negative = unary("negative", np.negative, lambda g, y, x: -g)
+positive = unary("positive", np.positive, lambda g, y, x: g)
+square = unary("square", np.square, lambda g, y, x: g * (2.0 * x))
+reciprocal = unary("reciprocal", np.reciprocal, lambda g, y, x: -times(times(g, y), y))
+absolute = unary("absolute", np.absolute, lambda g, y, x: g * np.sign(x))
+hypot = binary("hypot", np.hypot, lambda g, z, a, b: over(g * a, z), lambda g, z, a, b: over(g * b, z))
+
+# ---- extremes and choice ------------------------------------------------------------------------------------------
+
+
+def _won(g: Any, a: Any, b: Any) -> Any:
+    """The share of g that goes to a where the larger wins: all, half at a tie, or nothing."""
+    return np.where(a > b, g, np.where(a == b, 0.5 * g, 0.0))
+
+
+maximum = binary("maximum", np.maximum, lambda g, z, a, b: _won(g, a, b), lambda g, z, a, b: _won(g, b, a))
+minimum = binary("minimum", np.minimum, lambda g, z, a, b: _won(g, b, a), lambda g, z, a, b: _won(g, a, b))
+
+
+def _clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
+    return np.clip(x, a_min, a_max)
+
+
+clip = unary("clip", _clip, lambda g, y, x, a_min, a_max: np.where(x == y, g, 0.0))
+where = primitive(
+    "where",
+    lambda c, a, b: np.where(c, a, b),
+    None,
+    lambda g, z, c, a, b: np.where(c, g, 0.0),
+    lambda g, z, c, a, b: np.where(c, 0.0, g),
+)
+
+# ---- without a derivative, but not invisible: comparisons, logic, rounding -----------------------------------------
+
+equal = primitive("equal", np.equal)
+not_equal = primitive("not_equal", np.not_equal)
+less = primitive("less", np.less)
+less_equal = primitive("less_equal", np.less_equal)
+greater = primitive("greater", np.greater)
+greater_equal = primitive("greater_equal", np.greater_equal)
+logical_and = primitive("logical_and", np.logical_and)
+logical_or = primitive("logical_or", np.logical_or)
+logical_not = primitive("logical_not", np.logical_not)
+bitwise_and = primitive("bitwise_and", np.bitwise_and)
+bitwise_or = primitive("bitwise_or", np.bitwise_or)
+invert = primitive("invert", np.invert)
+isnan = primitive("isnan", np.isnan)
+isinf = primitive("isinf", np.isinf)
+isfinite = primitive("isfinite", np.isfinite)
+sign = primitive("sign", np.sign)
+floor = primitive("floor", np.floor)
+ceil = primitive("ceil", np.ceil)
+rint = primitive("rint", np.rint)
+trunc = primitive("trunc", np.trunc)
+floor_divide = primitive("floor_divide", np.floor_divide)
+_discrete = primitive("discrete", lambda x, dtype: x.astype(dtype))
+
+# ---- dtype ----------------------------------------------------------------------------------------------------------
+
+_cast: Op = unary("cast", lambda x, dtype: x.astype(dtype), lambda g, y, x, dtype: g)
+
+
+def astype(x: Any, dtype: Any) -> Any:
+    """`x` in another dtype; the gradient comes back in that of `x`. Integers and bools have no derivative."""
+    return (_cast if np.dtype(dtype).kind == "f" else _discrete)(x, np.dtype(dtype))

@@ -1,0 +1,109 @@
+"""Rows that could be spelled with others but are one row each: stable at every input, and half as many steps.
+
+softmax, log_softmax and the losses from logits. The words are those of :mod:`~tinygrad_bp.ops.arithmetic`. A loss row
+takes `reduction`: "none" gives the loss of every sample (or entry), "sum" adds, "mean" divides by their number; that
+number is applied to the gradient of the scalar, not to the large array.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd import primitive, unary
+from .elementary import sigmoid
+
+# ---- softmax ----------------------------------------------------------------------------------------------------------------
+
+
+def _softmax(x: Any, axis: int = -1) -> Any:
+    e = np.exp(x - np.max(x, axis, keepdims=True))
+    return e / np.sum(e, axis, keepdims=True)
+
+
+def _log_softmax(x: Any, axis: int = -1) -> Any:
+    x = x - np.max(x, axis, keepdims=True)
+    return x - np.log(np.sum(np.exp(x), axis, keepdims=True))
+
+
+softmax = unary("softmax", _softmax, lambda g, y, x, axis: y * (g - (g * y).sum(axis, keepdims=True)))
+log_softmax = unary("log_softmax", _log_softmax, lambda g, y, x, axis: g - np.exp(y) * g.sum(axis, keepdims=True))
+
+# ---- losses -----------------------------------------------------------------------------------------------------------------
+
+
+def _reduced(losses: Any, reduction: str, n: int) -> Any:
+    if reduction == "none":
+        return losses
+    total = losses.sum()
+    return total if reduction == "sum" else total * (1.0 / n)
+
+
+def _share(g: Any, reduction: str, n: int) -> Any:
+    """The gradient that reaches each of the n losses that were reduced."""
+    return g * (1.0 / n) if reduction == "mean" else g
+
+
+def _row_share(g: Any, reduction: str, n: int) -> Any:
+    """The same where a loss belongs to a whole row of the input."""
+    return g[..., None] if reduction == "none" else _share(g, reduction, n)
+
+
+def _quadratic(a: Any, y: Any, reduction: str = "mean") -> Any:
+    d = a - y
+    if reduction == "none":
+        return 0.5 * (d * d).sum(-1)
+    return np.vdot(d, d) * (0.5 / len(d) if reduction == "mean" else 0.5)
+
+
+quadratic_loss = primitive(
+    "quadratic_loss",
+    _quadratic,
+    lambda g, c, a, y, reduction: (a - y) * _row_share(g, reduction, len(a)),
+    lambda g, c, a, y, reduction: (y - a) * _row_share(g, reduction, len(a)),
+)
+mse_loss = primitive(
+    "mse_loss",
+    lambda a, y, reduction="mean": _reduced((a - y) ** 2, reduction, a.size),
+    lambda g, c, a, y, reduction: (a - y) * (2.0 * _share(g, reduction, a.size)),
+    lambda g, c, a, y, reduction: (y - a) * (2.0 * _share(g, reduction, a.size)),
+)
+binary_cross_entropy_with_logits = primitive(
+    "binary_cross_entropy_with_logits",
+    lambda x, y, reduction="mean": _reduced(
+        np.maximum(x, 0.0) - x * y + np.log1p(np.exp(-np.abs(x))), reduction, x.size
+    ),
+    lambda g, c, x, y, reduction: (sigmoid(x) - y) * _share(g, reduction, x.size),
+    lambda g, c, x, y, reduction: -x * _share(g, reduction, x.size),
+)
+
+
+def _is_labels(x: Any, y: Any) -> bool:
+    return bool(y.ndim < x.ndim)
+
+
+def _cross_entropy(x: Any, y: Any, reduction: str = "mean") -> Any:
+    log_p = _log_softmax(x)
+    losses = -log_p[np.arange(len(x)), y] if _is_labels(x, y) else -(log_p * y).sum(-1)
+    return _reduced(losses, reduction, len(x))
+
+
+def _one_hot(x: Any, y: Any) -> Any:
+    """The target as probabilities: labels become rows with one 1."""
+    return y[:, None] == np.arange(x.shape[-1]) if _is_labels(x, y) else y
+
+
+def _cross_entropy_dx(g: Any, x: Any, y: Any) -> Any:
+    p = softmax(x)
+    if _is_labels(x, y):
+        return (p - _one_hot(x, y)) * g
+    return (p * y.sum(-1, keepdims=True) - y) * g
+
+
+cross_entropy = primitive(
+    "cross_entropy",
+    _cross_entropy,
+    lambda g, c, x, y, reduction: _cross_entropy_dx(_row_share(g, reduction, len(x)), x, y),
+    lambda g, c, x, y, reduction: -log_softmax(x) * _row_share(g, reduction, len(x)),
+)

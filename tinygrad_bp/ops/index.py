@@ -1,0 +1,62 @@
+"""Indexing: ``getitem`` takes entries out, ``put`` puts them back, and each is the other's derivative.
+
+Slices, integers, None, Ellipsis, integer arrays and boolean masks mean what they mean in NumPy; entries taken twice
+receive both gradients. The words are those of :mod:`~tinygrad_bp.ops.arithmetic`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Node, unary
+
+
+def _is_basic(index: Any) -> bool:
+    """Whether an index takes every entry at most once: integers, slices, None, Ellipsis, and booleans arrays."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or isinstance(part, (int, slice, np.integer)) for part in parts)
+
+
+def _put(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    """Zeros of `shape` with g added at `index`."""
+    x = np.zeros_like(g, shape=shape)
+    if _is_basic(index):
+        x[index] = g
+    else:
+        np.add.at(x, index, g)
+    return x
+
+
+_getitem = unary("getitem", lambda x, index: x[index], lambda g, y, x, index: put(g, index, x.shape))
+put = unary("put", _put, lambda h, x, g, index, shape: h[index])
+
+
+def _raw(index: Any) -> Any:
+    """An index with Tensors and lists in it as arrays."""
+    if isinstance(index, tuple):
+        return tuple(_raw(part) for part in index)
+    if isinstance(index, Node):
+        return index.data
+    return np.asarray(index, dtype=None if index else int) if isinstance(index, list) else index
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """``x[index]``, any index of NumPy's."""
+    return _getitem(x, _raw(index))
+
+
+def take(x: Any, indices: Any, axis: int | None = None) -> Any:
+    """The slices at integer `indices` along `axis` (of the flattened tensor if None)."""
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    return getitem(x, (slice(None),) * (axis % np.ndim(x)) + (_raw(np.asarray(_raw(indices))),))
+
+
+def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
+    """One entry of `x` for every entry of `indices`, matched along the other axes."""
+    indices = np.asarray(_raw(indices))
+    grid = list(np.indices(indices.shape, sparse=True))
+    grid[axis] = indices
+    return getitem(x, tuple(grid))

@@ -1,0 +1,151 @@
+"""Products: matmul, linear, einsum and their relatives. The four equations of backpropagation live on this page.
+
+``linear`` is one layer, z = x W^T + b, a row of x a sample. Its three partials are three of the four equations:
+BP2, the error passed back, dC/dx = g W; BP4, dC/dW = g^T x; BP3, dC/db = g, summed over the batch by the walker. BP1,
+the error of the output layer, is the row of the loss times the row of the activation. The other words are those of
+:mod:`~tinygrad_bp.ops.arithmetic`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Op, binary, primitive
+from .arithmetic import multiply
+
+# ---- linear -------------------------------------------------------------------------------------------------------------
+
+
+def _product(a: Any, b: Any) -> Any:
+    """A @ b; for matrices by their own method, which costs a third of np.matmul's call."""
+    return a.dot(b) if a.ndim == 2 else a @ b
+
+
+def _rows(x: Any) -> Any:
+    """All samples as the rows of one matrix, whatever axes the batch has."""
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+
+
+def _linear(x: Any, w: Any, b: Any = None) -> Any:
+    try:
+        z = _product(x, w.T)
+    except ValueError:
+        raise ValueError(_misfit(x, w)) from None
+    if b is None:
+        return z
+    if b.shape != w.shape[:1]:
+        raise ValueError(f"linear: bias {b.shape} does not fit weight {w.shape}. Pass one bias a row, {w.shape[:1]}.")
+    return np.add(z, b, z if z.dtype == b.dtype else None)
+
+
+def _misfit(x: Any, w: Any) -> str:
+    if w.ndim != 2 or x.ndim < 1:
+        return f"linear: input {x.shape} and weight {w.shape} do not fit. Pass (..., in) and (out, in)."
+    return f"linear: input {x.shape} has {x.shape[-1]} features, weight {w.shape} expects {w.shape[1]}."
+
+
+linear = primitive(
+    "linear",
+    _linear,
+    lambda g, z, x, w, b: _product(g, w),  #           BP2: the error, back through the weights
+    lambda g, z, x, w, b: _rows(g).T.dot(_rows(x)),  # BP4: error times input
+    lambda g, z, x, w, b: g,  #                        BP3: the error itself
+)
+
+# ---- matmul ---------------------------------------------------------------------------------------------------------------
+
+
+def _matmul_da(g: Any, a: Any, b: Any) -> Any:
+    if b.ndim == 1:
+        return g[..., None] * b
+    return (g[..., None, :] @ b.mT)[..., 0, :] if a.ndim == 1 else g @ b.mT
+
+
+def _matmul_db(g: Any, a: Any, b: Any) -> Any:
+    if a.ndim == 1:
+        return a * g if b.ndim == 1 else a[:, None] * g[..., None, :]
+    return (a.mT @ g[..., None])[..., 0] if b.ndim == 1 else a.mT @ g
+
+
+def _matmul(a: Any, b: Any) -> Any:
+    try:
+        return np.matmul(a, b)
+    except ValueError:
+        raise ValueError(
+            f"matmul: shapes {np.shape(a)} and {np.shape(b)} do not fit. The last axis of the first must be as long "
+            "as the last but one of the second; axes before them must broadcast."
+        ) from None
+
+
+matmul = binary("matmul", _matmul, lambda g, z, a, b: _matmul_da(g, a, b), lambda g, z, a, b: _matmul_db(g, a, b))
+
+
+def dot(a: Any, b: Any) -> Any:
+    """np.dot for scalars, vectors and matrices."""
+    if np.ndim(a) > 2 or np.ndim(b) > 2:
+        raise ValueError(f"dot: shapes {np.shape(a)} and {np.shape(b)} have more than two axes. Use matmul or einsum.")
+    return multiply(a, b) if np.ndim(a) == 0 or np.ndim(b) == 0 else matmul(a, b)
+
+
+def outer(a: Any, b: Any) -> Any:
+    """a_i b_j of the flattened inputs."""
+    return multiply(a.reshape(-1, 1), b.reshape(-1))
+
+
+# ---- einsum ---------------------------------------------------------------------------------------------------------------
+
+
+def _einsum_partials(g: Any, z: Any, xs: Sequence[Any], subscripts: str) -> list[Any]:
+    """For each operand the einsum of g with all the others (and of ones, for axes nobody else has)."""
+    terms, output = subscripts.split("->")
+    operands = terms.split(",")
+    partials = []
+    for k, (term, x) in enumerate(zip(operands, xs, strict=True)):
+        own = _distinct(term, subscripts)
+        words = [output, own, *operands[:k], *operands[k + 1 :]]
+        arrays = [g, _diagonal(term, x), *xs[:k], *xs[k + 1 :]]
+        partials.append(np.einsum(f"{','.join(words)}->{own}", *arrays))
+    return partials
+
+
+def _distinct(term: str, used: str) -> str:
+    """A term with repeated letters renamed to fresh ones, so that it can be the output of an einsum."""
+    fresh = (chr(c) for c in range(ord("A"), ord("z")) if chr(c).isalpha() and chr(c) not in used)
+    return "".join(next(fresh) if letter in term[:i] else letter for i, letter in enumerate(term))
+
+
+def _diagonal(term: str, x: Any) -> Any:
+    """Ones in the shape of x, but 0 off the diagonal of repeated letters."""
+    ones = np.ones_like(x)
+    grids = np.indices(x.shape, sparse=True)
+    for i, letter in enumerate(term):
+        ones = ones * (grids[term.index(letter)] == grids[i]) if letter in term[:i] else ones
+    return ones
+
+
+_einsum = Op("einsum", lambda xs, subscripts: np.einsum(subscripts, *xs), joint=_einsum_partials, variadic=True)
+
+
+def einsum(subscripts: str, *operands: Any) -> Any:
+    """The sum of products that `subscripts` describes, as np.einsum; an ellipsis and repeated letters are allowed."""
+    return _einsum(operands, _explicit(subscripts, operands))
+
+
+def _explicit(subscripts: str, operands: Sequence[Any]) -> str:
+    """Subscripts with their output written out and every ellipsis spelled in letters."""
+    text = subscripts.replace(" ", "")
+    terms, arrow, output = text.partition("->")
+    words = terms.split(",")
+    if len(words) != len(operands):
+        raise ValueError(f"einsum: '{subscripts}' names {len(words)} operands, got {len(operands)}. Pass one for each.")
+    fresh = "".join(chr(c) for c in range(ord("A"), ord("z")) if chr(c).isalpha() and chr(c) not in text)
+    spare = [np.ndim(x) - len(word.replace("...", "")) for word, x in zip(words, operands, strict=True)]
+    widest = fresh[: max([n for n, word in zip(spare, words, strict=True) if "..." in word], default=0)]
+    words = [w.replace("...", widest[len(widest) - n :] if n > 0 else "") for w, n in zip(words, spare, strict=True)]
+    if not arrow:
+        letters = "".join(words)
+        output = widest + "".join(sorted(c for c in set(letters) if letters.count(c) == 1 and c not in widest))
+    return f"{','.join(words)}->{output.replace('...', widest)}"

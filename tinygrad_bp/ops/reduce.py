@@ -1,0 +1,167 @@
+"""Reductions: sums, means, products, extremes, norms along axes.
+
+The words are those of :mod:`~tinygrad_bp.ops.arithmetic`; `axis` is None (all), an integer or a tuple, `keepdims`
+leaves the axes in with length 1, as in NumPy. Ties of ``max`` and ``min`` share the gradient equally; ``norm`` has
+gradient 0 at 0; ``prod`` is right with zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd import primitive, unary
+from .arithmetic import over
+from .elementary import sqrt
+
+
+def _kept(y: Any, x: Any, axis: Any) -> Any:
+    """A reduction of x with its reduced axes put back at length 1."""
+    if axis is None:
+        return y.reshape((1,) * x.ndim)
+    axes = {i % x.ndim for i in (axis if isinstance(axis, tuple) else (axis,))} if x.ndim else ()
+    return y.reshape(tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+
+
+def _spread(g: Any, x: Any, axis: Any) -> Any:
+    """Every entry of x receives the gradient of the reduction it took part in."""
+    return np.broadcast_to(_kept(g, x, axis), x.shape)
+
+
+def _count(x: Any, axis: Any) -> int:
+    """How many entries of x fall together in one entry of the reduction."""
+    if axis is None:
+        return int(x.size)
+    return int(np.prod([x.shape[i] for i in (axis if isinstance(axis, tuple) else (axis,))]))
+
+
+# ---- sums and moments -------------------------------------------------------------------------------------------------
+
+sum = unary(
+    "sum",
+    lambda x, axis=None, keepdims=False: np.sum(x, axis, keepdims=keepdims),
+    lambda g, y, x, axis, keepdims: _spread(g, x, axis),
+)
+mean = unary(
+    "mean",
+    lambda x, axis=None, keepdims=False: np.mean(x, axis, keepdims=keepdims),
+    lambda g, y, x, axis, keepdims: _spread(g * (1.0 / _count(x, axis)), x, axis),
+)
+var = unary(
+    "var",
+    lambda x, axis=None, ddof=0, keepdims=False: np.var(x, axis, ddof=ddof, keepdims=keepdims),
+    lambda g, y, x, axis, ddof, keepdims: (
+        _kept(g * (2.0 / (_count(x, axis) - ddof)), x, axis) * (x - x.mean(axis, keepdims=True))
+    ),
+)
+cumsum = unary(
+    "cumsum",
+    lambda x, axis=None: np.cumsum(x, axis),
+    lambda g, y, x, axis: np.flip(np.cumsum(np.flip(g, axis or 0), axis or 0), axis or 0).reshape(x.shape),
+)
+
+
+def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
+    """sqrt(var(x)): the standard deviation, over n - ddof."""
+    return sqrt(var(x, axis, ddof, keepdims))
+
+
+# ---- products ---------------------------------------------------------------------------------------------------------
+
+
+def _others(x: Any) -> Any:
+    """For every entry, the product of the other entries of its row: by halves, without a division."""
+    n = x.shape[-1]
+    if n <= 1:
+        return np.ones_like(x)
+    left, right = x[..., : n // 2], x[..., n // 2 :]
+    return np.concatenate(
+        [_others(left) * right.prod(-1, keepdims=True), _others(right) * left.prod(-1, keepdims=True)], -1
+    )
+
+
+def _prod_dx(g: Any, x: Any, axis: Any) -> Any:
+    axes = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    last = tuple(range(x.ndim - len(axes), x.ndim))
+    rows = np.moveaxis(x, axes, last)
+    others = _others(rows.reshape((*rows.shape[: x.ndim - len(axes)], _count(x, axes)))).reshape(rows.shape)
+    return _kept(g, x, axes) * np.moveaxis(others, last, axes)
+
+
+prod = unary(
+    "prod",
+    lambda x, axis=None, keepdims=False: np.prod(x, axis, keepdims=keepdims),
+    lambda g, y, x, axis, keepdims: _prod_dx(g, x, axis),
+)
+
+# ---- extremes ---------------------------------------------------------------------------------------------------------
+
+
+def _winners(g: Any, y: Any, x: Any, axis: Any) -> Any:
+    """G to the entries equal to the extreme y, in equal shares."""
+    won = x == _kept(y, x, axis)
+    return np.where(won, _kept(g, x, axis) / won.sum(axis, keepdims=True), 0.0)
+
+
+max = unary(
+    "max",
+    lambda x, axis=None, keepdims=False: np.max(x, axis, keepdims=keepdims),
+    lambda g, y, x, axis, keepdims: _winners(g, y, x, axis),
+)
+min = unary(
+    "min",
+    lambda x, axis=None, keepdims=False: np.min(x, axis, keepdims=keepdims),
+    lambda g, y, x, axis, keepdims: _winners(g, y, x, axis),
+)
+argmax = primitive("argmax", lambda x, axis=None, keepdims=False: np.argmax(x, axis, keepdims=keepdims))
+argmin = primitive("argmin", lambda x, axis=None, keepdims=False: np.argmin(x, axis, keepdims=keepdims))
+all = primitive("all", lambda x, axis=None, keepdims=False: np.all(x, axis, keepdims=keepdims))
+any = primitive("any", lambda x, axis=None, keepdims=False: np.any(x, axis, keepdims=keepdims))
+count_nonzero = primitive(
+    "count_nonzero", lambda x, axis=None, keepdims=False: np.count_nonzero(x, axis, keepdims=keepdims)
+)
+
+# ---- norms and log-sums -------------------------------------------------------------------------------------------------
+
+
+def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    top = np.max(x, axis, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):
+        y = top + np.log(np.sum(np.exp(x - top), axis, keepdims=True))
+    return y if keepdims else np.squeeze(y, axis)
+
+
+logsumexp = unary(
+    "logsumexp",
+    _logsumexp,
+    lambda g, y, x, axis, keepdims: _kept(g, x, axis) * np.exp(x - _kept(y, x, axis)),
+)
+_norm = unary(
+    "norm",
+    lambda x, axis=None, keepdims=False: np.sqrt(np.sum(x * x, axis, keepdims=keepdims)),
+    lambda g, y, x, axis, keepdims: over(_kept(g, x, axis) * x, _kept(y, x, axis)),
+)
+
+
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """Vector norms (ord 1, 2, inf or any p > 0) along one axis; ord None is the root of the sum of squares.
+
+    Raises
+    ------
+    ValueError
+        For matrix norms other than the Frobenius norm, which need singular values.
+    """
+    single = isinstance(axis, int) or (axis is None and np.ndim(x) <= 1)
+    if ord is None or (ord == "fro" and not single) or (ord == 2 and single):
+        return _norm(x, axis, keepdims)
+    if not single:
+        raise ValueError(f"norm: ord={ord!r} of a matrix is not offered. Pass axis=, or ord=None for Frobenius.")
+    if ord in (np.inf, -np.inf):
+        return (max if ord > 0 else min)(abs(x), axis, keepdims)
+    if ord == 1:
+        return sum(abs(x), axis, keepdims)
+    if isinstance(ord, str) or not ord > 0:
+        raise ValueError(f"norm: ord={ord!r} of a vector is not offered. Pass a number greater than 0, inf or -inf.")
+    return sum(abs(x) ** ord, axis, keepdims) ** (1.0 / ord)

@@ -1,0 +1,116 @@
+"""Shape and joining: nothing is computed, values only move, so every derivative moves the gradient back.
+
+The words are those of :mod:`~tinygrad_bp.ops.arithmetic`. Functions below the rows are spelled with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Op, unary
+
+reshape = unary("reshape", lambda x, shape: np.reshape(x, shape), lambda g, y, x, shape: g.reshape(x.shape))
+squeeze = unary("squeeze", lambda x, axis=None: np.squeeze(x, axis), lambda g, y, x, axis: g.reshape(x.shape))
+expand_dims = unary("expand_dims", lambda x, axis: np.expand_dims(x, axis), lambda g, y, x, axis: g.reshape(x.shape))
+transpose = unary(
+    "transpose",
+    lambda x, axes=None: np.transpose(x, axes),
+    lambda g, y, x, axes: np.transpose(g, None if axes is None else np.argsort([i % x.ndim for i in axes])),
+)
+swapaxes = unary(
+    "swapaxes", lambda x, axis1, axis2: np.swapaxes(x, axis1, axis2), lambda g, y, x, i, j: np.swapaxes(g, i, j)
+)
+moveaxis = unary(
+    "moveaxis",
+    lambda x, source, destination: np.moveaxis(x, source, destination),
+    lambda g, y, x, source, destination: np.moveaxis(g, destination, source),
+)
+broadcast_to = unary("broadcast_to", lambda x, shape: np.broadcast_to(x, shape), lambda g, y, x, shape: g)
+flip = unary("flip", lambda x, axis=None: np.flip(x, axis), lambda g, y, x, axis: np.flip(g, axis))
+roll = unary(
+    "roll",
+    lambda x, shift, axis=None: np.roll(x, shift, axis),
+    lambda g, y, x, shift, axis: np.roll(g, np.negative(shift), axis),
+)
+tril = unary("tril", lambda x, k=0: np.tril(x, k), lambda g, y, x, k: np.tril(g, k))
+triu = unary("triu", lambda x, k=0: np.triu(x, k), lambda g, y, x, k: np.triu(g, k))
+
+
+def _unpad(x: Any, pad_width: Any) -> tuple[slice, ...]:
+    widths = np.broadcast_to(np.asarray(pad_width, dtype=int), (x.ndim, 2)).tolist()
+    return tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
+
+
+pad = unary(
+    "pad",
+    lambda x, pad_width, mode="constant", constant_values=0.0: _pad(x, pad_width, mode, constant_values),
+    lambda g, y, x, pad_width, mode, value: g[_unpad(x, pad_width)],
+)
+
+
+def _pad(x: Any, pad_width: Any, mode: str, value: float) -> Any:
+    if mode != "constant":
+        raise ValueError(f"pad: mode '{mode}' is not offered. Pass mode='constant'.")
+    return np.pad(x, pad_width, constant_values=value)
+
+
+# ---- joining and splitting ------------------------------------------------------------------------------------------------
+
+
+def _pieces(g: Any, xs: Sequence[Any], axis: int) -> list[Any]:
+    """The slices of g that belong to each of the joined arrays."""
+    ends = np.cumsum([x.shape[axis] for x in xs]).tolist()
+    before = (slice(None),) * (axis % g.ndim)
+    return [g[(*before, slice(end - x.shape[axis], end))] for x, end in zip(xs, ends, strict=True)]
+
+
+_concatenate = Op(
+    "concatenate",
+    lambda xs, axis=0: np.concatenate(xs, axis),
+    joint=lambda g, y, xs, axis: _pieces(g, xs, axis),
+    variadic=True,
+)
+
+
+def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
+    """Join along an axis that exists; None flattens first."""
+    return _concatenate([x.reshape(-1) for x in arrays], 0) if axis is None else _concatenate(arrays, axis)
+
+
+def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
+    """Join along a new axis."""
+    return _concatenate([expand_dims(x, axis) for x in arrays], axis)
+
+
+def vstack(arrays: Sequence[Any]) -> Any:
+    """Join as rows; vectors are rows."""
+    return _concatenate([x if np.ndim(x) > 1 else reshape(x, (1, -1)) for x in arrays], 0)
+
+
+def hstack(arrays: Sequence[Any]) -> Any:
+    """Join as columns; vectors end to end."""
+    arrays = [x if np.ndim(x) else reshape(x, (1,)) for x in arrays]
+    return _concatenate(arrays, 0 if np.ndim(arrays[0]) == 1 else 1)
+
+
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """Cut along an axis, into equal sections or at indices."""
+    cuts = [piece.tolist() for piece in np.split(np.arange(x.shape[axis]), indices_or_sections)]
+    before = (slice(None),) * (axis % np.ndim(x))
+    starts = np.cumsum([0] + [len(cut) for cut in cuts]).tolist()
+    return [x[(*before, slice(i, j))] for i, j in zip(starts, starts[1:], strict=False)]
+
+
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
+    """Every entry `repeats` times in a row; the copies' gradients add."""
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
+    return x[(slice(None),) * (axis % np.ndim(x)) + (np.repeat(np.arange(x.shape[axis]), repeats),)]
+
+
+def tile(x: Any, reps: Any) -> Any:
+    """`x` laid side by side `reps` times; the copies' gradients add."""
+    return reshape(x, (-1,))[np.tile(np.arange(np.size(x)).reshape(np.shape(x)), reps)]

@@ -1,0 +1,631 @@
+"""The Tensor: an array that remembers how it was made. This file is spelling only.
+
+Operators, methods and NumPy's two protocols, each one line that names a row of the table. What is computed is said in
+:mod:`tinygrad_bp.ops`, how gradients flow in :mod:`tinygrad_bp.autograd`. ``np.exp(t)``, ``array * t`` and
+``np.concatenate([t, array])`` record like ``t.exp()`` and ``t * array`` do; a differentiable NumPy function without a
+row raises, so that a gradient is never lost in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy import ndarray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from . import autograd, ops
+from .autograd import Node, Op, leaf
+
+__all__ = [
+    "Tensor",
+    "arange",
+    "default_dtype",
+    "eye",
+    "from_numpy",
+    "full",
+    "ones",
+    "set_default_dtype",
+    "tensor",
+    "zeros",
+]
+
+Axis = int | tuple[int, ...] | None
+
+# ---- from data to array ---------------------------------------------------------------------------------------------
+
+_default_dtype: np.dtype[Any] = np.dtype(np.float64)
+
+
+def default_dtype() -> np.dtype[Any]:
+    """The dtype of tensors made from Python numbers and of new parameters: float64 unless set otherwise."""
+    return _default_dtype
+
+
+def set_default_dtype(dtype: DTypeLike) -> None:
+    """Make `dtype`, a floating dtype, that of tensors made from Python numbers and of new parameters."""
+    global _default_dtype
+    new = np.dtype(dtype)
+    if new.kind != "f":
+        raise TypeError(f"set_default_dtype: {new} is not a floating dtype. Pass float64 or float32.")
+    _default_dtype = new
+
+
+def _array(data: Any, dtype: DTypeLike = None) -> NDArray[Any]:
+    """Real numbers or bools as an ndarray of native byte order, sharing memory with an array where it can."""
+    if isinstance(data, Node):
+        data = data.data
+    if isinstance(data, (np.matrix, np.ma.MaskedArray)):
+        raise TypeError(f"Tensor: a {type(data).__name__} has other arithmetic. Pass np.asarray(...) of it.")
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"Tensor: the data is no regular array ({error}). Pass rows of equal length.") from error
+    if dtype is None:
+        typed = isinstance(data, (ndarray, np.generic)) or array.dtype.kind != "f"
+        dtype = array.dtype.newbyteorder("=") if typed else _default_dtype
+    if array.dtype.kind not in "fiub" or np.dtype(dtype).kind not in "fiub":
+        bad = array.dtype if array.dtype.kind not in "fiub" else np.dtype(dtype)
+        raise TypeError(f"Tensor: dtype {bad} is not offered. Pass real numbers or bools.")
+    return array.astype(dtype, copy=False)
+
+
+def _require_floating(dtype: np.dtype[Any], what: str) -> None:
+    if dtype.kind != "f":
+        raise TypeError(f"{what}: only floating dtypes can require grad, not {dtype}. Pass dtype=float.")
+
+
+# ---- NumPy's protocols ------------------------------------------------------------------------------------------------
+
+_UFUNCS: dict[Any, Callable[..., Any]] = {row.forward: row for row in ops.TABLE if isinstance(row.forward, np.ufunc)}
+_UFUNCS |= {np.matmul: ops.matmul, np.float_power: ops.power, np.fabs: ops.absolute}
+
+_REDUCTIONS: dict[Any, Op] = {np.add: ops.sum, np.multiply: ops.prod, np.maximum: ops.max, np.minimum: ops.min}
+
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    getattr(np, name): getattr(ops, name)
+    for name in (
+        *("sum", "mean", "prod", "max", "min", "var", "std", "cumsum", "argmax", "argmin", "all", "any"),
+        *("count_nonzero", "reshape", "squeeze", "expand_dims", "transpose", "swapaxes", "moveaxis", "broadcast_to"),
+        *("flip", "roll", "tril", "triu", "pad", "concatenate", "stack", "vstack", "hstack", "split", "repeat"),
+        *("tile", "take", "take_along_axis", "where", "clip", "dot", "outer", "einsum"),
+    )
+}
+_FUNCTIONS |= {np.linalg.norm: ops.norm, np.round: lambda a, decimals=0: ops.rint(a * 10**decimals) / 10**decimals}
+
+_PASS_THROUGH = {
+    getattr(np, name)
+    for name in (
+        *("shape", "ndim", "size", "result_type", "can_cast", "iscomplexobj", "isrealobj", "shares_memory"),
+        *("may_share_memory", "zeros_like", "ones_like", "empty_like", "full_like", "array_equal", "allclose"),
+        *("isclose", "argsort", "nonzero", "argwhere", "searchsorted", "array_repr", "array_str", "array2string"),
+    )
+}
+
+
+def _raw(value: Any) -> Any:
+    """A value with every Tensor in it replaced by its array."""
+    if isinstance(value, Node):
+        return value.data
+    return type(value)(map(_raw, value)) if type(value) in (list, tuple) else value
+
+
+def _refuse(name: str) -> TypeError:
+    return TypeError(
+        f"{name}: has no derivative here, the gradient would be lost. Call it on t.detach().numpy(), "
+        "or say it with rows of tinygrad_bp.ops."
+    )
+
+
+# ---- the tensor ---------------------------------------------------------------------------------------------------------
+
+
+class Tensor(Node):
+    """An array that remembers how it was made, so that ``backward()`` can find the gradients.
+
+    Parameters
+    ----------
+    data : array-like
+        Real numbers or bools. An array is shared, not copied, unless the tensor requires grad.
+    requires_grad : bool
+        Whether ``backward()`` accumulates a gradient in ``.grad``. Floating dtypes only.
+    dtype : dtype, optional
+        Default: that of an array; ``set_default_dtype`` for Python floats.
+
+    Raises
+    ------
+    TypeError
+        For complex numbers, strings and objects, and for integers that are to require grad.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> x = bp.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+    """
+
+    __slots__ = ()
+    __hash__ = Node.__hash__
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: DTypeLike = None) -> None:
+        array = _array(data, dtype)
+        if requires_grad:
+            _require_floating(array.dtype, type(self).__name__)
+            array = array.copy()
+        self.data, self.tracked, self.recipe, self.gradient = array, bool(requires_grad), None, None
+        self.clock = leaf(array).clock
+
+    # -- what it is --
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to it; settable on a leaf."""
+        return self.tracked
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if not self.is_leaf:
+            raise RuntimeError("requires_grad: a computed tensor follows its inputs. Use detach() to cut it off.")
+        if value:
+            _require_floating(self.dtype, "requires_grad")
+        self.tracked = bool(value)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What ``backward()`` has accumulated here, None before."""
+        gradient: Tensor | None = self.gradient
+        return gradient
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None:
+            value = value if isinstance(value, Tensor) else leaf(_array(value, self.dtype))
+            if value.shape != self.shape:
+                raise ValueError(f"grad: shape {value.shape} does not fit the tensor's {self.shape}. Pass its shape.")
+        self.gradient = value
+
+    @property
+    def grad_fn(self) -> Op | None:
+        """The row that computed it, None for a leaf."""
+        return self.recipe[0] if self.recipe else None
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether nothing tracked computed it."""
+        return self.recipe is None or not self.tracked
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes."""
+        shape: tuple[int, ...] = self.data.shape
+        return shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.data.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return int(self.data.size)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the entries."""
+        dtype: np.dtype[Any] = self.data.dtype
+        return dtype
+
+    @property
+    def T(self) -> Tensor:
+        """All axes reversed."""
+        return ops.transpose(self)  # type: ignore[no-any-return]
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes swapped."""
+        if self.ndim < 2:
+            raise ValueError(f"mT: a tensor of shape {self.shape} is no stack of matrices. It needs two axes.")
+        return ops.swapaxes(self, -1, -2)  # type: ignore[no-any-return]
+
+    # -- out of the graph --
+
+    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+        """Add d(self)/d(leaf) to ``.grad`` of every leaf it was computed from.
+
+        Parameters
+        ----------
+        gradient : array-like, optional
+            dC/d(self), of its shape; may be left out for a scalar.
+        retain_graph : bool, optional
+            Keep the graph for another call; None means `create_graph`.
+        create_graph : bool
+            Record the backward pass too, so that the gradients can be differentiated. Each leaf then points at its
+            gradient and the gradient's graph at the leaf: a reference cycle, which ``autograd.grad`` does not make.
+
+        Raises
+        ------
+        RuntimeError
+            Nothing here requires grad; not a scalar and no `gradient`; a freed graph; an input written since.
+        """
+        autograd.backward(self, gradient, retain_graph, create_graph)
+
+    def detach(self) -> Tensor:
+        """The same memory without the history."""
+        return leaf(self.data)  # type: ignore[no-any-return]
+
+    def numpy(self) -> NDArray[Any]:
+        """The array itself, not a copy; of a tensor that does not require grad."""
+        return self.__array__()
+
+    def item(self) -> Any:
+        """The one entry as a Python number."""
+        if self.data.size != 1:
+            raise ValueError(f"item: a tensor of shape {self.shape} has {self.size} entries, not one. Index it first.")
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        """The entries as nested lists of Python numbers."""
+        return self.data.tolist()
+
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+        if self.tracked:
+            raise TypeError(
+                "numpy: the tensor requires grad; as an array it would lose its history. Call detach() first."
+            )
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        name = f"np.{ufunc.__name__}"
+        if kwargs.pop("out", None) is not None:
+            raise TypeError(f"{name}: cannot write a Tensor into out=. Leave it out and use the result.")
+        if method == "reduce" and ufunc in _REDUCTIONS:
+            return _REDUCTIONS[ufunc](*inputs, **{"axis": 0} | kwargs)
+        if method != "__call__" or kwargs:
+            raise TypeError(
+                f"{name}: {', '.join(kwargs) or method} is not offered on a Tensor. Call {name}(...) plainly."
+            )
+        if ufunc not in _UFUNCS:
+            raise _refuse(name)
+        return _UFUNCS[ufunc](*inputs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function in _FUNCTIONS:
+            return _FUNCTIONS[function](*args, **kwargs)
+        if function in _PASS_THROUGH:
+            return function(*_raw(args), **{name: _raw(value) for name, value in kwargs.items()})
+        raise _refuse(f"np.{function.__name__}")
+
+    # -- as a Python object --
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.data, separator=", ", prefix="tensor(")
+        dtype = "" if self.dtype in (np.dtype(float), np.dtype(int), np.dtype(bool)) else f", dtype={self.dtype}"
+        made = f", grad_fn={self.grad_fn}" if not self.is_leaf else ", requires_grad=True" if self.tracked else ""
+        return f"tensor({text}{dtype}{made})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __reduce__(self) -> Any:
+        if not self.is_leaf:
+            raise TypeError(
+                "pickle: a computed tensor cannot be copied or pickled with its history. Call detach() first."
+            )
+        return _rebuilt, (type(self), self.data, self.tracked, self.gradient)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.ndim:
+            raise TypeError("iter: a tensor of shape () has no axis to iterate over. Use item().")
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, value: Any) -> bool:
+        return _raw(value) in self.data
+
+    def __bool__(self) -> bool:
+        if self.data.size != 1:
+            raise ValueError(f"bool: a tensor of shape {self.shape} has no one truth value. Use any() or all().")
+        return bool(self.data.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        index: SupportsIndex = self.data
+        return index.__index__()
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index)  # type: ignore[no-any-return]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError("setitem: a tensor is not written by item, its graph would be wrong. Use np.where or ops.put.")
+
+    # -- operators --
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)  # type: ignore[no-any-return]
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)  # type: ignore[no-any-return]
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.subtract(self, other)  # type: ignore[no-any-return]
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.subtract(other, self)  # type: ignore[no-any-return]
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.multiply(self, other)  # type: ignore[no-any-return]
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.multiply(other, self)  # type: ignore[no-any-return]
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.divide(self, other)  # type: ignore[no-any-return]
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.divide(other, self)  # type: ignore[no-any-return]
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(self, other)  # type: ignore[no-any-return]
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(other, self)  # type: ignore[no-any-return]
+
+    def __mod__(self, other: Any) -> Tensor:
+        return ops.remainder(self, other)  # type: ignore[no-any-return]
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return ops.remainder(other, self)  # type: ignore[no-any-return]
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)  # type: ignore[no-any-return]
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)  # type: ignore[no-any-return]
+
+    def __pow__(self, other: Any) -> Tensor:
+        return ops.square(self) if type(other) is int and other == 2 else ops.power(self, other)  # type: ignore[no-any-return]
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return ops.power(other, self)  # type: ignore[no-any-return]
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)  # type: ignore[no-any-return]
+
+    def __pos__(self) -> Tensor:
+        return ops.positive(self)  # type: ignore[no-any-return]
+
+    def __abs__(self) -> Tensor:
+        return ops.absolute(self)  # type: ignore[no-any-return]
+
+    def __invert__(self) -> Tensor:
+        return ops.invert(self)  # type: ignore[no-any-return]
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.bitwise_and(self, other)  # type: ignore[no-any-return]
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.bitwise_or(self, other)  # type: ignore[no-any-return]
+
+    def __lt__(self, other: Any) -> Tensor:
+        return ops.less(self, other)  # type: ignore[no-any-return]
+
+    def __le__(self, other: Any) -> Tensor:
+        return ops.less_equal(self, other)  # type: ignore[no-any-return]
+
+    def __gt__(self, other: Any) -> Tensor:
+        return ops.greater(self, other)  # type: ignore[no-any-return]
+
+    def __ge__(self, other: Any) -> Tensor:
+        return ops.greater_equal(self, other)  # type: ignore[no-any-return]
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return ops.equal(self, other)  # type: ignore[no-any-return]
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return ops.not_equal(self, other)  # type: ignore[no-any-return]
+
+    # -- the common rows as methods --
+
+    def exp(self) -> Tensor:
+        """E to the power of every entry."""
+        return ops.exp(self)  # type: ignore[no-any-return]
+
+    def log(self) -> Tensor:
+        """The natural logarithm."""
+        return ops.log(self)  # type: ignore[no-any-return]
+
+    def sqrt(self) -> Tensor:
+        """The square root."""
+        return ops.sqrt(self)  # type: ignore[no-any-return]
+
+    def tanh(self) -> Tensor:
+        """The hyperbolic tangent."""
+        return ops.tanh(self)  # type: ignore[no-any-return]
+
+    def sigmoid(self) -> Tensor:
+        """1 / (1 + exp(-x))."""
+        return ops.sigmoid(self)  # type: ignore[no-any-return]
+
+    def relu(self) -> Tensor:
+        """max(x, 0)."""
+        return ops.relu(self)  # type: ignore[no-any-return]
+
+    def sin(self) -> Tensor:
+        """The sine."""
+        return ops.sin(self)  # type: ignore[no-any-return]
+
+    def cos(self) -> Tensor:
+        """The cosine."""
+        return ops.cos(self)  # type: ignore[no-any-return]
+
+    def square(self) -> Tensor:
+        """Every entry times itself."""
+        return ops.square(self)  # type: ignore[no-any-return]
+
+    def abs(self) -> Tensor:
+        """The absolute value."""
+        return ops.absolute(self)  # type: ignore[no-any-return]
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The sum along `axis`."""
+        return ops.sum(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The mean along `axis`."""
+        return ops.mean(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The product along `axis`."""
+        return ops.prod(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The largest entry along `axis`; ties share the gradient."""
+        return ops.max(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The smallest entry along `axis`; ties share the gradient."""
+        return ops.min(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """The variance along `axis`, over n - ddof."""
+        return ops.var(self, axis, ddof, keepdims)  # type: ignore[no-any-return]
+
+    def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """The standard deviation along `axis`, over n - ddof."""
+        return ops.std(self, axis, ddof, keepdims)  # type: ignore[no-any-return]
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """The position of the first largest entry."""
+        return ops.argmax(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """The position of the first smallest entry."""
+        return ops.argmin(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Whether all entries are nonzero."""
+        return ops.all(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Whether any entry is nonzero."""
+        return ops.any(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        """Running sums along `axis`."""
+        return ops.cumsum(self, axis)  # type: ignore[no-any-return]
+
+    def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """log(sum(exp(x))), safe for large entries."""
+        return ops.logsumexp(self, axis, keepdims)  # type: ignore[no-any-return]
+
+    def softmax(self, axis: int = -1) -> Tensor:
+        """exp(x) / sum(exp(x)) along `axis`."""
+        return ops.softmax(self, axis)  # type: ignore[no-any-return]
+
+    def log_softmax(self, axis: int = -1) -> Tensor:
+        """log(softmax(x)) along `axis`."""
+        return ops.log_softmax(self, axis)  # type: ignore[no-any-return]
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """Entries moved into [min, max]."""
+        return ops.clip(self, min, max)  # type: ignore[no-any-return]
+
+    def dot(self, other: Any) -> Tensor:
+        """np.dot for scalars, vectors and matrices."""
+        return ops.dot(self, other)  # type: ignore[no-any-return]
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same entries in another shape; -1 for one axis to be worked out."""
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[no-any-return]
+
+    def flatten(self) -> Tensor:
+        """The entries as a vector."""
+        return ops.reshape(self, -1)  # type: ignore[no-any-return]
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """The axes in another order; reversed without arguments."""
+        return ops.transpose(self, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None)  # type: ignore[no-any-return]
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """Two axes swapped."""
+        return ops.swapaxes(self, axis1, axis2)  # type: ignore[no-any-return]
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """Without axes of length 1."""
+        return ops.squeeze(self, axis)  # type: ignore[no-any-return]
+
+    def take(self, indices: Any, axis: int | None = None) -> Tensor:
+        """The slices at `indices` along `axis`."""
+        return ops.take(self, indices, axis)  # type: ignore[no-any-return]
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
+        """Every entry `repeats` times in a row."""
+        return ops.repeat(self, repeats, axis)  # type: ignore[no-any-return]
+
+    def astype(self, dtype: DTypeLike, copy: bool = True) -> Tensor:
+        """The entries in another dtype; the gradient comes back in this one."""
+        return self if not copy and self.dtype == dtype else ops.astype(self, dtype)  # type: ignore[no-any-return]
+
+    def copy(self) -> Tensor:
+        """A copy that is computed from this tensor."""
+        return ops.positive(self)  # type: ignore[no-any-return]
+
+
+autograd.returns(Tensor)
+
+
+def _rebuilt(cls: type[Tensor], data: NDArray[Any], tracked: bool, gradient: Tensor | None) -> Tensor:
+    node: Tensor = leaf(data, tracked, cls)
+    node.gradient = gradient
+    return node
+
+
+# ---- creation -----------------------------------------------------------------------------------------------------------
+
+
+def tensor(data: Any, requires_grad: bool = False, dtype: DTypeLike = None) -> Tensor:
+    """A new tensor with a copy of `data`."""
+    return Tensor(_array(data, dtype).copy(), requires_grad)
+
+
+def from_numpy(array: NDArray[Any]) -> Tensor:
+    """A tensor that shares memory with `array`."""
+    if not isinstance(array, ndarray):
+        raise TypeError(f"from_numpy: got a {type(array).__name__}. Pass an ndarray, or use tensor(...).")
+    return Tensor(array)
+
+
+def zeros(*shape: Any, requires_grad: bool = False, dtype: DTypeLike = None) -> Tensor:
+    """Zeros of the given shape: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
+    return full(shape[0] if len(shape) == 1 else shape, 0.0, requires_grad, dtype)
+
+
+def ones(*shape: Any, requires_grad: bool = False, dtype: DTypeLike = None) -> Tensor:
+    """Ones of the given shape: ``ones(2, 3)`` or ``ones((2, 3))``."""
+    return full(shape[0] if len(shape) == 1 else shape, 1.0, requires_grad, dtype)
+
+
+def full(shape: Any, value: ArrayLike, requires_grad: bool = False, dtype: DTypeLike = None) -> Tensor:
+    """`value` everywhere."""
+    return Tensor(np.full(shape, value, _default_dtype if dtype is None else dtype), requires_grad)
+
+
+def arange(*args: Any, requires_grad: bool = False, dtype: DTypeLike = None) -> Tensor:
+    """As np.arange: integers stay integers unless `dtype` says otherwise."""
+    return Tensor(np.arange(*args, dtype=dtype), requires_grad)
+
+
+def eye(n: int, requires_grad: bool = False, dtype: DTypeLike = None) -> Tensor:
+    """The identity matrix."""
+    return Tensor(np.eye(n, dtype=_default_dtype if dtype is None else dtype), requires_grad)

@@ -1,0 +1,176 @@
+"""Functions of functions: gradients, Jacobians and Hessians of any function of tensors, nesting to any order.
+
+Each takes a function and calls it on tensors of its own, so no ``.grad`` is touched and ``requires_grad`` of the
+arguments does not matter. A result is itself differentiable exactly where something else is being differentiated: an
+enclosing transform, or a tensor that requires grad and that the function uses. There is no walk or rule here; both are
+in :mod:`tinygrad_bp.autograd`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import autograd, ops
+from .autograd import enable_grad, is_grad_enabled, topological
+from .tensor import Tensor, _array, _require_floating
+
+__all__ = ["grad", "hessian", "jacobian", "value_and_grad", "vjp"]
+
+Argnums = int | tuple[int, ...]
+
+
+class _Traced:
+    """One call of a function on fresh tensors, ready to be pulled back as often as asked."""
+
+    def __init__(self, name: str, f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int]) -> None:
+        self.name, outer = name, is_grad_enabled()
+        arguments = list(args)
+        for k in argnums:
+            arguments[k] = self._variable(args[k])
+        self.variables = [arguments[k] for k in argnums]
+        with enable_grad():
+            y = f(*arguments)
+        self.y = y if isinstance(y, Tensor) else Tensor(y)
+        self.nested = outer and self._has_other_leaves()
+
+    def _variable(self, x: Any) -> Tensor:
+        """A tensor only this call knows: a leaf, or an alias where an enclosing transform tracks `x`."""
+        if isinstance(x, Tensor) and x.tracked:
+            with enable_grad():
+                return ops.positive(x)  # type: ignore[no-any-return]
+        array = _array(x)
+        _require_floating(array.dtype, self.name)
+        return Tensor(array, requires_grad=True)
+
+    def _has_other_leaves(self) -> bool:
+        """Whether anything but the variables is tracked behind the result."""
+        own = set(self.variables)
+        order = topological([self.y] if self.y.tracked else [])
+        inputs = (x for node in order if node not in own for x in node.recipe[1])  # type: ignore[index]
+        return any(isinstance(x, Tensor) and x.tracked and x.recipe is None and x not in own for x in inputs) or any(
+            x.recipe is not None for x in own
+        )
+
+    @property
+    def value(self) -> Tensor:
+        """The result, with its history only where it is to be differentiated further."""
+        return self.y if self.nested else self.y.detach()
+
+    def pull(self, seed: Any) -> tuple[Tensor, ...]:
+        """Seed . dy/dx for every variable x; zeros where y does not depend on x."""
+        if not self.y.tracked:
+            return tuple(Tensor(np.zeros_like(x.data)) for x in self.variables)
+        found = autograd.grad(self.y, self.variables, seed, True, self.nested, allow_unused=True)
+        return tuple(
+            Tensor(np.zeros_like(x.data)) if g is None else g for x, g in zip(self.variables, found, strict=True)
+        )
+
+    def require_scalar(self) -> None:
+        if self.y.ndim:
+            raise RuntimeError(
+                f"{self.name}: the function returned shape {self.y.shape}; only a scalar has a gradient. "
+                "Reduce it, or use jacobian or vjp."
+            )
+
+
+def _positions(name: str, argnums: Argnums, n: int) -> tuple[int, ...]:
+    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    for k in positions:
+        if not -n <= k < n:
+            raise ValueError(f"{name}: argnums {k} is out of range for {n} arguments. Count from 0.")
+    return positions
+
+
+def vjp(f: Callable[..., Any], *x: Any) -> tuple[Tensor, Callable[[Any], tuple[Tensor, ...]]]:
+    """``(y, pull)`` with y = f(*x) and pull(v) = v^T dy/dx, one Tensor for every argument.
+
+    `pull` may be called any number of times; v has y's shape.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> y, pull = bp.vjp(lambda a, b: a * b, [1.0, 2.0], [3.0, 4.0])
+    >>> pull([1.0, 10.0])
+    (tensor([ 3., 40.]), tensor([ 1., 20.]))
+    """
+    traced = _Traced("vjp", f, x, range(len(x)))
+    return traced.value, lambda v: traced.pull(v if isinstance(v, Tensor) else _array(v))
+
+
+def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+    """A function that returns ``(f(*x), df/dx)`` of a scalar f; `argnums` as in :func:`grad`.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> bp.value_and_grad(lambda x: (x * x).sum())([3.0, 4.0])
+    (tensor(25.), tensor([6., 8.]))
+    """
+
+    def evaluate(*args: Any) -> Any:
+        traced = _Traced("grad", f, args, _positions("grad", argnums, len(args)))
+        traced.require_scalar()
+        gradients = traced.pull(None)
+        return traced.value, gradients[0] if isinstance(argnums, int) else gradients
+
+    return evaluate
+
+
+def grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+    """A function that returns df/dx of a scalar f, for argument `argnums` or a tuple of them.
+
+    Raises
+    ------
+    RuntimeError
+        f does not return a scalar.
+    TypeError
+        The argument is not floating.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> cube = lambda x: x**3
+    >>> bp.grad(cube)(2.0), bp.grad(bp.grad(cube))(2.0), bp.grad(bp.grad(bp.grad(cube)))(2.0)
+    (tensor(12.), tensor(12.), tensor(6.))
+    """
+    both = value_and_grad(f, argnums)
+    return lambda *args: both(*args)[1]
+
+
+def jacobian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
+    """A function that returns dy/dx of shape ``y.shape + x.shape``, a backward pass for every entry of y.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> bp.jacobian(lambda x: x * x)([1.0, 2.0])
+    tensor([[2., 0.],
+            [0., 4.]])
+    """
+
+    def evaluate(*args: Any) -> Tensor:
+        traced = _Traced("jacobian", f, args, _positions("jacobian", argnums, len(args)))
+        y, (x,) = traced.y, traced.variables
+        seeds = np.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
+        rows = [traced.pull(seed)[0] for seed in seeds]
+        if not rows:
+            return Tensor(np.zeros(y.shape + x.shape, x.dtype))
+        return ops.stack(rows).reshape(y.shape + x.shape)  # type: ignore[no-any-return]
+
+    return evaluate
+
+
+def hessian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
+    """A function that returns the second derivatives of a scalar f, of shape ``x.shape + x.shape``.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> bp.hessian(lambda x: x[0] ** 2 * x[1])([1.0, 2.0])
+    tensor([[4., 2.],
+            [2., 0.]])
+    """
+    return jacobian(grad(f, argnums), argnums)
