@@ -154,7 +154,7 @@ def columns(labelled):
 def test_nielsen_overfitting_first_epochs(data_file):
     """The first epochs of the published overfitting.json; test_classics replays all 400 through the library."""
     published = np.array(json.loads(data_file("nielsen/overfitting.json").read_text()))
-    training_data, _, test_data = mnist_loader.load_data_wrapperdata_file("mnist.pkl.gz")
+    training_data, _, test_data = mnist_loader.load_data_wrapper(data_file("mnist.pkl.gz"))
     random.seed(12345678)
     np.random.seed(12345678)
     net = Monitored([784, 30, 10])
@@ -171,7 +171,7 @@ def test_nielsen_network_py_first_epoch(data_file, capsys):
 
     001, line 378, leaves the sigmoid in a comment: the linear net that its `evaluate` scores is far worse.
     """
-    training_data, _, test_data = mnist_loader.load_data_wrapperdata_file("mnist.pkl.gz")
+    training_data, _, test_data = mnist_loader.load_data_wrapper(data_file("mnist.pkl.gz"))
     random.seed(0)
     net = a_network([784, 30, 10], 0)
     net.SGD(training_data, 1, 10, 3.0, test_data)
@@ -424,8 +424,8 @@ def test_coursera_check_nn_gradients(Lambda, J):
 
 @pytest.fixture(scope="module")
 def ex4(data_file):
-    data = scipy.io.loadmatdata_file("ex4data1.mat")
-    weights = scipy.io.loadmatdata_file("ex4weights.mat")
+    data = scipy.io.loadmat(data_file("ex4data1.mat"))
+    weights = scipy.io.loadmat(data_file("ex4weights.mat"))
     return data["X"], data["y"], weights["Theta1"], weights["Theta2"]
 
 
