@@ -218,9 +218,9 @@ class Python2Pickler(pickle._Pickler):
     }
 
 
-def python_2_pickle(parts: tuple) -> bytes:
+def python_2_pickle(parts: object) -> bytes:
     stream = io.BytesIO()
-    Python2Pickler(stream, protocol=2).dump(parts)
+    Python2Pickler(stream, protocol=2, fix_imports=False).dump(parts)
     return stream.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
 
 
@@ -277,8 +277,7 @@ class Harmful:
 )
 def test_a_pickle_of_anything_but_arrays_is_refused(nielsen, tmp_path, monkeypatch, parts, named):
     monkeypatch.chdir(tmp_path)
-    content = pickle.dumps(parts, protocol=2, fix_imports=False)
-    path = nielsen(content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    path = nielsen(python_2_pickle(parts))
     message = f"mnist: {path} is refused: it holds {named}, which is no part of an array. Copy it again."
     with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
         mnist(path.parent)
@@ -310,10 +309,17 @@ def test_the_digits_split_is_a_fifth_shuffled_and_repeats():
     X_train, X_test, y_train, y_test = train_test_split(X, y)
     assert (len(X_train), len(X_test)) == (1437, 360)
     assert np.bincount(y_test).tolist() == [36, 37, 35, 37, 36, 36, 36, 36, 35, 36]
-    assert y_train[:12].tolist() != sorted(y_train[:12])
     again = train_test_split(X, y, test=0.2, seed=0)
     assert all(np.array_equal(a, b) for a, b in zip(again, (X_train, X_test, y_train, y_test), strict=True))
     assert not np.array_equal(train_test_split(X, y, seed=1)[3], y_test)
+
+
+def test_a_split_is_drawn_at_random_and_shuffled():
+    X_train, X_test, _, _ = train_test_split(np.arange(60), np.repeat([0, 1], 30), test=0.5)
+    assert sorted(X_test) != [*range(15), *range(30, 45)]
+    for part in (X_train, X_test):
+        assert part.tolist() != sorted(part)
+        assert set(part[:10] < 30) == {True, False}
 
 
 @pytest.mark.parametrize(

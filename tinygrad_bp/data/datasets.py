@@ -155,9 +155,10 @@ def train_test_split(
 def _held_out_rows(y: NDArray[np.integer[Any]], test: float, generator: np.random.Generator) -> NDArray[np.bool_]:
     """Which rows are held out: a random choice within each class, of the size of its share."""
     classes, counts = np.unique(y, return_counts=True)
-    shares = np.round(test * counts, 9)  # 0.1 * 30 is 3, whatever the last bit says
+    shares = test * counts
     sizes = np.floor(shares).astype(np.int64)
-    short = math.ceil(round(test * len(y), 9)) - int(sizes.sum())
+    total = math.ceil(round(test * len(y), 9))  # 0.07 * 100 is 7, whatever the last bit says
+    short = total - int(sizes.sum())
     sizes[np.argsort(sizes - shares, kind="stable")[:short]] += 1
     held_out = np.zeros(len(y), dtype=bool)
     for label, count, size in zip(classes, counts, sizes, strict=True):
