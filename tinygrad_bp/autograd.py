@@ -37,7 +37,7 @@ __all__ = [
 new = object.__new__
 PLAIN = frozenset({ndarray, float, int, bool, type(None)})
 
-# ---- values -------------------------------------------------------------------------------------------------------
+# ---- values ------------------------------------------------------------------------------------------------
 
 
 class Node:
@@ -83,7 +83,7 @@ def leaf(data: Any, tracked: bool = False, cls: type[Node] | None = None) -> Any
     return node
 
 
-# ---- grad mode: per thread and per asyncio task -------------------------------------------------------------------
+# ---- grad mode: per thread and per asyncio task ------------------------------------------------------------
 
 _recording: ContextVar[bool] = ContextVar("tinygrad_bp_recording", default=True)
 
@@ -121,7 +121,7 @@ def enable_grad() -> Any:
     return _mode(True)
 
 
-# ---- the row ------------------------------------------------------------------------------------------------------
+# ---- the row -----------------------------------------------------------------------------------------------
 
 
 class Op:
@@ -162,7 +162,7 @@ class Op:
         return bool(self.partials or self.joint)
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        """Compute; record the recipe if an input is tracked. Without a Tensor among the inputs: arrays in, array out."""
+        """Compute, and record the recipe if an input is tracked; without a Tensor among them: arrays in, array out."""
         if named or len(args) != len(self.names):
             args = self._complete(args, named)
         inputs, params = args[: self.arity], args[self.arity :]
@@ -239,7 +239,7 @@ class Op:
         if text.startswith(f"{self.name}:"):
             return error
         kinds = (np.exceptions.AxisError, IndexError, TypeError)
-        kind: Any = next((k for k in kinds if isinstance(error, k)), ValueError)
+        kind: type[Exception] = next((k for k in kinds if isinstance(error, k)), ValueError)
         shapes = " and ".join(str(np.shape(x)) for x in values if isinstance(x, ndarray))
         if "broadcast" in text and shapes:
             return ValueError(f"{self.name}: shapes {shapes} do not broadcast. Make them equal, or 1, axis by axis.")
@@ -247,7 +247,7 @@ class Op:
 
 
 def primitive(name: str, forward: Callable[..., Any], *partials: Callable[..., Any] | None) -> Op:
-    """``y = forward(*inputs, *params)`` as a differentiable operation: one partial ``(g, y, *inputs, *params)`` an input.
+    """``y = forward(*inputs, *params)`` as an operation, with one partial ``(g, y, *inputs, *params)`` an input.
 
     Say the forward and the partials in dispatching NumPy (operators, ``np.`` functions, array methods): then the
     gradient of the gradient comes from the same line. Broadcasting is undone for you. Without partials the operation
@@ -276,7 +276,7 @@ def binary(name: str, forward: Callable[..., Any], da: Callable[..., Any] | None
     return Op(name, forward, (da, db))
 
 
-# ---- undoing a broadcast ------------------------------------------------------------------------------------------
+# ---- undoing a broadcast -----------------------------------------------------------------------------------
 
 
 def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
@@ -326,7 +326,7 @@ def _fit(gx: Any, x: Node, op: Op, k: int) -> Any:
     return gx if gx.dtype == dtype else gx.astype(dtype)
 
 
-# ---- the walk -----------------------------------------------------------------------------------------------------
+# ---- the walk ----------------------------------------------------------------------------------------------
 
 
 def topological(roots: Iterable[Node]) -> list[Node]:

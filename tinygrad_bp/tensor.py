@@ -32,8 +32,9 @@ __all__ = [
 ]
 
 Axis = int | tuple[int, ...] | None
+DType = DTypeLike | None
 
-# ---- from data to array ---------------------------------------------------------------------------------------------
+# ---- from data to array ------------------------------------------------------------------------------------
 
 _default_dtype: np.dtype[Any] = np.dtype(np.float64)
 
@@ -52,7 +53,7 @@ def set_default_dtype(dtype: DTypeLike) -> None:
     _default_dtype = new
 
 
-def _array(data: Any, dtype: DTypeLike = None) -> NDArray[Any]:
+def _array(data: Any, dtype: DType = None) -> NDArray[Any]:
     """Real numbers or bools as an ndarray of native byte order, sharing memory with an array where it can."""
     if isinstance(data, Node):
         data = data.data
@@ -76,7 +77,7 @@ def _require_floating(dtype: np.dtype[Any], what: str) -> None:
         raise TypeError(f"{what}: only floating dtypes can require grad, not {dtype}. Pass dtype=float.")
 
 
-# ---- NumPy's protocols ------------------------------------------------------------------------------------------------
+# ---- NumPy's protocols -------------------------------------------------------------------------------------
 
 _UFUNCS: dict[Any, Callable[..., Any]] = {row.forward: row for row in ops.TABLE if isinstance(row.forward, np.ufunc)}
 _UFUNCS |= {np.matmul: ops.matmul, np.float_power: ops.power, np.fabs: ops.absolute}
@@ -118,7 +119,7 @@ def _refuse(name: str) -> TypeError:
     )
 
 
-# ---- the tensor ---------------------------------------------------------------------------------------------------------
+# ---- the tensor --------------------------------------------------------------------------------------------
 
 
 class Tensor(Node):
@@ -150,7 +151,7 @@ class Tensor(Node):
     __slots__ = ()
     __hash__ = Node.__hash__
 
-    def __init__(self, data: Any, requires_grad: bool = False, dtype: DTypeLike = None) -> None:
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: DType = None) -> None:
         array = _array(data, dtype)
         if requires_grad:
             _require_floating(array.dtype, type(self).__name__)
@@ -220,16 +221,16 @@ class Tensor(Node):
         return dtype
 
     @property
-    def T(self) -> Tensor:
+    def T(self) -> Tensor:  # noqa: N802
         """All axes reversed."""
-        return ops.transpose(self)  # type: ignore[no-any-return]
+        return ops.transpose(self)
 
     @property
-    def mT(self) -> Tensor:
+    def mT(self) -> Tensor:  # noqa: N802
         """The last two axes swapped."""
         if self.ndim < 2:
             raise ValueError(f"mT: a tensor of shape {self.shape} is no stack of matrices. It needs two axes.")
-        return ops.swapaxes(self, -1, -2)  # type: ignore[no-any-return]
+        return ops.swapaxes(self, -1, -2)
 
     # -- out of the graph --
 
@@ -255,7 +256,7 @@ class Tensor(Node):
 
     def detach(self) -> Tensor:
         """The same memory without the history."""
-        return leaf(self.data)  # type: ignore[no-any-return]
+        return leaf(self.data)
 
     def numpy(self) -> NDArray[Any]:
         """The array itself, not a copy; of a tensor that does not require grad."""
@@ -271,7 +272,7 @@ class Tensor(Node):
         """The entries as nested lists of Python numbers."""
         return self.data.tolist()
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DType = None, copy: bool | None = None) -> NDArray[Any]:
         if self.tracked:
             raise TypeError(
                 "numpy: the tensor requires grad; as an array it would lose its history. Call detach() first."
@@ -344,7 +345,7 @@ class Tensor(Node):
         return index.__index__()
 
     def __getitem__(self, index: Any) -> Tensor:
-        return ops.getitem(self, index)  # type: ignore[no-any-return]
+        return ops.getitem(self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError("setitem: a tensor is not written by item, its graph would be wrong. Use np.where or ops.put.")
@@ -352,234 +353,234 @@ class Tensor(Node):
     # -- operators --
 
     def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)  # type: ignore[no-any-return]
+        return ops.add(self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)  # type: ignore[no-any-return]
+        return ops.add(other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return ops.subtract(self, other)  # type: ignore[no-any-return]
+        return ops.subtract(self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return ops.subtract(other, self)  # type: ignore[no-any-return]
+        return ops.subtract(other, self)
 
     def __mul__(self, other: Any) -> Tensor:
-        return ops.multiply(self, other)  # type: ignore[no-any-return]
+        return ops.multiply(self, other)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return ops.multiply(other, self)  # type: ignore[no-any-return]
+        return ops.multiply(other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return ops.divide(self, other)  # type: ignore[no-any-return]
+        return ops.divide(self, other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.divide(other, self)  # type: ignore[no-any-return]
+        return ops.divide(other, self)
 
     def __floordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(self, other)  # type: ignore[no-any-return]
+        return ops.floor_divide(self, other)
 
     def __rfloordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(other, self)  # type: ignore[no-any-return]
+        return ops.floor_divide(other, self)
 
     def __mod__(self, other: Any) -> Tensor:
-        return ops.remainder(self, other)  # type: ignore[no-any-return]
+        return ops.remainder(self, other)
 
     def __rmod__(self, other: Any) -> Tensor:
-        return ops.remainder(other, self)  # type: ignore[no-any-return]
+        return ops.remainder(other, self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)  # type: ignore[no-any-return]
+        return ops.matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)  # type: ignore[no-any-return]
+        return ops.matmul(other, self)
 
     def __pow__(self, other: Any) -> Tensor:
-        return ops.square(self) if type(other) is int and other == 2 else ops.power(self, other)  # type: ignore[no-any-return]
+        return ops.square(self) if type(other) is int and other == 2 else ops.power(self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return ops.power(other, self)  # type: ignore[no-any-return]
+        return ops.power(other, self)
 
     def __neg__(self) -> Tensor:
-        return ops.negative(self)  # type: ignore[no-any-return]
+        return ops.negative(self)
 
     def __pos__(self) -> Tensor:
-        return ops.positive(self)  # type: ignore[no-any-return]
+        return ops.positive(self)
 
     def __abs__(self) -> Tensor:
-        return ops.absolute(self)  # type: ignore[no-any-return]
+        return ops.absolute(self)
 
     def __invert__(self) -> Tensor:
-        return ops.invert(self)  # type: ignore[no-any-return]
+        return ops.invert(self)
 
     def __and__(self, other: Any) -> Tensor:
-        return ops.bitwise_and(self, other)  # type: ignore[no-any-return]
+        return ops.bitwise_and(self, other)
 
     def __or__(self, other: Any) -> Tensor:
-        return ops.bitwise_or(self, other)  # type: ignore[no-any-return]
+        return ops.bitwise_or(self, other)
 
     def __lt__(self, other: Any) -> Tensor:
-        return ops.less(self, other)  # type: ignore[no-any-return]
+        return ops.less(self, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return ops.less_equal(self, other)  # type: ignore[no-any-return]
+        return ops.less_equal(self, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return ops.greater(self, other)  # type: ignore[no-any-return]
+        return ops.greater(self, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return ops.greater_equal(self, other)  # type: ignore[no-any-return]
+        return ops.greater_equal(self, other)
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return ops.equal(self, other)  # type: ignore[no-any-return]
+        return ops.equal(self, other)
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return ops.not_equal(self, other)  # type: ignore[no-any-return]
+        return ops.not_equal(self, other)
 
     # -- the common rows as methods --
 
     def exp(self) -> Tensor:
         """E to the power of every entry."""
-        return ops.exp(self)  # type: ignore[no-any-return]
+        return ops.exp(self)
 
     def log(self) -> Tensor:
         """The natural logarithm."""
-        return ops.log(self)  # type: ignore[no-any-return]
+        return ops.log(self)
 
     def sqrt(self) -> Tensor:
         """The square root."""
-        return ops.sqrt(self)  # type: ignore[no-any-return]
+        return ops.sqrt(self)
 
     def tanh(self) -> Tensor:
         """The hyperbolic tangent."""
-        return ops.tanh(self)  # type: ignore[no-any-return]
+        return ops.tanh(self)
 
     def sigmoid(self) -> Tensor:
         """1 / (1 + exp(-x))."""
-        return ops.sigmoid(self)  # type: ignore[no-any-return]
+        return ops.sigmoid(self)
 
     def relu(self) -> Tensor:
         """max(x, 0)."""
-        return ops.relu(self)  # type: ignore[no-any-return]
+        return ops.relu(self)
 
     def sin(self) -> Tensor:
         """The sine."""
-        return ops.sin(self)  # type: ignore[no-any-return]
+        return ops.sin(self)
 
     def cos(self) -> Tensor:
         """The cosine."""
-        return ops.cos(self)  # type: ignore[no-any-return]
+        return ops.cos(self)
 
     def square(self) -> Tensor:
         """Every entry times itself."""
-        return ops.square(self)  # type: ignore[no-any-return]
+        return ops.square(self)
 
     def abs(self) -> Tensor:
         """The absolute value."""
-        return ops.absolute(self)  # type: ignore[no-any-return]
+        return ops.absolute(self)
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The sum along `axis`."""
-        return ops.sum(self, axis, keepdims)  # type: ignore[no-any-return]
+        return ops.sum(self, axis, keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The mean along `axis`."""
-        return ops.mean(self, axis, keepdims)  # type: ignore[no-any-return]
+        return ops.mean(self, axis, keepdims)
 
     def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The product along `axis`."""
-        return ops.prod(self, axis, keepdims)  # type: ignore[no-any-return]
+        return ops.prod(self, axis, keepdims)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The largest entry along `axis`; ties share the gradient."""
-        return ops.max(self, axis, keepdims)  # type: ignore[no-any-return]
+        return ops.max(self, axis, keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The smallest entry along `axis`; ties share the gradient."""
-        return ops.min(self, axis, keepdims)  # type: ignore[no-any-return]
+        return ops.min(self, axis, keepdims)
 
     def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
         """The variance along `axis`, over n - ddof."""
-        return ops.var(self, axis, ddof, keepdims)  # type: ignore[no-any-return]
+        return ops.var(self, axis, ddof, keepdims)
 
     def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
         """The standard deviation along `axis`, over n - ddof."""
-        return ops.std(self, axis, ddof, keepdims)  # type: ignore[no-any-return]
+        return ops.std(self, axis, ddof, keepdims)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """The position of the first largest entry."""
-        return ops.argmax(self, axis, keepdims)  # type: ignore[no-any-return]
+        return ops.argmax(self, axis, keepdims)
 
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """The position of the first smallest entry."""
-        return ops.argmin(self, axis, keepdims)  # type: ignore[no-any-return]
+        return ops.argmin(self, axis, keepdims)
 
     def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Whether all entries are nonzero."""
-        return ops.all(self, axis, keepdims)  # type: ignore[no-any-return]
+        return ops.all(self, axis, keepdims)
 
     def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Whether any entry is nonzero."""
-        return ops.any(self, axis, keepdims)  # type: ignore[no-any-return]
+        return ops.any(self, axis, keepdims)
 
     def cumsum(self, axis: int | None = None) -> Tensor:
         """Running sums along `axis`."""
-        return ops.cumsum(self, axis)  # type: ignore[no-any-return]
+        return ops.cumsum(self, axis)
 
     def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """log(sum(exp(x))), safe for large entries."""
-        return ops.logsumexp(self, axis, keepdims)  # type: ignore[no-any-return]
+        return ops.logsumexp(self, axis, keepdims)
 
     def softmax(self, axis: int = -1) -> Tensor:
         """exp(x) / sum(exp(x)) along `axis`."""
-        return ops.softmax(self, axis)  # type: ignore[no-any-return]
+        return ops.softmax(self, axis)
 
     def log_softmax(self, axis: int = -1) -> Tensor:
         """log(softmax(x)) along `axis`."""
-        return ops.log_softmax(self, axis)  # type: ignore[no-any-return]
+        return ops.log_softmax(self, axis)
 
     def clip(self, min: Any = None, max: Any = None) -> Tensor:
         """Entries moved into [min, max]."""
-        return ops.clip(self, min, max)  # type: ignore[no-any-return]
+        return ops.clip(self, min, max)
 
     def dot(self, other: Any) -> Tensor:
         """np.dot for scalars, vectors and matrices."""
-        return ops.dot(self, other)  # type: ignore[no-any-return]
+        return ops.dot(self, other)
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same entries in another shape; -1 for one axis to be worked out."""
-        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[no-any-return]
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def flatten(self) -> Tensor:
         """The entries as a vector."""
-        return ops.reshape(self, -1)  # type: ignore[no-any-return]
+        return ops.reshape(self, -1)
 
     def transpose(self, *axes: Any) -> Tensor:
         """The axes in another order; reversed without arguments."""
-        return ops.transpose(self, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None)  # type: ignore[no-any-return]
+        return ops.transpose(self, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None)
 
     def swapaxes(self, axis1: int, axis2: int) -> Tensor:
         """Two axes swapped."""
-        return ops.swapaxes(self, axis1, axis2)  # type: ignore[no-any-return]
+        return ops.swapaxes(self, axis1, axis2)
 
     def squeeze(self, axis: Axis = None) -> Tensor:
         """Without axes of length 1."""
-        return ops.squeeze(self, axis)  # type: ignore[no-any-return]
+        return ops.squeeze(self, axis)
 
     def take(self, indices: Any, axis: int | None = None) -> Tensor:
         """The slices at `indices` along `axis`."""
-        return ops.take(self, indices, axis)  # type: ignore[no-any-return]
+        return ops.take(self, indices, axis)
 
     def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
         """Every entry `repeats` times in a row."""
-        return ops.repeat(self, repeats, axis)  # type: ignore[no-any-return]
+        return ops.repeat(self, repeats, axis)
 
     def astype(self, dtype: DTypeLike, copy: bool = True) -> Tensor:
         """The entries in another dtype; the gradient comes back in this one."""
-        return self if not copy and self.dtype == dtype else ops.astype(self, dtype)  # type: ignore[no-any-return]
+        return self if not copy and self.dtype == dtype else ops.astype(self, dtype)
 
     def copy(self) -> Tensor:
         """A copy that is computed from this tensor."""
-        return ops.positive(self)  # type: ignore[no-any-return]
+        return ops.positive(self)
 
 
 autograd.returns(Tensor)
@@ -591,10 +592,10 @@ def _rebuilt(cls: type[Tensor], data: NDArray[Any], tracked: bool, gradient: Ten
     return node
 
 
-# ---- creation -----------------------------------------------------------------------------------------------------------
+# ---- creation ----------------------------------------------------------------------------------------------
 
 
-def tensor(data: Any, requires_grad: bool = False, dtype: DTypeLike = None) -> Tensor:
+def tensor(data: Any, requires_grad: bool = False, dtype: DType = None) -> Tensor:
     """A new tensor with a copy of `data`."""
     return Tensor(_array(data, dtype).copy(), requires_grad)
 
@@ -606,26 +607,26 @@ def from_numpy(array: NDArray[Any]) -> Tensor:
     return Tensor(array)
 
 
-def zeros(*shape: Any, requires_grad: bool = False, dtype: DTypeLike = None) -> Tensor:
+def zeros(*shape: Any, requires_grad: bool = False, dtype: DType = None) -> Tensor:
     """Zeros of the given shape: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
     return full(shape[0] if len(shape) == 1 else shape, 0.0, requires_grad, dtype)
 
 
-def ones(*shape: Any, requires_grad: bool = False, dtype: DTypeLike = None) -> Tensor:
+def ones(*shape: Any, requires_grad: bool = False, dtype: DType = None) -> Tensor:
     """Ones of the given shape: ``ones(2, 3)`` or ``ones((2, 3))``."""
     return full(shape[0] if len(shape) == 1 else shape, 1.0, requires_grad, dtype)
 
 
-def full(shape: Any, value: ArrayLike, requires_grad: bool = False, dtype: DTypeLike = None) -> Tensor:
+def full(shape: Any, value: ArrayLike, requires_grad: bool = False, dtype: DType = None) -> Tensor:
     """`value` everywhere."""
     return Tensor(np.full(shape, value, _default_dtype if dtype is None else dtype), requires_grad)
 
 
-def arange(*args: Any, requires_grad: bool = False, dtype: DTypeLike = None) -> Tensor:
+def arange(*args: Any, requires_grad: bool = False, dtype: DType = None) -> Tensor:
     """As np.arange: integers stay integers unless `dtype` says otherwise."""
     return Tensor(np.arange(*args, dtype=dtype), requires_grad)
 
 
-def eye(n: int, requires_grad: bool = False, dtype: DTypeLike = None) -> Tensor:
+def eye(n: int, requires_grad: bool = False, dtype: DType = None) -> Tensor:
     """The identity matrix."""
     return Tensor(np.eye(n, dtype=_default_dtype if dtype is None else dtype), requires_grad)

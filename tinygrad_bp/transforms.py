@@ -40,7 +40,7 @@ class _Traced:
         """A tensor only this call knows: a leaf, or an alias where an enclosing transform tracks `x`."""
         if isinstance(x, Tensor) and x.tracked:
             with enable_grad():
-                return ops.positive(x)  # type: ignore[no-any-return]
+                return ops.positive(x)
         array = _array(x)
         _require_floating(array.dtype, self.name)
         return Tensor(array, requires_grad=True)
@@ -158,7 +158,7 @@ def jacobian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
         rows = [traced.pull(seed)[0] for seed in seeds]
         if not rows:
             return Tensor(np.zeros(y.shape + x.shape, x.dtype))
-        return ops.stack(rows).reshape(y.shape + x.shape)  # type: ignore[no-any-return]
+        return ops.stack(rows).reshape(y.shape + x.shape)
 
     return evaluate
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..autograd import Op, binary, primitive, unary
 
-# ---- g/d and g*d, but 0 where g is 0 (at every order: they are rows themselves) -----------------------------------
+# ---- g/d and g*d, but 0 where g is 0 (at every order: they are rows themselves) ----------------------------
 
 
 def _over(g: Any, d: Any) -> Any:
@@ -28,10 +28,10 @@ def _times(g: Any, d: Any) -> Any:
         return np.where(g == 0, g, g * d)
 
 
-over = binary("over", _over, lambda h, q, g, d: over(h, d), lambda h, q, g, d: -times(over(h, d), q))
-times = binary("times", _times, lambda h, q, g, d: times(h, d), lambda h, q, g, d: times(h, g))
+over: Op = binary("over", _over, lambda h, q, g, d: over(h, d), lambda h, q, g, d: -times(over(h, d), q))
+times: Op = binary("times", _times, lambda h, q, g, d: times(h, d), lambda h, q, g, d: times(h, g))
 
-# ---- the four operations and their relatives ----------------------------------------------------------------------
+# ---- the four operations and their relatives ---------------------------------------------------------------
 
 add = binary("add", np.add, lambda g, z, a, b: g, lambda g, z, a, b: g)
 subtract = binary("subtract", np.subtract, lambda g, z, a, b: g, lambda g, z, a, b: -g)
@@ -51,7 +51,7 @@ reciprocal = unary("reciprocal", np.reciprocal, lambda g, y, x: -times(times(g, 
 absolute = unary("absolute", np.absolute, lambda g, y, x: g * np.sign(x))
 hypot = binary("hypot", np.hypot, lambda g, z, a, b: over(g * a, z), lambda g, z, a, b: over(g * b, z))
 
-# ---- extremes and choice ------------------------------------------------------------------------------------------
+# ---- extremes and choice -----------------------------------------------------------------------------------
 
 
 def _won(g: Any, a: Any, b: Any) -> Any:
@@ -76,7 +76,7 @@ where = primitive(
     lambda g, z, c, a, b: np.where(c, 0.0, g),
 )
 
-# ---- without a derivative, but not invisible: comparisons, logic, rounding -----------------------------------------
+# ---- without a derivative, but not invisible: comparisons, logic, rounding ---------------------------------
 
 equal = primitive("equal", np.equal)
 not_equal = primitive("not_equal", np.not_equal)
@@ -101,7 +101,7 @@ trunc = primitive("trunc", np.trunc)
 floor_divide = primitive("floor_divide", np.floor_divide)
 _discrete = primitive("discrete", lambda x, dtype: x.astype(dtype))
 
-# ---- dtype ----------------------------------------------------------------------------------------------------------
+# ---- dtype -------------------------------------------------------------------------------------------------
 
 _cast: Op = unary("cast", lambda x, dtype: x.astype(dtype), lambda g, y, x, dtype: g)
 

@@ -15,7 +15,7 @@ from .arithmetic import over
 
 LN2, LN10 = float(np.log(2.0)), float(np.log(10.0))
 
-# ---- powers of e, roots ---------------------------------------------------------------------------------------------
+# ---- powers of e, roots ------------------------------------------------------------------------------------
 
 exp = unary("exp", np.exp, lambda g, y, x: g * y)
 exp2 = unary("exp2", np.exp2, lambda g, y, x: g * y * LN2)
@@ -30,7 +30,7 @@ logaddexp = binary(
     "logaddexp", np.logaddexp, lambda g, z, a, b: g * np.exp(a - z), lambda g, z, a, b: g * np.exp(b - z)
 )
 
-# ---- circular and hyperbolic ------------------------------------------------------------------------------------------
+# ---- circular and hyperbolic -------------------------------------------------------------------------------
 
 sin = unary("sin", np.sin, lambda g, y, x: g * np.cos(x))
 cos = unary("cos", np.cos, lambda g, y, x: -g * np.sin(x))
@@ -51,7 +51,7 @@ arcsinh = unary("arcsinh", np.arcsinh, lambda g, y, x: g / np.hypot(x, 1.0))
 arccosh = unary("arccosh", np.arccosh, lambda g, y, x: over(g, np.sqrt((x - 1.0) * (x + 1.0))))
 arctanh = unary("arctanh", np.arctanh, lambda g, y, x: over(g, (1.0 - x) * (1.0 + x)))
 
-# ---- activations ------------------------------------------------------------------------------------------------------
+# ---- activations -------------------------------------------------------------------------------------------
 
 
 def _sigmoid(x: Any) -> Any:

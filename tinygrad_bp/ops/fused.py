@@ -14,7 +14,7 @@ import numpy as np
 from ..autograd import primitive, unary
 from .elementary import sigmoid
 
-# ---- softmax ----------------------------------------------------------------------------------------------------------------
+# ---- softmax -----------------------------------------------------------------------------------------------
 
 
 def _softmax(x: Any, axis: int = -1) -> Any:
@@ -30,7 +30,7 @@ def _log_softmax(x: Any, axis: int = -1) -> Any:
 softmax = unary("softmax", _softmax, lambda g, y, x, axis: y * (g - (g * y).sum(axis, keepdims=True)))
 log_softmax = unary("log_softmax", _log_softmax, lambda g, y, x, axis: g - np.exp(y) * g.sum(axis, keepdims=True))
 
-# ---- losses -----------------------------------------------------------------------------------------------------------------
+# ---- losses ------------------------------------------------------------------------------------------------
 
 
 def _reduced(losses: Any, reduction: str, n: int) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Node, unary
+from ..autograd import Node, Op, unary
 
 
 def _is_basic(index: Any) -> bool:
@@ -30,7 +30,7 @@ def _put(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
 
 
 _getitem = unary("getitem", lambda x, index: x[index], lambda g, y, x, index: put(g, index, x.shape))
-put = unary("put", _put, lambda h, x, g, index, shape: h[index])
+put: Op = unary("put", _put, lambda h, x, g, index, shape: h[index])
 
 
 def _raw(index: Any) -> Any:

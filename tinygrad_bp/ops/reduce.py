@@ -36,7 +36,7 @@ def _count(x: Any, axis: Any) -> int:
     return int(np.prod([x.shape[i] for i in (axis if isinstance(axis, tuple) else (axis,))]))
 
 
-# ---- sums and moments -------------------------------------------------------------------------------------------------
+# ---- sums and moments --------------------------------------------------------------------------------------
 
 sum = unary(
     "sum",
@@ -67,7 +67,7 @@ def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     return sqrt(var(x, axis, ddof, keepdims))
 
 
-# ---- products ---------------------------------------------------------------------------------------------------------
+# ---- products ----------------------------------------------------------------------------------------------
 
 
 def _others(x: Any) -> Any:
@@ -95,7 +95,7 @@ prod = unary(
     lambda g, y, x, axis, keepdims: _prod_dx(g, x, axis),
 )
 
-# ---- extremes ---------------------------------------------------------------------------------------------------------
+# ---- extremes ----------------------------------------------------------------------------------------------
 
 
 def _winners(g: Any, y: Any, x: Any, axis: Any) -> Any:
@@ -122,7 +122,7 @@ count_nonzero = primitive(
     "count_nonzero", lambda x, axis=None, keepdims=False: np.count_nonzero(x, axis, keepdims=keepdims)
 )
 
-# ---- norms and log-sums -------------------------------------------------------------------------------------------------
+# ---- norms and log-sums ------------------------------------------------------------------------------------
 
 
 def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:

@@ -57,7 +57,7 @@ def _pad(x: Any, pad_width: Any, mode: str, value: float) -> Any:
     return np.pad(x, pad_width, constant_values=value)
 
 
-# ---- joining and splitting ------------------------------------------------------------------------------------------------
+# ---- joining and splitting ---------------------------------------------------------------------------------
 
 
 def _pieces(g: Any, xs: Sequence[Any], axis: int) -> list[Any]:
