@@ -1,0 +1,190 @@
+"""The house holds: who imports whom, how long the files are, what an import costs, what the README promises first."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "tinygrad_bp"
+
+# A file imports only from files above it. The package's own __init__.py stands where all it imports is above it.
+MAP = [
+    "autograd.py",
+    "ops/arithmetic.py",
+    "ops/elementary.py",
+    "ops/reduce.py",
+    "ops/shape.py",
+    "ops/index.py",
+    "ops/linear.py",
+    "ops/fused.py",
+    "ops/__init__.py",
+    "tensor.py",
+    "transforms.py",
+    "random.py",
+    "nn/functional.py",
+    "nn/init.py",
+    "nn/module.py",
+    "nn/layers.py",
+    "nn/losses.py",
+    "nn/__init__.py",
+    "optim/optimizers.py",
+    "optim/__init__.py",
+    "__init__.py",
+    "view/curves.py",
+    "view/__init__.py",
+    "io/weights.py",
+    "io/__init__.py",
+    "data/loader.py",
+    "data/datasets.py",
+    "data/__init__.py",
+    "spec.py",
+    "training.py",
+    "__main__.py",
+]
+CORE = [name for name in MAP if name in ("autograd.py", "tensor.py") or name.startswith("ops/")]
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+NAMES = [path.relative_to(PACKAGE).as_posix() for path in FILES]
+
+# What the extras bring, imported only inside functions.
+OPTIONAL = {"rich", "matplotlib", "safetensors"}
+
+
+class Import(ast.NodeVisitor):
+    """Collects the imports of a file: (module or file, line, whether importing the file runs it)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.inside: list[tuple[Path, int]] = []
+        self.outside: list[tuple[str, int, bool]] = []
+        self._runs = True
+        self.visit(ast.parse(path.read_text("ascii")))
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        runs, self._runs = self._runs, False
+        self.generic_visit(node)
+        self._runs = runs
+
+    def visit_If(self, node: ast.If) -> None:
+        runs = self._runs
+        self._runs = runs and ast.unparse(node.test) != "TYPE_CHECKING"
+        self.generic_visit(node)
+        self._runs = runs
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self._add(alias.name.split("."), node.lineno)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        folder = ("tinygrad_bp", *self.path.relative_to(PACKAGE).parts[:-1])
+        start = folder[: len(folder) + 1 - node.level] if node.level else ()
+        for alias in node.names:
+            self._add([*start, *(node.module or "").split("."), alias.name], node.lineno)
+
+    def _add(self, parts: list[str], line: int) -> None:
+        parts = [part for part in parts if part]
+        if parts[0] != "tinygrad_bp":
+            self.outside.append((parts[0], line, self._runs))
+            return
+        place = PACKAGE.joinpath(*parts[1:])
+        while not (file := place.with_suffix(".py")).is_file() and not (file := place / "__init__.py").is_file():
+            place = place.parent  # the last part is a name in a file
+        self.inside.append((file, line))
+
+
+def code_lines(path: Path) -> int:
+    """Lines with code on them: no blank lines, comments or docstrings."""
+    source = path.read_text("ascii")
+    layout = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in layout:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines.difference_update(range(node.lineno, node.end_lineno + 1))
+    return len(lines)
+
+
+def test_every_file_is_in_the_map():
+    assert sorted(MAP) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_a_file_imports_only_from_files_above_it(path):
+    name = path.relative_to(PACKAGE).as_posix()
+    above = MAP[: MAP.index(name)]
+    below = [
+        f"{name}:{line} imports {imported.relative_to(PACKAGE).as_posix()}, which is not above it"
+        for imported, line in Import(path).inside
+        if imported.relative_to(PACKAGE).as_posix() not in above
+    ]
+    assert not below, "\n".join(below)
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_a_file_needs_numpy_only_and_extras_inside_functions(path):
+    for module, line, runs in Import(path).outside:
+        allowed = {"numpy"} if runs else {"numpy"} | OPTIONAL
+        assert module in allowed | sys.stdlib_module_names, f"{path}:{line} imports {module}"
+
+
+def test_the_budgets(capsys):
+    lines = {name: code_lines(path) for name, path in zip(NAMES, FILES, strict=True)}
+    core, package = sum(lines[name] for name in CORE), sum(lines.values())
+    longest = max(lines, key=lines.__getitem__)
+    with capsys.disabled():
+        print(f"\ncode lines: core {core} of 1000, package {package} of 7500, {longest} {lines[longest]} of 400")
+    assert core <= 1000
+    assert package <= 7500
+    assert lines[longest] <= 400
+
+
+def test_code_lines_counts_code_only(tmp_path):
+    source = '"""Doc."""\n\n# comment\nx = 1  # why\ndef f():\n    """Doc\n    doc."""\n    return """\n    text"""\n'
+    (tmp_path / "some.py").write_text(source)
+    assert code_lines(tmp_path / "some.py") == 4
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_the_package_is_ascii_and_every_file_says_what_it_is(path):
+    assert path.read_bytes().isascii()
+    assert ast.get_docstring(ast.parse(path.read_text("ascii")))
+
+
+def modules_loaded_by(statement: str) -> list[str]:
+    """The modules that a statement loads from files in a new interpreter."""
+    code = f"""
+import sys
+before = set(sys.modules)
+{statement}
+print(*sorted(name for name in set(sys.modules) - before if getattr(sys.modules[name], "__file__", None)))
+"""
+    return subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
+
+
+def test_importing_the_package_loads_numpy_and_the_engine_and_nothing_else():
+    loaded = modules_loaded_by("import tinygrad_bp")
+    beyond = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names - {"numpy", "tinygrad_bp"}
+    assert not beyond
+    on_first_use = [name for name in loaded if re.match(r"tinygrad_bp\.(view|io|data|spec|training|__main__)\b", name)]
+    assert not on_first_use
+    assert "tinygrad_bp.tensor" in loaded
+
+
+def test_the_readme_begins_with_the_two_commands():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert "not related to tinygrad" in readme.splitlines()[0]
+    setup = "python3 -m venv .venv && .venv/bin/python -m pip install -q "
+    assert re.findall(r"^```sh\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)[:2] == [
+        setup + "'.[cli]' && .venv/bin/python -m tinygrad_bp train examples/digits.toml\n",
+        setup + "'.[test]' && .venv/bin/python -m pytest -q\n",
+    ]
