@@ -46,10 +46,12 @@ def data_file(data_folder: Path) -> Callable[[str], Path]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Oracle tests run only when asked for (-m oracle), so one that skips has failed."""
     report = yield
     if report.skipped and item.get_closest_marker("oracle"):
         report.outcome = "failed"
-        report.longrepr = f"{report.longrepr}: an oracle test may not skip. pip install '.[bench]'"
+        report.longrepr = f"{call.excinfo.value}. An oracle test may not skip: pip install '.[bench]'"
     return report
