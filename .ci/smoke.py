@@ -1,5 +1,6 @@
 """What the bare wheel must do, with NumPy alone: carry its data, no tests, no other import, and train."""
 
+import importlib.metadata
 import importlib.util
 import sys
 import zipfile
@@ -11,6 +12,7 @@ names = zipfile.ZipFile(sys.argv[1]).namelist()
 strangers = [name for name in names if not name.startswith(("tinygrad_bp/", "tinygrad_bp-"))]
 assert not strangers, f"the wheel holds {strangers}"
 assert {"tinygrad_bp/py.typed", "tinygrad_bp/data/digits.npz"} <= set(names), names
+assert importlib.metadata.version("tinygrad_bp") == bp.__version__
 assert "site-packages" in bp.__file__, bp.__file__
 assert not [name for name in ("rich", "matplotlib", "safetensors") if importlib.util.find_spec(name)]
 
