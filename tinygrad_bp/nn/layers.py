@@ -1,0 +1,253 @@
+"""The layers of a fully connected network, and the activations as layers.
+
+Each is a few lines over :mod:`~tinygrad_bp.nn.functional`, where the formulas are computed; a layer adds the parameters
+and how they begin. Argument names and defaults are PyTorch's. Sequential lives in :mod:`~tinygrad_bp.nn.module`, the
+losses in :mod:`~tinygrad_bp.nn.losses`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .. import ops
+from ..tensor import default_dtype
+from . import functional as F
+from .init import uniform_
+from .module import Module, Parameter
+
+__all__ = [
+    "ELU",
+    "Flatten",
+    "Identity",
+    "LeakyReLU",
+    "Linear",
+    "LogSoftmax",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+]
+
+
+class Linear(Module):
+    """``z = x W^T + b``, for every row x.
+
+    Parameters
+    ----------
+    in_features, out_features
+        Entries of a row, and of the result: (..., in) gives (..., out).
+    bias
+        Whether there is a b.
+    dtype
+        Of the parameters; by default the package's.
+
+    Attributes
+    ----------
+    weight
+        W, (out, in). Entries begin uniform in +-1/sqrt(in), as PyTorch's.
+    bias
+        b, (out,), begins likewise; or None.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> layer = Linear(784, 30)
+    >>> layer(bp.zeros(10, 784)).shape, layer.weight.shape, layer
+    ((10, 30), (30, 784), Linear(in_features=784, out_features=30))
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: DTypeLike | None = None) -> None:
+        self.in_features = _size("in_features", in_features)
+        self.out_features = _size("out_features", out_features)
+        dtype = default_dtype() if dtype is None else dtype
+        self.weight = Parameter(np.zeros((out_features, in_features), dtype))
+        self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
+        bound = 1.0 / math.sqrt(in_features)
+        for parameter in self.parameters():
+            uniform_(parameter, -bound, bound)
+
+    def forward(self, input: Any) -> Any:
+        """``x W^T + b``."""
+        return F.linear(input, self.weight, self.bias)
+
+
+def _size(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"Linear: {name} is {value!r}, a {type(value).__name__}. Give an integer >= 1.")
+    if value < 1:
+        raise ValueError(f"Linear: {name} is {value}. Give an integer >= 1.")
+    return int(value)
+
+
+class Flatten(Module):
+    """Axes `start_dim` to `end_dim` made one: (n, channels, height, width) to (n, channels * height * width).
+
+    >>> import tinygrad_bp as bp
+    >>> Flatten()(bp.zeros(10, 1, 28, 28)).shape
+    (10, 784)
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
+    def forward(self, input: Any) -> Any:
+        """The same entries in the flat shape."""
+        shape = np.shape(input)
+        axes = range(len(shape))[self.start_dim : (self.end_dim + 1) or None]
+        if not axes:
+            raise ValueError(
+                f"Flatten: input {shape} has no axes from {self.start_dim} to {self.end_dim}. Add a batch axis."
+            )
+        flat = math.prod(shape[i] for i in axes)
+        return ops.reshape(input, (*shape[: axes[0]], flat, *shape[axes[-1] + 1 :]))
+
+
+class Identity(Module):
+    """``x`` itself.
+
+    >>> Identity()(1.0)
+    1.0
+    """
+
+    def forward(self, input: Any) -> Any:
+        """``x``."""
+        return input
+
+
+# ---- activations --------------------------------------------------------------------------------------------------
+
+
+class Sigmoid(Module):
+    """1 / (1 + exp(-x)).
+
+    >>> import tinygrad_bp as bp
+    >>> Sigmoid()(bp.tensor([0.0]))
+    tensor([0.5])
+    """
+
+    def forward(self, input: Any) -> Any:
+        """1 / (1 + exp(-x))."""
+        return F.sigmoid(input)
+
+
+class Tanh(Module):
+    """The hyperbolic tangent.
+
+    >>> import tinygrad_bp as bp
+    >>> Tanh()(bp.tensor([0.0]))
+    tensor([0.])
+    """
+
+    def forward(self, input: Any) -> Any:
+        """tanh(x)."""
+        return F.tanh(input)
+
+
+class ReLU(Module):
+    """max(x, 0); the slope at 0 is 0.
+
+    >>> import tinygrad_bp as bp
+    >>> ReLU()(bp.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+
+    def forward(self, input: Any) -> Any:
+        """max(x, 0)."""
+        return F.relu(input)
+
+
+class LeakyReLU(Module):
+    """``x`` where x > 0, else ``negative_slope * x``.
+
+    >>> import tinygrad_bp as bp
+    >>> LeakyReLU(0.5)(bp.tensor([-1.0, 2.0]))
+    tensor([-0.5,  2. ])
+    """
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = negative_slope
+
+    def forward(self, input: Any) -> Any:
+        """``x`` where x > 0, else ``negative_slope * x``."""
+        return F.leaky_relu(input, self.negative_slope)
+
+
+class ELU(Module):
+    """``x`` where x > 0, else ``alpha * (exp(x) - 1)``.
+
+    >>> import tinygrad_bp as bp
+    >>> ELU()(bp.tensor([-800.0, 2.0]))
+    tensor([-1.,  2.])
+    """
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+    def forward(self, input: Any) -> Any:
+        """``x`` where x > 0, else ``alpha * (exp(x) - 1)``."""
+        return F.elu(input, self.alpha)
+
+
+class SiLU(Module):
+    """``x * sigmoid(x)``, also called swish.
+
+    >>> import tinygrad_bp as bp
+    >>> SiLU()(bp.tensor([0.0, 800.0]))
+    tensor([  0., 800.])
+    """
+
+    def forward(self, input: Any) -> Any:
+        """``x * sigmoid(x)``."""
+        return F.silu(input)
+
+
+class Softplus(Module):
+    """log(1 + exp(x)).
+
+    >>> import tinygrad_bp as bp
+    >>> Softplus()(bp.tensor([-800.0, 800.0]))
+    tensor([  0., 800.])
+    """
+
+    def forward(self, input: Any) -> Any:
+        """log(1 + exp(x))."""
+        return F.softplus(input)
+
+
+class Softmax(Module):
+    """exp(x) / sum(exp(x)) along `dim`.
+
+    >>> import tinygrad_bp as bp
+    >>> Softmax()(bp.tensor([1.0, 1.0]))
+    tensor([0.5, 0.5])
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        self.dim = dim
+
+    def forward(self, input: Any) -> Any:
+        """exp(x) / sum(exp(x))."""
+        return F.softmax(input, self.dim)
+
+
+class LogSoftmax(Module):
+    """``x - log(sum(exp(x)))`` along `dim`.
+
+    >>> import tinygrad_bp as bp
+    >>> LogSoftmax()(bp.tensor([0.0, -1000.0]))
+    tensor([    0., -1000.])
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        self.dim = dim
+
+    def forward(self, input: Any) -> Any:
+        """``x - log(sum(exp(x)))``."""
+        return F.log_softmax(input, self.dim)

@@ -1,0 +1,273 @@
+"""Module: an object whose attributes are parameters, buffers and other modules, and whose call is `forward`.
+
+Nothing is registered: the tree is found by walking ``vars(self)`` in the order of assignment, through lists, tuples and
+dicts. A Parameter is learned; a Tensor that is not a Parameter is a buffer, saved but not learned; a name that begins
+with ``_`` is private and skipped. What is reached twice is listed once, under its first dotted name. Layers live in
+:mod:`~tinygrad_bp.nn.layers`; files are written and read by :mod:`tinygrad_bp.io`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self, overload
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..autograd import wrote
+from ..tensor import Tensor
+
+__all__ = ["Module", "Parameter", "Sequential"]
+
+
+class Parameter(Tensor):
+    """A tensor that is learned: a copy of `data` that requires grad, listed by the `parameters()` of its module.
+
+    >>> import tinygrad_bp as bp
+    >>> bp.nn.Parameter([0.0, 1.0])
+    tensor([0., 1.], requires_grad=True)
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True, dtype: DTypeLike | None = None) -> None:
+        super().__init__(data, True, dtype)  # which copies
+        self.requires_grad = requires_grad
+
+
+class Module:
+    """A part of a network: assign parameters and modules as attributes, define `forward`, call the module.
+
+    >>> import tinygrad_bp as bp
+    >>> class Scale(Module):
+    ...     def __init__(self):
+    ...         self.factor = Parameter(2.0)
+    ...     def forward(self, x):
+    ...         return self.factor * x
+    >>> scale = Scale()
+    >>> scale(bp.tensor([1.0, 2.0])).tolist(), list(scale.state_dict())
+    ([2.0, 4.0], ['factor'])
+    """
+
+    training = True
+    """Whether layers that act differently in training do so; set by `train()` and `eval()`."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What a call computes; every subclass defines it."""
+        raise NotImplementedError(f"{type(self).__name__}: has no forward. Define forward(self, ...) in the class.")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """``forward(...)``."""
+        return self.forward(*args, **kwargs)
+
+    # -- the tree --
+
+    def _attributes(self) -> Iterator[tuple[str, Any]]:
+        """The public attributes, by the names they have in `state_dict()`."""
+        return ((name, value) for name, value in vars(self).items() if not name.startswith("_"))
+
+    def _inside(self) -> Iterator[tuple[str, Module | Tensor]]:
+        """The modules and tensors directly inside this module."""
+        for name, value in self._attributes():
+            yield from _unpacked(name, value)
+
+    def _walk(self, path: str, seen: set[int]) -> Iterator[tuple[str, Module | Tensor]]:
+        """Self and all modules and tensors below it, except those seen."""
+        seen.add(id(self))
+        yield path, self
+        for name, value in self._inside():
+            below = f"{path}.{name}" if path else name
+            if id(value) in seen:
+                continue
+            if isinstance(value, Module):
+                yield from value._walk(below, seen)
+            else:
+                seen.add(id(value))
+                yield below, value
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """Self, named "", and every module below it, with dotted names."""
+        return ((name, value) for name, value in self._walk("", set()) if isinstance(value, Module))
+
+    def modules(self) -> Iterator[Module]:
+        """Self and every module below it."""
+        return (module for _, module in self.named_modules())
+
+    def children(self) -> Iterator[Module]:
+        """The modules directly inside this one."""
+        found = {id(value): value for _, value in self._inside() if isinstance(value, Module)}
+        return iter(found.values())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """The parameters with their dotted names, in the order of assignment."""
+        return ((name, value) for name, value in self._walk("", set()) if isinstance(value, Parameter))
+
+    def parameters(self) -> Iterator[Parameter]:
+        """The parameters in the order of assignment: what an optimizer is given."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def buffers(self) -> Iterator[Tensor]:
+        """The tensors that are saved but not learned."""
+        return (value for value in self._tensors().values() if not isinstance(value, Parameter))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name."""
+        found: dict[str, Tensor] = {}
+        for name, value in self._walk("", set()):
+            if isinstance(value, Tensor):
+                if name in found:
+                    raise ValueError(f"{type(self).__name__}: two tensors are named '{name}'. Rename one attribute.")
+                found[name] = value
+        return found
+
+    # -- state --
+
+    def train(self, mode: bool = True) -> Self:
+        """Set `training` on every module of the tree; returns self."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """``train(False)``."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Copies of the arrays of all parameters and buffers, by dotted name.
+
+        >>> import tinygrad_bp as bp
+        >>> list(bp.nn.Sequential(bp.nn.Linear(2, 3), bp.nn.Sigmoid()).state_dict())
+        ['0.weight', '0.bias']
+        """
+        return {name: tensor.data.copy() for name, tensor in self._tensors().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> tuple[list[str], list[str]]:
+        """Write the arrays of `state` into the tensors of the same names: all of them, or on an error none.
+
+        Parameters
+        ----------
+        state
+            Arrays or tensors by dotted name, of exactly the shapes and dtypes of this module's.
+        strict
+            Whether names that are missing from `state`, or unknown to this module, are an error.
+
+        Returns
+        -------
+        (missing, unexpected)
+            Those names.
+
+        Raises
+        ------
+        ValueError
+            Lists every missing and unexpected name and every array of another shape or dtype together.
+        """
+        tensors = self._tensors()
+        arrays = {name: np.array(value.data if isinstance(value, Tensor) else value) for name, value in state.items()}
+        missing = [name for name in tensors if name not in arrays]
+        unexpected = [name for name in arrays if name not in tensors]
+        shared = [name for name in tensors if name in arrays]
+        faults = [f"missing {name}" for name in missing] + [f"unexpected {name}" for name in unexpected]
+        faults = faults if strict else []
+        for name in shared:
+            given, own = arrays[name], tensors[name].data
+            if given.shape != own.shape:
+                faults.append(f"{name} has shape {given.shape}, not {own.shape}")
+            elif given.dtype != own.dtype:
+                faults.append(f"{name} has dtype {given.dtype}, not {own.dtype}")
+        if faults:
+            raise ValueError(
+                f"load_state_dict: the state does not fit {type(self).__name__}: {'; '.join(faults)}. "
+                "Nothing was loaded; use the model it was saved from."
+            )
+        for name in shared:
+            tensors[name].data[...] = arrays[name]
+        wrote(*(tensors[name] for name in shared))
+        return missing, unexpected
+
+    def __repr__(self) -> str:
+        settings = ", ".join(
+            f"{name}={value!r}"
+            for name, value in self._attributes()
+            if isinstance(value, (bool, int, float, str, type(None))) and name != "training"
+        )
+        lines = [f"({name}): {_described(value)}" for name, value in self._inside() if isinstance(value, Module)]
+        return f"{type(self).__name__}({_block(settings, lines)})"
+
+
+class Sequential(Module):
+    """Stages called one after the other, each with what the one before returned.
+
+    A stage is a module or any function of one argument. Stages are named by their positions: ``0.weight``.
+    ``len``, iteration, indexing and slicing give stages.
+
+    >>> import tinygrad_bp as bp
+    >>> net = bp.nn.Sequential(bp.nn.Linear(2, 3), bp.nn.Sigmoid(), bp.nn.Linear(3, 1), abs)
+    >>> net(bp.ones(5, 2)).shape, len(net), net[1]
+    ((5, 1), 4, Sigmoid())
+    """
+
+    def __init__(self, *stages: Callable[[Any], Any]) -> None:
+        for position, stage in enumerate(stages):
+            if isinstance(stage, type):
+                name = stage.__name__
+                raise TypeError(f"Sequential: stage {position} is the class {name}. Make an instance: {name}(...).")
+            if not callable(stage):
+                raise TypeError(f"Sequential: stage {position} is a {type(stage).__name__}. Pass modules or functions.")
+        self._stages = stages
+
+    def _attributes(self) -> Iterator[tuple[str, Any]]:
+        yield from ((str(position), stage) for position, stage in enumerate(self._stages))
+        yield from super()._attributes()
+
+    def forward(self, input: Any) -> Any:
+        """The last stage of ... the first stage of `input`."""
+        position = 0
+        try:
+            for position, stage in enumerate(self._stages):  # noqa: B007
+                input = stage(input)
+        except Exception as error:
+            error.add_note(f"in stage {position} of Sequential: {_described(self._stages[position])}")
+            raise
+        return input
+
+    def __len__(self) -> int:
+        return len(self._stages)
+
+    def __iter__(self) -> Iterator[Callable[[Any], Any]]:
+        return iter(self._stages)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        return Sequential(*self._stages[index]) if isinstance(index, slice) else self._stages[index]
+
+    def __repr__(self) -> str:
+        lines = [f"({position}): {_described(stage)}" for position, stage in enumerate(self._stages)]
+        return f"{type(self).__name__}({_block('', lines)})"
+
+
+def _unpacked(name: str, value: Any) -> Iterator[tuple[str, Module | Tensor]]:
+    """The modules and tensors in a value: itself, or what its lists, tuples and dicts hold."""
+    if isinstance(value, (Module, Tensor)):
+        yield name, value
+    elif isinstance(value, (list, tuple, dict)):
+        for key, below in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _unpacked(f"{name}.{key}", below)
+
+
+def _described(stage: Any) -> str:
+    return repr(stage) if isinstance(stage, Module) else getattr(stage, "__name__", repr(stage))
+
+
+def _block(settings: str, lines: list[str]) -> str:
+    """What stands between the brackets of a repr: settings on its first line, children below, indented."""
+    if not lines:
+        return settings
+    return "\n".join([settings, *("  " + line.replace("\n", "\n  ") for line in lines), ""])

@@ -1,0 +1,401 @@
+"""Optimizers in order of increasing complexity. The base class loops over parameters; a subclass is one formula.
+
+`update(p, g, state, group)` writes the new value of one parameter into its array p, given its gradient g; it is said in
+ufuncs with ``out=``, so that a step allocates nothing and no array is ever replaced. Settings are read from
+`param_groups` at every step, so changing them there takes effect. A step is all or nothing: every gradient is checked
+before the first parameter is written. Formulas, names and defaults are PyTorch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import inf
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy import add, divide, isfinite, multiply, ndarray, sqrt, subtract, vdot
+
+from ..autograd import wrote
+from ..tensor import Tensor
+
+__all__ = ["SGD", "Adam", "Optimizer"]
+
+Array = ndarray[Any, Any]
+Group = dict[str, Any]
+
+
+class Optimizer:
+    """The loop: groups of parameters with their settings, and a state for each parameter.
+
+    Subclasses define `update` and call ``super().__init__(params, lr=..., ...)`` with their settings, which become the
+    keys of every group. A setting whose name is in `ranges` must be a number in ``[low, high)``.
+
+    Attributes
+    ----------
+    param_groups
+        A list of dicts: "params", and the settings of these parameters.
+    state
+        For each parameter a dict of what `update` remembers; names that begin with ``_`` are scratch and not saved.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> class SignDescent(Optimizer):
+    ...     def update(self, p, g, state, group):
+    ...         p -= group["lr"] * np.sign(g)
+    >>> w = bp.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = SignDescent([w], lr=0.5)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.5, 1.5], requires_grad=True)
+    """
+
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {"lr": (0.0, inf)}
+
+    def __init__(self, params: Iterable[Any], **defaults: Any) -> None:
+        self.defaults = defaults
+        self.param_groups: list[Group] = []
+        self.state: dict[Tensor, dict[str, Any]] = {}
+        if isinstance(params, Tensor):
+            raise TypeError(f"{self._name}: got one Tensor for params. Pass a list of them, [tensor].")
+        groups = list(params)
+        for group in groups if groups and isinstance(groups[0], Mapping) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    def update(self, p: Array, g: Array, state: dict[str, Any], group: Group) -> None:
+        """Write the next value of one parameter into p: the formula; every subclass defines it.
+
+        Parameters
+        ----------
+        p, g
+            The arrays of the parameter and of its gradient, which is not to be written.
+        state
+            What was remembered of this parameter; ``_scratch`` is an array like p to compute in, and ``_lr`` the
+            learning rate as a 0-d array of p's dtype, which a ufunc takes at half the cost of a Python float.
+        group
+            The settings.
+        """
+        raise NotImplementedError(f"{self._name}: has no update. Define update(self, p, g, state, group) in the class.")
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient.
+
+        Raises
+        ------
+        RuntimeError
+            No parameter has a gradient: backward() was not called.
+        FloatingPointError
+            A gradient has entries that are nan or infinite; no parameter was written.
+        ValueError, TypeError
+            A gradient of another shape or dtype than its parameter, or a bad learning rate; nothing was written.
+        """
+        written = []
+        updates = []
+        for group in self.param_groups:
+            lr = group["lr"]
+            if type(lr) is not float or not 0.0 <= lr < inf:
+                self._check_number("lr", lr, 0.0, inf)
+            for p in group["params"]:
+                if p.gradient is None:
+                    continue
+                data, g, state = p.data, p.gradient.data, self.state[p]
+                # One pass: the sum of squares is finite unless an entry is not, or its square overflows.
+                if g.shape != data.shape or g.dtype != data.dtype or not vdot(g, g) < inf:
+                    self._check_gradient(p, g)
+                state["_lr"][()] = lr
+                written.append(p)
+                updates.append((data, g, state, group))
+        if not written:
+            raise RuntimeError(f"{self._name}.step: no parameter has a gradient. Call backward() on the loss first.")
+        for data, g, state, group in updates:
+            self.update(data, g, state, group)
+        wrote(*written)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.gradient = None
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Optimize the tensors of `group["params"]` too; settings it does not name are the optimizer's.
+
+        >>> import tinygrad_bp as bp
+        >>> w, b = bp.tensor([1.0], requires_grad=True), bp.tensor([0.0], requires_grad=True)
+        >>> optimizer = SGD([w], lr=0.1)
+        >>> optimizer.add_param_group({"params": [b], "lr": 0.2})
+        >>> [group["lr"] for group in optimizer.param_groups]
+        [0.1, 0.2]
+        """
+        if not isinstance(group, Mapping):
+            raise TypeError(f"{self._name}: a group is a {type(group).__name__}. Pass dicts, or tensors, not both.")
+        unknown = sorted(set(group) - set(self.defaults) - {"params"})
+        if unknown or "params" not in group:
+            wrong = f"unknown {', '.join(unknown)}" if unknown else "no 'params'"
+            raise ValueError(f"{self._name}: a group has {wrong}. Its keys are params, {', '.join(self.defaults)}.")
+        params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        if not params:
+            raise ValueError(f"{self._name}: there are no parameters. Pass those of a model that has some.")
+        known = set(self.state)
+        for position, p in enumerate(params):
+            if not isinstance(p, Tensor):
+                raise TypeError(f"{self._name}: parameter {position} is a {type(p).__name__}. Pass Tensors.")
+            if not p.is_leaf:
+                raise ValueError(f"{self._name}: parameter {position} of shape {p.shape} was computed. Pass leaves.")
+            if p in known:
+                raise ValueError(f"{self._name}: parameter {position} of shape {p.shape} is given twice. Pass it once.")
+            known.add(p)
+        complete = {"params": params} | self.defaults | {name: group[name] for name in group if name != "params"}
+        self._check_settings(complete)
+        self.param_groups.append(complete)
+        for p in params:
+            self.state[p] = {"_scratch": np.empty_like(p.data), "_lr": np.zeros((), p.dtype)}
+
+    # -- checks --
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _check_settings(self, group: Group) -> None:
+        """Refuse settings that are no numbers or out of range."""
+        for name, (low, high) in self.ranges.items():
+            self._check_number(name, group[name], low, high)
+
+    def _check_number(self, name: str, value: Any, low: float, high: float) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise TypeError(f"{self._name}: {name} is {value!r}, a {type(value).__name__}. Pass a number.")
+        if not low <= value < high:
+            raise ValueError(f"{self._name}: {name} is {value}. Pass a number in [{low:g}, {high:g}).")
+
+    def _check_gradient(self, p: Tensor, g: Array) -> None:
+        """Refuse a gradient of the wrong shape or dtype, or with entries that are not finite."""
+        position = next(i for i, q in enumerate(self._parameters()) if q is p)
+        which = f"{self._name}.step: the gradient of parameter {position}, shape {p.shape},"
+        if g.shape != p.data.shape:
+            raise ValueError(f"{which} has shape {g.shape}. Assign one of the parameter's shape.")
+        if g.dtype != p.data.dtype:
+            raise TypeError(f"{which} has dtype {g.dtype}, the parameter {p.dtype}. Assign one of that dtype.")
+        bad = int(np.count_nonzero(~isfinite(g)))
+        if bad:
+            raise FloatingPointError(
+                f"{which} has {bad} of {g.size} entries that are not finite. No parameter was written; "
+                "lower lr, or look for what overflowed."
+            )
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    # -- saving --
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"state": {index: what is remembered}, "param_groups": settings}, parameters as indices, arrays as copies.
+
+        >>> import tinygrad_bp as bp
+        >>> SGD([bp.tensor([1.0], requires_grad=True)], lr=0.1).state_dict()["param_groups"][0]["params"]
+        [0]
+        """
+        index = {p: i for i, p in enumerate(self._parameters())}
+        state = {index[p]: {k: v.copy() for k, v in kept.items() if k[0] != "_"} for p, kept in self.state.items()}
+        return {
+            "state": {i: kept for i, kept in state.items() if kept},
+            "param_groups": [group | {"params": [index[p] for p in group["params"]]} for group in self.param_groups],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what `state_dict()` returned, for the same parameters in the same order: all of it or nothing.
+
+        Raises
+        ------
+        ValueError
+            Other groups, other settings, or arrays of other shapes than these parameters need.
+        """
+        if set(state_dict) != {"state", "param_groups"}:
+            raise ValueError(f"load_state_dict: got the keys {sorted(state_dict)}. Pass what state_dict() returned.")
+        groups, parameters = state_dict["param_groups"], self._parameters()
+        sizes, own = [len(group["params"]) for group in groups], [len(group["params"]) for group in self.param_groups]
+        if sizes != own:
+            raise ValueError(f"load_state_dict: groups of {sizes} parameters do not fit this optimizer's {own}.")
+        for group, mine in zip(groups, self.param_groups):
+            if set(group) != set(mine):
+                differ = ", ".join(sorted(set(group) ^ set(mine)))
+                raise ValueError(f"load_state_dict: a group differs in {differ}. Use the optimizer it was saved from.")
+            self._check_settings(group)
+        loaded: dict[Tensor, dict[str, Array]] = {p: {} for p in parameters}
+        for i, kept in state_dict["state"].items():
+            if i not in range(len(parameters)):
+                raise ValueError(f"load_state_dict: there is no parameter {i} here, only {len(parameters)}.")
+            p = parameters[i]
+            for name, value in kept.items():
+                if np.shape(value) not in ((), p.shape):
+                    raise ValueError(
+                        f"load_state_dict: {name} of parameter {i} has shape {np.shape(value)}, the parameter has "
+                        f"{p.shape}. Use the optimizer it was saved from."
+                    )
+                loaded[p][name] = np.array(value, p.dtype if np.shape(value) else float)
+        for p, kept in loaded.items():
+            state = self.state[p]
+            for name in [name for name in state if name[0] != "_" and name not in kept]:
+                del state[name]
+            for name, array in kept.items():
+                if name in state:
+                    state[name][...] = array
+                else:
+                    state[name] = array
+        for group, mine in zip(groups, self.param_groups):
+            mine.update({name: value for name, value in group.items() if name != "params"})
+
+
+class SGD(Optimizer):
+    """p <- p - lr g: gradient descent on the gradient of a mini-batch.
+
+    With `weight_decay`, g <- g + weight_decay p first. With `momentum`, a buffer v <- momentum v + (1 - dampening) g
+    (v = g in the first step) takes the place of g; with `nesterov` it is g + momentum v.
+
+    Parameters
+    ----------
+    params
+        Tensors, or dicts {"params": tensors, settings ...}: groups with settings of their own.
+    lr
+        The learning rate, Nielsen's eta.
+
+    Raises
+    ------
+    ValueError, TypeError
+        No parameters, one given twice, something that is no leaf Tensor; settings that are no numbers or out of range.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> w = bp.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = SGD([w], lr=0.25)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.5, 1. ], requires_grad=True)
+    """
+
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {
+        "lr": (0.0, inf),
+        "momentum": (0.0, inf),
+        "dampening": (0.0, 1.0),
+        "weight_decay": (0.0, inf),
+    }
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(
+            params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov
+        )
+
+    def _check_settings(self, group: Group) -> None:
+        super()._check_settings(group)
+        if not isinstance(group["nesterov"], bool):
+            raise TypeError(f"SGD: nesterov is {group['nesterov']!r}. Pass True or False.")
+        if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
+            raise ValueError(
+                f"SGD: nesterov needs momentum > 0 and dampening 0, not {group['momentum']} and {group['dampening']}."
+            )
+
+    def update(self, p: Array, g: Array, state: dict[str, Any], group: Group) -> None:
+        """p -= lr * g"""
+        lr, momentum, scratch = state["_lr"], group["momentum"], state["_scratch"]
+        if group["weight_decay"]:
+            multiply(p, group["weight_decay"], scratch)
+            g = add(scratch, g, scratch)
+        if momentum:
+            v = state.get("momentum_buffer")
+            if v is None:
+                v = state["momentum_buffer"] = g.copy()
+            else:
+                multiply(v, momentum, v)
+                if group["dampening"]:
+                    g = multiply(g, 1.0 - group["dampening"], scratch)
+                add(v, g, v)
+            if group["nesterov"]:
+                subtract(p, multiply(g, lr, scratch), p)
+                g = multiply(v, momentum, scratch)
+            else:
+                g = v
+        subtract(p, multiply(g, lr, scratch), p)
+
+
+class Adam(Optimizer):
+    """p <- p - lr m / (sqrt(v) + eps), with running means m of g and v of g^2 (Kingma and Ba, 2015, algorithm 1).
+
+    m <- beta1 m + (1 - beta1) g and v <- beta2 v + (1 - beta2) g^2 begin at 0, which after t steps is made good by
+    dividing by 1 - beta1^t and 1 - beta2^t. With `weight_decay`, g <- g + weight_decay p first.
+
+    Parameters
+    ----------
+    params
+        Tensors, or dicts {"params": tensors, settings ...}: groups with settings of their own.
+
+    Raises
+    ------
+    ValueError, TypeError
+        No parameters, one given twice, something that is no leaf Tensor; settings that are no numbers or out of range.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> w = bp.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = Adam([w], lr=0.25)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.75, 1.75], requires_grad=True)
+    """
+
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {
+        "lr": (0.0, inf),
+        "eps": (0.0, inf),
+        "weight_decay": (0.0, inf),
+    }
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def _check_settings(self, group: Group) -> None:
+        super()._check_settings(group)
+        if not isinstance(group["betas"], (tuple, list)) or len(group["betas"]) != 2:
+            raise ValueError(f"Adam: betas is {group['betas']!r}. Pass two numbers in [0, 1).")
+        for k, beta in enumerate(group["betas"]):
+            self._check_number(f"betas[{k}]", beta, 0.0, 1.0)
+
+    def update(self, p: Array, g: Array, state: dict[str, Any], group: Group) -> None:
+        """p -= lr * m / (sqrt(v) + eps), m and v freed of their bias."""
+        beta1, beta2 = group["betas"]
+        if "step" not in state:
+            state |= {"step": np.zeros(()), "exp_avg": np.zeros_like(p), "exp_avg_sq": np.zeros_like(p)}
+        if "_g" not in state:
+            state |= {"_rate": np.zeros((), p.dtype), "_root": np.zeros((), p.dtype), "_g": np.empty_like(p)}
+        t, m, v, scratch = state["step"], state["exp_avg"], state["exp_avg_sq"], state["_scratch"]
+        add(t, 1.0, t)
+        if group["weight_decay"]:
+            g = add(g, multiply(p, group["weight_decay"], scratch), state["_g"])
+        multiply(m, beta1, m)
+        add(m, multiply(g, 1.0 - beta1, scratch), m)
+        multiply(v, beta2, v)
+        multiply(g, g, scratch)
+        add(v, multiply(scratch, 1.0 - beta2, scratch), v)
+        rate = divide(state["_lr"], 1.0 - beta1**t, state["_rate"])
+        root = sqrt(1.0 - beta2**t, state["_root"])
+        divide(sqrt(v, scratch), root, scratch)
+        divide(m, add(scratch, group["eps"], scratch), scratch)
+        subtract(p, multiply(scratch, rate, scratch), p)
