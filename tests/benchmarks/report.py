@@ -45,8 +45,8 @@ Before anything is timed, three steps of every contender must leave the hand-wri
 (float64) or 1e-4 (float32) of the distance by which those steps moved each array. Then the contenders take turns in one
 process, in blocks of about 3 ms of the hand-written step, in an order that rotates; a ratio is taken within each round,
 and the tables show its median over {rounds} rounds. {pinned}, every thread pool has one thread, and
-the garbage collector is off while a clock runs. The environment is cleaned before NumPy is loaded: variables that force a
-BLAS kernel (`OPENBLAS_CORETYPE`) are removed, and glibc is told to keep freed memory, so that no contender pays page
+the garbage collector is off while a clock runs. The environment is cleaned before NumPy is loaded: variables that force
+a BLAS kernel (`OPENBLAS_CORETYPE`) are removed, and glibc is told to keep freed memory, so that no contender pays page
 faults for its temporaries because of what another has allocated (the hand-written step gains most by this).
 `the same again` is a second copy of the hand-written step: its distance from 1.00 is the noise of the measurement.
 
