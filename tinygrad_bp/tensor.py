@@ -9,6 +9,8 @@ row raises, so that a gradient is never lost in silence.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
+from inspect import signature
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -93,7 +95,20 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
         *("tile", "take", "take_along_axis", "where", "clip", "dot", "outer", "einsum"),
     )
 }
-_FUNCTIONS |= {np.linalg.norm: ops.norm, np.round: lambda a, decimals=0: ops.rint(a * 10**decimals) / 10**decimals}
+_FUNCTIONS |= {
+    np.linalg.norm: ops.norm,
+    np.amax: ops.max,
+    np.amin: ops.min,
+    np.ravel: lambda a: ops.reshape(a, -1),
+    np.copy: lambda a: ops.astype(a, a.dtype),
+    np.round: lambda a, decimals=0: ops.rint(a * 10**decimals) / 10**decimals,
+    np.where: lambda condition, x=None, y=None: (
+        np.nonzero(_raw(condition)) if x is None and y is None else ops.where(condition, x, y)
+    ),
+}
+
+_IN_C = {np.concatenate: "arrays axis out", np.where: "condition x y", np.dot: "a b out"}  # NumPy 2.0 hides their names
+_RENAMED = {"newshape": "shape", "min": "a_min", "max": "a_max"}
 
 _PASS_THROUGH = {
     getattr(np, name)
@@ -110,6 +125,29 @@ def _raw(value: Any) -> Any:
     if isinstance(value, Node):
         return value.data
     return type(value)(map(_raw, value)) if type(value) in (list, tuple) else value
+
+
+@cache
+def _names(function: Any) -> tuple[str, ...]:
+    """The parameters of a row or of a NumPy function, in order."""
+    if isinstance(function, Op):
+        return function.names
+    return tuple(_IN_C[function].split() if function in _IN_C else signature(function).parameters)
+
+
+def _call(name: str, function: Any, row: Any, args: Any, kwargs: Any) -> Any:
+    """The row, called with the arguments of its NumPy function: the first by position, the rest by name."""
+    first, *others = _names(function)
+    known = _names(row)
+    operands = args if function is np.einsum else args[:1] or (kwargs.pop(first),)
+    named = {}
+    for n, value in (dict(zip(others, args[len(operands) :])) | kwargs).items():
+        n = _RENAMED.get(n, n)
+        if n in known:
+            named[n] = value
+        elif value is not None:
+            raise TypeError(f"{name}: {n}= is not offered on a Tensor. Leave it out.")
+    return row(*operands, **named)
 
 
 def _refuse(name: str) -> TypeError:
@@ -172,6 +210,7 @@ class Tensor(Node):
             raise RuntimeError("requires_grad: a computed tensor follows its inputs. Use detach() to cut it off.")
         if value:
             _require_floating(self.dtype, "requires_grad")
+            self.recipe = None  # what it was computed with had no derivative; from here on it is a leaf
         self.tracked = bool(value)
 
     @property
@@ -186,6 +225,8 @@ class Tensor(Node):
             value = value if isinstance(value, Tensor) else leaf(_array(value, self.dtype))
             if value.shape != self.shape:
                 raise ValueError(f"grad: shape {value.shape} does not fit the tensor's {self.shape}. Pass its shape.")
+            if value.dtype != self.dtype:
+                raise TypeError(f"grad: dtype {value.dtype} does not fit the tensor's {self.dtype}. Pass its dtype.")
         self.gradient = value
 
     @property
@@ -283,6 +324,7 @@ class Tensor(Node):
         name = f"np.{ufunc.__name__}"
         if kwargs.pop("out", None) is not None:
             raise TypeError(f"{name}: cannot write a Tensor into out=. Leave it out and use the result.")
+        kwargs = {n: value for n, value in kwargs.items() if value is not None or n == "axis"}
         if method == "reduce" and ufunc in _REDUCTIONS:
             return _REDUCTIONS[ufunc](*inputs, **{"axis": 0} | kwargs)
         if method != "__call__" or kwargs:
@@ -294,11 +336,12 @@ class Tensor(Node):
         return _UFUNCS[ufunc](*inputs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
         if function in _FUNCTIONS:
-            return _FUNCTIONS[function](*args, **kwargs)
+            return _call(name, function, _FUNCTIONS[function], args, kwargs)
         if function in _PASS_THROUGH:
-            return function(*_raw(args), **{name: _raw(value) for name, value in kwargs.items()})
-        raise _refuse(f"np.{function.__name__}")
+            return function(*_raw(args), **{key: _raw(value) for key, value in kwargs.items()})
+        raise _refuse(name)
 
     # -- as a Python object --
 
@@ -554,6 +597,8 @@ class Tensor(Node):
         """The entries as a vector."""
         return ops.reshape(self, -1)
 
+    ravel = flatten
+
     def transpose(self, *axes: Any) -> Tensor:
         """The axes in another order; reversed without arguments."""
         return ops.transpose(self, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None)
@@ -580,7 +625,7 @@ class Tensor(Node):
 
     def copy(self) -> Tensor:
         """A copy that is computed from this tensor."""
-        return ops.positive(self)
+        return ops.astype(self, self.dtype)
 
 
 autograd.returns(Tensor)
@@ -624,7 +669,8 @@ def full(shape: Any, value: ArrayLike, requires_grad: bool = False, dtype: DType
 
 def arange(*args: Any, requires_grad: bool = False, dtype: DType = None) -> Tensor:
     """As np.arange: integers stay integers unless `dtype` says otherwise."""
-    return Tensor(np.arange(*args, dtype=dtype), requires_grad)
+    array = np.arange(*args, dtype=dtype)
+    return Tensor(array, requires_grad, _default_dtype if dtype is None and array.dtype.kind == "f" else None)
 
 
 def eye(n: int, requires_grad: bool = False, dtype: DType = None) -> Tensor:

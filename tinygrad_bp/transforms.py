@@ -33,6 +33,8 @@ class _Traced:
         self.variables = [arguments[k] for k in argnums]
         with enable_grad():
             y = f(*arguments)
+        if not isinstance(y, (Tensor, np.ndarray, np.generic, float, int)):
+            raise TypeError(f"{name}: the function returned a {type(y).__name__}. Return one Tensor, array or number.")
         self.y = y if isinstance(y, Tensor) else Tensor(y)
         self.nested = outer and self._has_other_leaves()
 
@@ -63,7 +65,8 @@ class _Traced:
         """Seed . dy/dx for every variable x; zeros where y does not depend on x."""
         if not self.y.tracked:
             return tuple(Tensor(np.zeros_like(x.data)) for x in self.variables)
-        found = autograd.grad(self.y, self.variables, seed, True, self.nested, allow_unused=True)
+        nested = self.nested or (isinstance(seed, Tensor) and seed.tracked and is_grad_enabled())
+        found = autograd.grad(self.y, self.variables, seed, True, nested, allow_unused=True)
         return tuple(
             Tensor(np.zeros_like(x.data)) if g is None else g for x, g in zip(self.variables, found, strict=True)
         )
@@ -77,8 +80,11 @@ class _Traced:
 
 
 def _positions(name: str, argnums: Argnums, n: int) -> tuple[int, ...]:
-    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    positions = argnums if isinstance(argnums, tuple) else (argnums,)
     for k in positions:
+        if not isinstance(k, int) or (name == "jacobian" and k is not argnums):
+            what = "an integer" if name == "jacobian" else "an integer or a tuple of integers"
+            raise TypeError(f"{name}: argnums is {argnums!r}. Pass {what}.")
         if not -n <= k < n:
             raise ValueError(f"{name}: argnums {k} is out of range for {n} arguments. Count from 0.")
     return positions
