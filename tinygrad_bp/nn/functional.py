@@ -315,7 +315,7 @@ def _check_labels(name: str, labels: Any, shape: tuple[int, ...], otherwise: str
         raise TypeError(f"{name}: labels have dtype {labels.dtype}. Pass integers (labels.astype(int)){otherwise}.")
     if n and (labels.min() < 0 or labels.max() >= classes):
         wrong = (labels < 0) | (labels >= classes)
-        _refuse(name, "label", labels, wrong, f"not a class; classes are 0 to {classes - 1}")
+        _refuse(name, "label", labels, wrong, f"is not a class; classes are 0 to {classes - 1}")
 
 
 def _check_distributions(name: str, p: Any) -> None:
@@ -323,15 +323,15 @@ def _check_distributions(name: str, p: Any) -> None:
     totals = p.sum(-1)
     wrong = np.abs(totals - 1.0) > 1e-3  # rounding is far below this, forgotten normalisation far above
     if wrong.any():
-        _refuse(name, "target row sums to", totals, wrong, "which is no distribution. Divide each row by its sum")
+        _refuse(name, "the target's row sum", totals, wrong, "is not 1. Divide each row by its sum")
 
 
 def _check_unit(name: str, role: str, values: Any) -> None:
     if values.size and not (values.min() >= 0 and values.max() <= 1):
-        _refuse(name, role, values, ~((values >= 0) & (values <= 1)), "not in [0, 1]")
+        _refuse(name, role, values, ~((values >= 0) & (values <= 1)), "is not in [0, 1]")
 
 
 def _refuse(name: str, what: str, values: ndarray[Any, Any], wrong: ndarray[Any, Any], why: str) -> None:
     first = np.argwhere(wrong)[0].tolist()
     at = first[0] if len(first) == 1 else tuple(first)
-    raise ValueError(f"{name}: {what} {values[tuple(first)]} at index {at} is {why}.")
+    raise ValueError(f"{name}: {what} {values[tuple(first)]} at index {at} {why}.")

@@ -1,0 +1,285 @@
+"""The functions: values, gradients against differences, what each loss accepts and refuses."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_bp as bp
+from tests.differences import assert_gradients, close
+from tinygrad_bp import nn
+from tinygrad_bp.nn import functional as F
+
+RNG = np.random.default_rng(0)
+A, B = RNG.normal(size=(5, 3)), RNG.normal(size=(5, 3))
+P, Q = RNG.uniform(0.05, 0.95, size=(5, 3)), RNG.uniform(size=(5, 3))
+LABELS = np.array([2, 0, 1, 1, 2])
+DISTRIBUTIONS = Q / Q.sum(1, keepdims=True)
+
+# name: (function, class, input, target, losses that the reduction "none" gives)
+LOSSES = {
+    "quadratic": (F.quadratic_loss, nn.QuadraticLoss, A, B, ((A - B) ** 2).sum(1) / 2),
+    "mse": (F.mse_loss, nn.MSELoss, A, B, (A - B) ** 2),
+    "l1": (F.l1_loss, nn.L1Loss, A, B, np.abs(A - B)),
+    "bce": (F.binary_cross_entropy, nn.BCELoss, P, Q, -Q * np.log(P) - (1 - Q) * np.log(1 - P)),
+    "bce with logits": (
+        F.binary_cross_entropy_with_logits,
+        nn.BCEWithLogitsLoss,
+        A,
+        Q,
+        np.log(1 + np.exp(A)) - A * Q,
+    ),
+    "cross-entropy, labels": (
+        F.cross_entropy,
+        nn.CrossEntropyLoss,
+        A,
+        LABELS,
+        -np.log(np.exp(A) / np.exp(A).sum(1, keepdims=True))[np.arange(5), LABELS],
+    ),
+    "cross-entropy, distributions": (
+        F.cross_entropy,
+        nn.CrossEntropyLoss,
+        A,
+        DISTRIBUTIONS,
+        -(DISTRIBUTIONS * np.log(np.exp(A) / np.exp(A).sum(1, keepdims=True))).sum(1),
+    ),
+    "nll": (F.nll_loss, nn.NLLLoss, A, LABELS, -A[np.arange(5), LABELS]),
+}
+each_loss = pytest.mark.parametrize("name", LOSSES)
+
+
+def test_every_loss_is_in_the_list():
+    functions = {name for name in F.__all__ if "reduction" in str(getattr(getattr(F, name), "__annotations__", ""))}
+    assert functions == {function.__name__ for function, *_ in LOSSES.values()}
+    assert {name for name in nn.__all__ if name.endswith("Loss")} == {cls.__name__ for _, cls, *_ in LOSSES.values()}
+
+
+# ---- activations --------------------------------------------------------------------------------------------------
+
+ACTIVATIONS = {
+    F.sigmoid: lambda x: 1 / (1 + np.exp(-x)),
+    F.tanh: np.tanh,
+    F.relu: lambda x: np.where(x > 0, x, 0),
+    F.leaky_relu: lambda x: np.where(x > 0, x, 0.01 * x),
+    F.elu: lambda x: np.where(x > 0, x, np.exp(x) - 1),
+    F.silu: lambda x: x / (1 + np.exp(-x)),
+    F.softplus: lambda x: np.log(1 + np.exp(x)),
+    F.softmax: lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True),
+    F.log_softmax: lambda x: x - np.log(np.exp(x).sum(-1, keepdims=True)),
+}
+
+
+@pytest.mark.parametrize("function", ACTIVATIONS, ids=lambda f: f.__name__)
+def test_an_activation_is_its_formula(function):
+    assert close(function(bp.tensor(A)).data, ACTIVATIONS[function](A), 1e-14)
+    assert type(function(A)) is np.ndarray
+
+
+def test_arguments_have_pytorchs_names_and_defaults():
+    x, w, b = bp.tensor(A), bp.tensor(B), bp.tensor(np.ones(5))
+    assert close(F.linear(input=x, weight=w, bias=b).data, A @ B.T + 1.0, 1e-14)
+    assert close(F.linear(x, w).data, A @ B.T, 1e-14)
+    assert close(F.leaky_relu(x, negative_slope=0.3).data, np.where(A > 0, A, 0.3 * A), 1e-14)
+    assert close(F.elu(x, alpha=2.0).data, np.where(A > 0, A, 2 * (np.exp(A) - 1)), 1e-14)
+    assert close(F.softmax(x, dim=0).data.sum(0), np.ones(3), 1e-14)
+    assert close(np.exp(F.log_softmax(x, dim=0).data).sum(0), np.ones(3), 1e-14)
+    assert all(next(iter(inspect.signature(f).parameters)) == "input" for f in ACTIVATIONS)
+
+
+# ---- losses: values and gradients ---------------------------------------------------------------------------------
+
+
+@each_loss
+def test_a_loss_is_its_formula_in_every_reduction(name):
+    function, _, x, y, losses = LOSSES[name]
+    assert close(function(bp.tensor(x), y, reduction="none").data, losses, 1e-14)
+    assert close(function(bp.tensor(x), y, reduction="sum").data, losses.sum(), 1e-14)
+    assert close(function(bp.tensor(x), y).data, losses.mean(), 1e-14)
+
+
+@each_loss
+@pytest.mark.parametrize("reduction", F.REDUCTIONS)
+def test_gradients_equal_differences(name, reduction):
+    function, _, values, target, _ = LOSSES[name]
+    x = bp.Tensor(values, requires_grad=True)
+    assert_gradients(lambda: function(x, target, reduction), x)
+    if name in ("quadratic", "mse", "l1", "bce", "bce with logits"):
+        y = bp.Tensor(target, requires_grad=True)
+        assert_gradients(lambda: function(values, y, reduction), y)
+        assert_gradients(lambda: function(x, y, reduction), x, y)
+
+
+@each_loss
+def test_a_class_is_its_function_with_a_reduction(name):
+    function, cls, x, y, _ = LOSSES[name]
+    for reduction in F.REDUCTIONS:
+        assert np.array_equal(cls(reduction)(bp.tensor(x), y).data, function(bp.tensor(x), y, reduction).data)
+    assert cls()(bp.tensor(x), y).item() == function(bp.tensor(x), y).item()
+    assert repr(cls("sum")) == f"{cls.__name__}(reduction='sum')"
+
+
+@each_loss
+def test_tensors_arrays_and_lists_are_accepted_on_both_sides(name):
+    function, _, x, y, losses = LOSSES[name]
+    for a in (bp.tensor(x), x, x.tolist()):
+        for b in (bp.tensor(y), y, y.tolist()):
+            assert close(getattr(function(a, b), "data", function(a, b)), losses.mean(), 1e-14)
+
+
+def test_numbers_are_accepted():
+    assert F.mse_loss(3.0, 1) == 4.0
+    assert F.l1_loss(bp.tensor(3.0), 1.0).item() == 2.0
+
+
+@each_loss
+def test_float32_stays_float32(name):
+    function, _, x, y, _ = LOSSES[name]
+    logits = bp.Tensor(x.astype(np.float32), requires_grad=True)
+    loss = function(logits, y if y.dtype.kind == "i" else y.astype(np.float32))
+    assert loss.dtype == np.float32
+    loss.backward()
+    assert logits.grad.dtype == np.float32
+
+
+@each_loss
+def test_an_empty_batch_sums_to_zero_and_has_no_mean(name):
+    function, _, x, y, _ = LOSSES[name]
+    assert function(bp.tensor(x[:0]), y[:0], reduction="sum").item() == 0.0
+    assert function(bp.tensor(x[:0]), y[:0], reduction="none").data.size == 0
+    with pytest.raises(
+        ValueError, match=rf"^{function.__name__}: an empty batch of shape \(0, 3\) has no mean\. Skip it, or use red"
+    ):
+        function(bp.tensor(x[:0]), y[:0])
+
+
+@each_loss
+@pytest.mark.parametrize("reduction", ["avg", None, "Mean"])
+def test_an_unknown_reduction_is_refused(name, reduction):
+    function, cls, x, y, _ = LOSSES[name]
+    with pytest.raises(ValueError, match=rf'^{function.__name__}: reduction is {reduction!r}\. Choose "mean", "sum"'):
+        function(x, y, reduction)
+    with pytest.raises(ValueError, match=rf'^{cls.__name__}: reduction is {reduction!r}\. Choose "mean", "sum"'):
+        cls(reduction)
+
+
+@given(n=st.integers(1, 6), classes=st.integers(1, 6), scale=st.sampled_from([1.0, 30.0, 1e4]), seed=st.integers(0, 99))
+def test_one_hot_rows_cost_what_their_labels_cost(n, classes, scale, seed):
+    rng = np.random.default_rng(seed)
+    logits = bp.Tensor(scale * rng.normal(size=(n, classes)), requires_grad=True)
+    labels = rng.integers(classes, size=n)
+    losses, gradients = [], []
+    for target in (labels, np.eye(classes)[labels], labels.astype(np.uint8)):
+        logits.grad = None
+        loss = F.cross_entropy(logits, target)
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(logits.grad.data)
+    assert close(losses[1], losses[0], 1e-12)
+    assert close(gradients[1], gradients[0], 1e-12)
+    assert losses[2] == losses[0]
+    assert close(F.nll_loss(F.log_softmax(logits), labels).data, losses[0], 1e-12)
+
+
+# ---- losses: the ends of the range --------------------------------------------------------------------------------
+
+
+def test_a_logarithm_of_zero_counts_one_hundred_in_silence():
+    p = bp.Tensor([0.0, 0.0, 1.0, 1.0, 1e-50], requires_grad=True)
+    losses = F.binary_cross_entropy(p, [1.0, 0.0, 1.0, 0.0, 1.0], reduction="none")
+    assert losses.tolist() == [100.0, 0.0, 0.0, 100.0, 100.0]
+    losses.sum().backward()
+    assert p.grad.tolist() == [0.0, 1.0, -1.0, 0.0, 0.0]
+
+
+def test_logits_of_any_size_are_exact():
+    x = bp.Tensor([1e4, -1e4, 1e4, -1e4], requires_grad=True)
+    losses = F.binary_cross_entropy_with_logits(x, [1.0, 0.0, 0.0, 1.0], reduction="none")
+    assert losses.tolist() == [0.0, 0.0, 1e4, 1e4]
+    losses.sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0, 1.0, -1.0]
+    assert F.cross_entropy([[1e4, -1e4], [1e308, 0.0]], [1, 0], reduction="none").tolist() == [2e4, 0.0]
+
+
+# ---- losses: what is refused --------------------------------------------------------------------------------------
+
+EQUAL_SHAPES = [name for name in LOSSES if not name.startswith(("cross", "nll"))]
+
+
+@pytest.mark.parametrize("name", EQUAL_SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "target"), [((4, 1), (4,)), ((4,), (4, 1)), ((4, 3), (3,)), ((4, 3), ()), ((4,), (1,))]
+)
+def test_nothing_is_broadcast_against_a_target(name, shape, target):
+    function = LOSSES[name][0]
+    message = f"{function.__name__}: input has shape {shape}, target {target}. They must be equal; nothing is"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        function(bp.zeros(*shape), np.zeros(target))
+
+
+@pytest.mark.parametrize("function", [F.cross_entropy, F.nll_loss], ids=lambda f: f.__name__)
+class TestLabels:
+    @pytest.mark.parametrize(("label", "index"), [(-1, 3), (3, 0), (1000, 4)])
+    def test_a_label_that_is_no_class(self, function, label, index):
+        labels = LABELS.copy()
+        labels[index] = label
+        with pytest.raises(
+            ValueError,
+            match=rf"^{function.__name__}: label {label} at index {index} is not a class; classes are 0 to 2\.$",
+        ):
+            function(bp.tensor(A), labels)
+
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.bool_])
+    def test_labels_that_are_no_integers(self, function, dtype):
+        name = np.dtype(dtype).name
+        with pytest.raises(TypeError, match=rf"^{function.__name__}: labels have dtype {name}\. Pass integers"):
+            function(bp.tensor(A), LABELS.astype(dtype))
+
+    @pytest.mark.parametrize("shape", [(5, 1), (4,), (), (1, 5)])
+    def test_labels_of_another_shape(self, function, shape):
+        otherwise = " or probabilities (5, 3)" if function is F.cross_entropy else ""
+        message = f"{function.__name__}: input (5, 3) needs labels (5,){otherwise}, the target has shape {shape}."
+        with pytest.raises(ValueError, match=re.escape(message)):
+            function(bp.tensor(A), np.zeros(shape, int))
+
+    @pytest.mark.parametrize("shape", [(3,), (), (2, 3, 4)])
+    def test_an_input_that_is_no_table(self, function, shape):
+        message = f"{function.__name__}: input has shape {shape}. Pass (n, classes)."
+        with pytest.raises(ValueError, match=re.escape(message)):
+            function(bp.zeros(*shape), [0])
+
+
+def test_rows_that_are_no_distribution():
+    wrong = DISTRIBUTIONS.copy()
+    wrong[3] = [1.0, 0.0, 0.25]
+    with pytest.raises(
+        ValueError,
+        match=r"^cross_entropy: the target's row sum 1\.25 at index 3 is not 1\. Divide each row by its sum\.$",
+    ):
+        F.cross_entropy(A, wrong)
+    wrong = DISTRIBUTIONS.copy()
+    wrong[1] = [-0.5, 1.0, 0.5]
+    with pytest.raises(ValueError, match=r"^cross_entropy: target -0\.5 at index \(1, 0\) is not in \[0, 1\]\.$"):
+        F.cross_entropy(A, wrong)
+
+
+@pytest.mark.parametrize("bad", [-0.25, 1.5, np.nan])
+def test_probabilities_outside_zero_and_one(bad):
+    wrong = P.copy()
+    wrong[2, 1] = bad
+    where = rf"{bad} at index \(2, 1\) is not in \[0, 1\]\.$"
+    with pytest.raises(ValueError, match=rf"^binary_cross_entropy: input {where}"):
+        F.binary_cross_entropy(wrong, Q)
+    with pytest.raises(ValueError, match=rf"^binary_cross_entropy: target {where}"):
+        F.binary_cross_entropy(P, wrong)
+    with pytest.raises(ValueError, match=rf"^binary_cross_entropy_with_logits: target {where}"):
+        F.binary_cross_entropy_with_logits(A, wrong)
+
+
+def test_the_quadratic_loss_of_a_number():
+    with pytest.raises(ValueError, match=r"^quadratic_loss: a number has no rows to average over\."):
+        F.quadratic_loss(bp.tensor(1.0), 0.0)

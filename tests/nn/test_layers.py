@@ -1,0 +1,154 @@
+"""Layers: their gradients against finite differences, their first values, their errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_bp as bp
+from tests.differences import assert_gradients, close
+from tinygrad_bp import nn
+
+LAYERS = {
+    "Linear": lambda: nn.Linear(3, 4),
+    "Linear without bias": lambda: nn.Linear(3, 2, bias=False),
+    "Flatten": nn.Flatten,
+    "Identity": nn.Identity,
+    "Sigmoid": nn.Sigmoid,
+    "Tanh": nn.Tanh,
+    "ReLU": nn.ReLU,
+    "LeakyReLU": lambda: nn.LeakyReLU(0.2),
+    "ELU": lambda: nn.ELU(0.7),
+    "SiLU": nn.SiLU,
+    "Softplus": nn.Softplus,
+    "Softmax": nn.Softmax,
+    "Softmax over rows": lambda: nn.Softmax(dim=0),
+    "LogSoftmax": nn.LogSoftmax,
+    "LogSoftmax over rows": lambda: nn.LogSoftmax(0),
+    "Sequential": lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), nn.Softmax()),
+}
+
+
+def test_every_layer_is_in_the_list():
+    layers = {name for name in nn.__all__ if isinstance(getattr(nn, name), type)}
+    losses = {name for name in layers if name.endswith("Loss")}
+    assert layers - losses - {"Module", "Parameter"} == {name.split()[0] for name in LAYERS}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 5, 3), (2, 0, 3)])
+def test_gradients_of_input_and_parameters_equal_differences(name, shape):
+    if name.split()[0] == "Flatten" and len(shape) < 2:
+        shape = (1, 3)
+    bp.manual_seed(1)
+    layer = LAYERS[name]()
+    x = bp.Tensor(np.random.default_rng(2).normal(size=shape), requires_grad=True)
+    assert_gradients(lambda: layer(x), x, *layer.parameters())
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_float32_stays_float32(name):
+    bp.set_default_dtype("float32")
+    try:
+        layer = LAYERS[name]()
+    finally:
+        bp.set_default_dtype("float64")
+    x = bp.Tensor(np.ones((5, 3), np.float32), requires_grad=True)
+    y = layer(x)
+    assert y.dtype == np.float32
+    y.sum().backward()
+    assert {t.grad.dtype for t in (x, *layer.parameters())} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_arrays_are_accepted(name):
+    layer = LAYERS[name]()
+    x = np.random.default_rng(2).normal(size=(5, 3))
+    assert np.array_equal(np.asarray(layer(bp.Tensor(x)).data), getattr(layer(x), "data", layer(x)))
+
+
+# ---- Linear -------------------------------------------------------------------------------------------------------
+
+
+@given(n=st.integers(0, 5), fan_in=st.integers(1, 6), fan_out=st.integers(1, 6), seed=st.integers(0, 99))
+def test_linear_is_x_times_w_transposed_plus_b(n, fan_in, fan_out, seed):
+    bp.manual_seed(seed)
+    layer = nn.Linear(fan_in, fan_out)
+    x = np.random.default_rng(seed).normal(size=(n, fan_in))
+    assert close(layer(x).data, x @ layer.weight.data.T + layer.bias.data, 1e-14)
+
+
+def test_linear_begins_uniform_in_one_over_the_square_root_of_its_inputs():
+    bp.manual_seed(3)
+    layer = nn.Linear(100, 400)
+    for parameter, entries in ((layer.weight, 40000), (layer.bias, 400)):
+        assert np.abs(parameter.data).max() <= 0.1
+        spread = 0.1 / np.sqrt(3)
+        assert abs(parameter.data.std() - spread) < 5 * spread / np.sqrt(entries)
+        assert abs(parameter.data.mean()) < 5 * spread / np.sqrt(entries)
+    assert layer.weight.shape == (400, 100)
+    assert layer.bias.shape == (400,)
+
+
+def test_the_seed_decides_the_weights_and_their_dtype_only_rounds_them():
+    def first(**kwargs):
+        bp.manual_seed(4)
+        return nn.Linear(5, 6, **kwargs).state_dict()
+
+    assert all((first()[name] == first()[name]).all() for name in ("weight", "bias"))
+    assert first(dtype=np.float32)["weight"].dtype == np.float32
+    assert (first(dtype=np.float32)["weight"] == first()["weight"].astype(np.float32)).all()
+    assert (nn.Linear(5, 6).weight.data != first()["weight"]).all()
+
+
+def test_linear_without_bias():
+    layer = nn.Linear(2, 3, bias=False)
+    assert layer.bias is None
+    assert list(layer.state_dict()) == ["weight"]
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_sizes_below_one_are_refused(size):
+    with pytest.raises(ValueError, match=rf"^Linear: out_features is {size}\. Give an integer >= 1\.$"):
+        nn.Linear(2, size)
+
+
+@pytest.mark.parametrize("size", [2.0, "2", True, None])
+def test_sizes_that_are_no_integers_are_refused(size):
+    with pytest.raises(TypeError, match=rf"^Linear: in_features is {size!r}, a \w+\. Give an integer >= 1\.$"):
+        nn.Linear(size, 2)
+    assert nn.Linear(np.int64(2), 2).in_features == 2
+
+
+def test_an_input_of_the_wrong_width_is_refused():
+    with pytest.raises(
+        ValueError, match=r"linear: input \(64, 784\) has 784 features, weight \(10, 100\) expects 100\."
+    ):
+        nn.Linear(100, 10)(np.zeros((64, 784)))
+
+
+# ---- Flatten ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "shape", "flat"),
+    [
+        (1, -1, (2, 3, 4, 5), (2, 60)),
+        (1, -1, (2, 3), (2, 3)),
+        (1, -1, (0, 3, 4), (0, 12)),
+        (0, -1, (2, 3), (6,)),
+        (1, 2, (2, 3, 4, 5), (2, 12, 5)),
+        (-2, -1, (2, 3, 4, 5), (2, 3, 20)),
+        (0, 0, (2, 3), (2, 3)),
+    ],
+)
+def test_flatten(start, end, shape, flat):
+    x = np.arange(np.prod(shape)).reshape(shape)
+    assert np.array_equal(nn.Flatten(start, end)(x), x.reshape(flat))
+
+
+def test_flatten_without_axes_to_flatten():
+    with pytest.raises(ValueError, match=r"^Flatten: input \(3,\) has no axes from 1 to -1\. Add a batch axis\.$"):
+        nn.Flatten()(np.zeros(3))
