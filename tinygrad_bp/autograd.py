@@ -10,11 +10,11 @@ The operations live in :mod:`tinygrad_bp.ops`, the operators and methods of a te
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy import asarray, generic, ndarray
@@ -35,7 +35,8 @@ __all__ = [
 ]
 
 new = object.__new__
-PLAIN = frozenset({ndarray, float, int, bool, type(None)})
+NUMBERS = frozenset({float, int, bool, type(None)})
+F = TypeVar("F", bound=Callable[..., Any])
 
 # ---- values ------------------------------------------------------------------------------------------------
 
@@ -85,24 +86,40 @@ def leaf(data: Any, tracked: bool = False, cls: type[Node] | None = None) -> Any
 
 # ---- grad mode: per thread and per asyncio task ------------------------------------------------------------
 
-_recording: ContextVar[bool] = ContextVar("tinygrad_bp_recording", default=True)
+_recording: ContextVar[tuple[bool, ...]] = ContextVar("tinygrad_bp_recording", default=(True,))  # the modes we are in
 
 
 def is_grad_enabled() -> bool:
     """Whether operations record their recipes in this thread or task."""
-    return _recording.get()
+    return _recording.get()[-1]
 
 
-@contextmanager
-def _mode(on: bool) -> Iterator[None]:
-    token = _recording.set(on)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
+class _Mode:
+    """Recording on or off: a ``with`` block or a decorator."""
+
+    on: bool
+
+    def __enter__(self) -> None:
+        _recording.set((*_recording.get(), self.on))
+
+    def __exit__(self, *_: object) -> None:
+        _recording.set(_recording.get()[:-1])
+
+    def __call__(self, function: F) -> F:
+        """`function` with every call inside the mode."""
+        mode = type(self)
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            raise TypeError(f"{mode.__name__}: a generator or coroutine outlives the call. Use a with block inside it.")
+
+        @functools.wraps(function)
+        def inside(*args: Any, **named: Any) -> Any:
+            with mode():
+                return function(*args, **named)
+
+        return cast(F, inside)
 
 
-def no_grad() -> Any:
+class no_grad(_Mode):  # noqa: N801
     """Record nothing inside: a ``with`` block or a decorator.
 
     Examples
@@ -113,45 +130,46 @@ def no_grad() -> Any:
     ...     (w * 2).requires_grad
     False
     """
-    return _mode(False)
+
+    on = False
 
 
-def enable_grad() -> Any:
-    """Record again inside a ``no_grad()`` block: a ``with`` block or a decorator."""
-    return _mode(True)
+class enable_grad(_Mode):  # noqa: N801
+    """Record again inside a ``no_grad()`` block: a ``with`` block or a decorator.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> with bp.no_grad(), bp.enable_grad():
+    ...     bp.is_grad_enabled()
+    True
+    """
+
+    on = True
 
 
 # ---- the row -----------------------------------------------------------------------------------------------
 
 
 class Op:
-    """A row of the table: ``y = forward(*inputs, *params)`` and its partial derivatives.
+    """A row of the table: ``y = forward(*inputs)`` and its partial derivatives.
 
-    Partial k is called ``(g, y, *inputs, *params)`` with ``g = dC/dy`` and returns dC/d(input k), of any shape that
-    broadcasting made of it; None marks an input without a derivative. A `joint` row returns all of them at once. A row
-    without partials is not differentiable. A `variadic` row takes its inputs as one sequence.
+    Partial k is called ``(g, y, *inputs)`` with ``g = dC/dy`` and returns dC/d(input k), in any shape that broadcasting
+    made of it; it writes to nothing it is given. None marks an input without a derivative. A row without partials is
+    not differentiable. A *joint* line takes the place of the partials and returns all of them at once.
     """
 
-    __slots__ = ("arity", "defaults", "forward", "joint", "name", "names", "partials", "variadic")
+    __slots__ = ("arity", "forward", "joint", "name", "partials")
 
     def __init__(
         self,
         name: str,
         forward: Callable[..., Any],
-        partials: tuple[Callable[..., Any] | None, ...] = (),
+        partials: tuple[Callable[..., Any] | None, ...],
         joint: Callable[..., Any] | None = None,
-        variadic: bool = False,
+        arity: int | None = None,
     ) -> None:
-        self.name, self.forward, self.partials, self.joint, self.variadic = name, forward, partials, joint, variadic
-        if isinstance(forward, np.ufunc):
-            self.names: tuple[str, ...] = ("x", "y")[: forward.nin]
-            self.defaults: dict[str, Any] = {}
-        else:
-            arguments = inspect.signature(forward).parameters.values()
-            self.names = tuple(a.name for a in arguments)
-            self.defaults = {a.name: a.default for a in arguments if a.default is not a.empty}
-        required = len(self.names) - len(self.defaults)
-        self.arity = 1 if variadic else len(partials) or required
+        self.name, self.forward, self.partials, self.joint, self.arity = name, forward, partials, joint, arity
 
     def __repr__(self) -> str:
         return f"<op '{self.name}'>"
@@ -161,16 +179,12 @@ class Op:
         """Whether the row has any derivative."""
         return bool(self.partials or self.joint)
 
-    def __call__(self, *args: Any, **named: Any) -> Any:
+    def __call__(self, *inputs: Any, params: tuple[Any, ...] = ()) -> Any:
         """Compute, and record the recipe if an input is tracked; without a Tensor among them: arrays in, array out."""
-        if named or len(args) != len(self.names):
-            args = self._complete(args, named)
-        inputs, params = args[: self.arity], args[self.arity :]
-        if self.variadic:
-            inputs = tuple(inputs[0])
-        values: Any = []
-        found = tracked = False
-        plain = True
+        if len(inputs) != self.arity and self.arity is not None:
+            raise TypeError(f"{self.name}: takes {self.arity} inputs, got {len(inputs)}. Pass {self.arity}.")
+        values = []
+        found = tracked = strange = False
         for x in inputs:
             if isinstance(x, Node):
                 found = True
@@ -179,30 +193,101 @@ class Op:
                 values.append(x.data)
             else:
                 values.append(x)
-                if type(x) not in PLAIN:
-                    plain = False
-        if not plain and found:
-            inputs = tuple(x if isinstance(x, Node) else self._plain(x) for x in inputs)
-            values = [x.data if isinstance(x, Node) else x for x in inputs]
+                kind = type(x)
+                if kind not in NUMBERS and (kind is not ndarray or x.dtype.kind not in "fiub"):
+                    strange = True
+        if strange and found:
+            return Op.__call__(self, *map(self._plain, inputs), params=params)
         try:
-            y = self.forward(values, *params) if self.variadic else self.forward(*values, *params)
+            y = self.forward(*values, *params)
         except (ValueError, TypeError, IndexError) as error:
             raise self._explained(error, values) from error
         if not found:
             return y
-        if isinstance(y, generic):
-            y = asarray(y)
         node = new(_result)
-        node.data = y
+        node.data = y if type(y) is ndarray else self._array(y)
         node.gradient = None
         node.clock = _now
-        if tracked and _recording.get():
+        if tracked and _recording.get()[-1]:
             node.recipe = (self, inputs, params)
-            node.tracked = self.joint is not None or self.partials != ()
+            node.tracked = self.partials != () or self.joint is not None
         else:
             node.recipe = None
             node.tracked = False
         return node
+
+    def _plain(self, x: Any) -> Any:
+        """An input as it is recorded; NumPy scalars count as Python numbers, so float32 stays float32."""
+        if isinstance(x, Node):
+            return x
+        if isinstance(x, generic):
+            x = x.item()
+        elif isinstance(x, (list, tuple, ndarray)) and not isinstance(x, (np.matrix, np.ma.MaskedArray)):
+            x = asarray(x)
+        if type(x) in NUMBERS or (isinstance(x, ndarray) and x.dtype.kind in "fiub"):
+            return x
+        what = f"an array of dtype {x.dtype}" if isinstance(x, ndarray) else f"a {type(x).__name__}"
+        raise TypeError(f"{self.name}: cannot compute with {what}. Pass a Tensor, an array of numbers or a number.")
+
+    def _array(self, y: Any) -> Any:
+        """The forward's result as an array: NumPy's reductions return scalars."""
+        if isinstance(y, (generic, float, int)):
+            return asarray(y)
+        if hasattr(y, "dtype"):
+            return y
+        raise TypeError(f"{self.name}: its forward returned a {type(y).__name__}. Return an array.")
+
+    def _explained(self, error: Exception, values: Iterable[Any]) -> Exception:
+        """NumPy's own complaint as one line that names the operation and the shapes."""
+        text = str(error)
+        if text.startswith(f"{self.name}:"):
+            return error
+        kinds = (np.exceptions.AxisError, IndexError, TypeError)
+        kind: type[Exception] = next((k for k in kinds if isinstance(error, k)), ValueError)
+        shapes = " and ".join(str(np.shape(x)) for x in values if isinstance(x, ndarray))
+        if "broadcast" in text and shapes:
+            return ValueError(f"{self.name}: shapes {shapes} do not broadcast. Make them equal, or 1, axis by axis.")
+        return kind(f"{self.name}: {text} (input shapes: {shapes or 'none'}).")
+
+
+class ParamOp(Op):
+    """A row whose inputs are followed by params (an axis, an index): ``forward(*inputs, *params)``, partials likewise.
+
+    Params are given by position or by name, have defaults, and are never differentiated. A `variadic` row takes its
+    inputs as one sequence.
+    """
+
+    __slots__ = ("defaults", "names", "tail", "variadic")
+
+    def __init__(self, name: str, forward: Any, partials: Any, joint: Any, arity: int, variadic: bool) -> None:
+        arguments = inspect.signature(forward).parameters.values()
+        self.names = tuple(a.name for a in arguments)
+        self.defaults = {a.name: a.default for a in arguments if a.default is not a.empty}
+        self.tail = tuple(self.defaults.values())
+        self.variadic = variadic
+        if variadic:
+            forward, joint = self._gathered(forward, 0), self._gathered(joint, 2)
+        super().__init__(name, forward, partials, joint, None if variadic else arity)
+
+    def _gathered(self, function: Callable[..., Any], before: int) -> Callable[..., Any]:
+        """`function` of one sequence of inputs as a function of the inputs."""
+        params = len(self.names) - 1
+        return lambda *args: function(*args[:before], args[before : len(args) - params], *args[len(args) - params :])
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Compute and record, as every row; params left out take their defaults."""
+        missing = len(self.names) - len(args)
+        if named or not 0 <= missing <= len(self.defaults):
+            args = self._complete(args, named)
+        elif missing:
+            args += self.tail[-missing:]
+        inputs, params = (tuple(args[0]), args[1:]) if self.variadic else (args[: self.arity], args[self.arity :])
+        for name, value in zip(reversed(self.names), reversed(params)):
+            if isinstance(value, Node):
+                raise TypeError(
+                    f"{self.name}: '{name}' has no derivative, it cannot be a Tensor. Pass a number or an array."
+                )
+        return super().__call__(*inputs, params=params)
 
     def _complete(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """All arguments in order, those not given at their defaults."""
@@ -223,35 +308,40 @@ class Op:
                 raise TypeError(f"{self.name}: argument '{name}' is missing. It takes {', '.join(self.names)}.")
         return tuple(given[name] for name in self.names)
 
-    def _plain(self, x: Any) -> Any:
-        """An input as an array or a Python number; NumPy scalars count as Python numbers, so float32 stays float32."""
-        if isinstance(x, generic):
-            x = x.item()
-        elif isinstance(x, (list, tuple, ndarray)) and not isinstance(x, (np.matrix, np.ma.MaskedArray)):
-            x = asarray(x)
-        if type(x) in PLAIN:
-            return x
-        raise TypeError(f"{self.name}: cannot compute with a {type(x).__name__}. Pass a Tensor, an array or a number.")
 
-    def _explained(self, error: Exception, values: Iterable[Any]) -> Exception:
-        """NumPy's own complaint as one line that names the operation and the shapes."""
-        text = str(error)
-        if text.startswith(f"{self.name}:"):
-            return error
-        kinds = (np.exceptions.AxisError, IndexError, TypeError)
-        kind: type[Exception] = next((k for k in kinds if isinstance(error, k)), ValueError)
-        shapes = " and ".join(str(np.shape(x)) for x in values if isinstance(x, ndarray))
-        if "broadcast" in text and shapes:
-            return ValueError(f"{self.name}: shapes {shapes} do not broadcast. Make them equal, or 1, axis by axis.")
-        return kind(f"{self.name}: {text} (input shapes: {shapes or 'none'}).")
+def row(
+    name: str,
+    forward: Callable[..., Any],
+    partials: tuple[Callable[..., Any] | None, ...] = (),
+    joint: Callable[..., Any] | None = None,
+    variadic: bool = False,
+) -> Op:
+    """A row of the table; the first arguments of `forward` are its inputs, one for each partial, the rest its params.
+
+    Without partials every argument that has no default is an input.
+    """
+    if isinstance(forward, np.ufunc):
+        return Op(name, forward, partials, joint, forward.nin)
+    try:
+        arguments = inspect.signature(forward).parameters.values()
+    except ValueError as error:
+        raise TypeError(f"{name}: its forward does not tell its arguments. Wrap it: lambda x: forward(x).") from error
+    if any(a.kind in (a.VAR_POSITIONAL, a.VAR_KEYWORD, a.KEYWORD_ONLY) for a in arguments):
+        raise TypeError(f"{name}: its forward takes * or keyword-only arguments. Name each input by position.")
+    arity = len(partials) or sum(a.default is a.empty for a in arguments)
+    if arity > len(arguments):
+        raise TypeError(f"{name}: {arity} partials for a forward of {len(arguments)} inputs. Give one for each input.")
+    if variadic or arity < len(arguments):
+        return ParamOp(name, forward, partials, joint, arity, variadic)
+    return Op(name, forward, partials, joint, arity)
 
 
 def primitive(name: str, forward: Callable[..., Any], *partials: Callable[..., Any] | None) -> Op:
     """``y = forward(*inputs, *params)`` as an operation, with one partial ``(g, y, *inputs, *params)`` an input.
 
     Say the forward and the partials in dispatching NumPy (operators, ``np.`` functions, array methods): then the
-    gradient of the gradient comes from the same line. Broadcasting is undone for you. Without partials the operation
-    is not differentiable; None in the place of a partial says the same of one input.
+    gradient of the gradient comes from the same line. Broadcasting is undone for you. A partial writes to nothing it is
+    given. Without partials the operation is not differentiable; None in the place of a partial says so of one input.
 
     Examples
     --------
@@ -263,17 +353,17 @@ def primitive(name: str, forward: Callable[..., Any], *partials: Callable[..., A
     >>> x.grad
     tensor([ 3., 12.])
     """
-    return Op(name, forward, partials)
+    return row(name, forward, partials)
 
 
 def unary(name: str, forward: Callable[..., Any], dx: Callable[..., Any]) -> Op:
     """A row of one input (params may follow) and its one partial ``(g, y, x, *params)``."""
-    return Op(name, forward, (dx,))
+    return row(name, forward, (dx,))
 
 
 def binary(name: str, forward: Callable[..., Any], da: Callable[..., Any] | None, db: Callable[..., Any] | None) -> Op:
     """A row of two inputs (params may follow) and its two partials ``(g, z, a, b, *params)``."""
-    return Op(name, forward, (da, db))
+    return row(name, forward, (da, db))
 
 
 # ---- undoing a broadcast -----------------------------------------------------------------------------------
@@ -303,14 +393,20 @@ def _ones(n: int, dtype: Any) -> ndarray[Any, Any]:
     return ones
 
 
+copy = unary("copy", lambda x: x.copy(), lambda g, y, x: g)
 sum_to = unary("sum_to", _sum_to, lambda h, y, g, shape: np.broadcast_to(h, g.shape))
 
 
 def _fit(gx: Any, x: Node, op: Op, k: int) -> Any:
     """A partial's result in the shape and dtype of its input: broadcasting undone, precision kept."""
     shape, dtype = x.data.shape, x.data.dtype
-    if isinstance(gx, (float, int, list, tuple)):
+    if isinstance(gx, (float, int)):
         gx = asarray(gx)
+    if not hasattr(gx, "shape"):
+        raise RuntimeError(
+            f"backward: the partial of '{op.name}' for input {k} returned a {type(gx).__name__}. "
+            "Return an array, or declare the partial itself as None."
+        )
     try:
         if gx.shape != shape:
             gx = sum_to(gx, shape) if isinstance(gx, Node) else _sum_to(gx, shape)
@@ -330,7 +426,10 @@ def _fit(gx: Any, x: Node, op: Op, k: int) -> Any:
 
 
 def topological(roots: Iterable[Node]) -> list[Node]:
-    """Every computed, tracked node behind `roots`, each after all of its inputs (depth-first, no recursion)."""
+    """Every computed, tracked node behind `roots`, each after all of its inputs (depth-first, no recursion).
+
+    On the way it refuses a freed graph, and a value that was written after it had been used.
+    """
     order: list[Node] = []
     seen: set[Node] = set()
     stack: list[Node | None] = [root for root in roots if root.recipe is not None]
@@ -349,8 +448,11 @@ def topological(roots: Iterable[Node]) -> list[Node]:
             stack.append(node)
             stack.append(None)
             for x in inputs:
-                if isinstance(x, Node) and x.recipe is not None and x.tracked:
-                    stack.append(x)
+                if isinstance(x, Node):
+                    if x.clock > node.clock:
+                        raise _stale(op, x)
+                    if x.tracked and x.recipe is not None:
+                        stack.append(x)
     return order
 
 
@@ -382,20 +484,11 @@ def _walk(
                 continue
             g = grads[node] if node in keep else grads.pop(node)
             op, inputs, params = node.recipe  # type: ignore[misc]
-            values: Any = []
-            for x in inputs:
-                if isinstance(x, Node):
-                    if x.clock > node.clock:
-                        raise _stale(op, x)
-                    values.append(x.data)
-                else:
-                    values.append(x)
-            y: Any = node.data
             if create_graph:
-                y, values = node, inputs
-            joint = None
-            if op.joint is not None:
-                joint = op.joint(g, y, values, *params) if op.variadic else op.joint(g, y, *values, *params)
+                args = (g, node, *inputs, *params)
+            else:
+                args = (g, node.data, *[x.data if isinstance(x, Node) else x for x in inputs], *params)
+            joint = None if op.joint is None else _all_of(op, op.joint(*args), inputs)
             for k, x in enumerate(inputs):
                 if not isinstance(x, Node) or not x.tracked or (path is not None and x not in path):
                     continue
@@ -405,12 +498,12 @@ def _walk(
                     partial = op.partials[k]
                     if partial is None:
                         continue
-                    gx = partial(g, y, *values, *params)
+                    gx = partial(*args)
                 data = x.data
-                if getattr(gx, "shape", None) != data.shape or gx.dtype != data.dtype:
+                if getattr(gx, "shape", None) != data.shape or gx.dtype is not data.dtype:
                     gx = _fit(gx, x, op, k)
                 if x not in grads:
-                    if x.recipe is None and not create_graph and (gx is g or gx.base is not None):
+                    if x.recipe is None and not create_graph and (gx.base is not None or _is_any(gx, args)):
                         gx = gx.copy()  # a leaf's gradient shares memory with nothing
                     grads[x] = gx
                 elif x in owned:
@@ -419,6 +512,23 @@ def _walk(
                     grads[x] = grads[x] + gx
                     owned.add(x)
     return grads
+
+
+def _all_of(op: Op, partials: Any, inputs: Sequence[Any]) -> list[Any]:
+    """What a joint line returned, checked: one gradient for every input, no two the same array."""
+    if not isinstance(partials, (list, tuple)) or len(partials) != len(inputs):
+        got = len(partials) if isinstance(partials, (list, tuple)) else f"a {type(partials).__name__}"
+        raise RuntimeError(
+            f"backward: '{op.name}' has {len(inputs)} inputs, its joint partials are {got}. Return one for each."
+        )
+    return [gx.copy() if _is_any(gx, partials[:k]) else gx for k, gx in enumerate(partials)]
+
+
+def _is_any(gx: Any, others: Iterable[Any]) -> bool:
+    for other in others:  # noqa: SIM110 (a generator would double the time)
+        if gx is other:
+            return True
+    return False
 
 
 def _stale(op: Op, x: Node) -> RuntimeError:
@@ -467,7 +577,7 @@ def _differentiate(
             seeds = [(o, s if isinstance(s, Node) else leaf(asarray(s))) for o, s in seeds]
             grads = _walk(order, seeds, targets, True)
     else:
-        seeds = [(o, s.data if isinstance(s, Node) else s) for o, s in seeds]
+        seeds = [(o, s.data.copy() if isinstance(s, Node) else s) for o, s in seeds]
         grads = _walk(order, seeds, targets, False)
     if not retain:
         for node in order:
@@ -479,15 +589,23 @@ def backward(output: Node, gradient: Any = None, retain_graph: bool | None = Non
     """Add dC/d(leaf) to the gradient of every leaf that `output` was computed from."""
     retain = create_graph if retain_graph is None else retain_graph
     grads = _differentiate([output], [gradient], None, retain, create_graph, "backward")
+    taken: set[int] = set()
     for node, g in grads.items():
-        if node.recipe is not None:
-            continue
-        if not create_graph:
-            g = leaf(asarray(g) if isinstance(g, generic) else g)
-        node.gradient = g if node.gradient is None else _added(node.gradient, g)
+        if node.recipe is None:
+            g = _own(g, taken) if create_graph else leaf(g if type(g) is ndarray else asarray(g))
+            node.gradient = g if node.gradient is None else _sum(node.gradient, g)
 
 
-def _added(old: Any, g: Any) -> Any:
+def _own(g: Any, taken: set[int]) -> Any:
+    """A recorded gradient that shares memory with no other: itself, or a recorded copy."""
+    if g.data.base is not None or id(g.data) in taken:
+        with enable_grad():
+            g = copy(g)
+    taken.add(id(g.data))
+    return g
+
+
+def _sum(old: Any, g: Any) -> Any:
     return old + g if old.tracked or g.tracked else leaf(asarray(old.data + g.data))
 
 
@@ -517,16 +635,13 @@ def grad(
     >>> bp.autograd.grad(dx, x)
     (tensor(18.),)
     """
-    outputs = [outputs] if isinstance(outputs, Node) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Node) else list(inputs)
-    if grad_outputs is None or isinstance(grad_outputs, (Node, ndarray, float, int)):
+    outputs, inputs = _nodes(outputs, "output"), _nodes(inputs, "input")
+    if grad_outputs is None:
+        grad_outputs = [None] * len(outputs)
+    elif not isinstance(grad_outputs, (list, tuple)) or (len(outputs) == 1 and len(grad_outputs) != 1):
         grad_outputs = [grad_outputs]
     if len(grad_outputs) != len(outputs):
-        if list(grad_outputs) != [None]:
-            raise ValueError(
-                f"grad: {len(outputs)} outputs but {len(grad_outputs)} grad_outputs. Pass one for each output."
-            )
-        grad_outputs = [None] * len(outputs)
+        raise ValueError(f"grad: {len(outputs)} outputs, {len(grad_outputs)} grad_outputs. Pass one for each output.")
     for k, x in enumerate(inputs):
         if not x.tracked:
             raise RuntimeError(
@@ -534,7 +649,8 @@ def grad(
             )
     retain = create_graph if retain_graph is None else retain_graph
     grads = _differentiate(outputs, grad_outputs, inputs, retain, create_graph, "grad")
-    results = []
+    results: list[Any] = []
+    taken: set[int] = set()
     for k, x in enumerate(inputs):
         g = grads.get(x)
         if g is None and not allow_unused:
@@ -542,5 +658,17 @@ def grad(
                 f"grad: the outputs were not computed from input {k} of shape {x.data.shape}. "
                 "Pass allow_unused=True to get None for it."
             )
-        results.append(g if g is None or isinstance(g, Node) else leaf(np.array(g)))
+        if g is not None:
+            g = _own(g, taken) if create_graph else leaf(np.array(g))
+        results.append(g)
     return tuple(results)
+
+
+def _nodes(nodes: Any, what: str) -> list[Node]:
+    found: list[Any] = (
+        [nodes] if isinstance(nodes, Node) else list(nodes) if isinstance(nodes, (list, tuple)) else [nodes]
+    )
+    for k, node in enumerate(found):
+        if not isinstance(node, Node):
+            raise TypeError(f"grad: {what} {k} is a {type(node).__name__}. Pass Tensors.")
+    return found

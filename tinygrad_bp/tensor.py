@@ -18,7 +18,7 @@ from numpy import ndarray
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import autograd, ops
-from .autograd import Node, Op, leaf
+from .autograd import Node, Op, ParamOp, leaf
 
 __all__ = [
     "Tensor",
@@ -130,7 +130,7 @@ def _raw(value: Any) -> Any:
 @cache
 def _names(function: Any) -> tuple[str, ...]:
     """The parameters of a row or of a NumPy function, in order."""
-    if isinstance(function, Op):
+    if isinstance(function, ParamOp):
         return function.names
     return tuple(_IN_C[function].split() if function in _IN_C else signature(function).parameters)
 

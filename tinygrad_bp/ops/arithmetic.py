@@ -99,7 +99,7 @@ ceil = primitive("ceil", np.ceil)
 rint = primitive("rint", np.rint)
 trunc = primitive("trunc", np.trunc)
 floor_divide = primitive("floor_divide", np.floor_divide)
-_discrete = primitive("discrete", lambda x, dtype: x.astype(dtype))
+_discrete = primitive("discrete", lambda x, dtype=None: x.astype(dtype))
 
 # ---- dtype -------------------------------------------------------------------------------------------------
 
@@ -108,4 +108,7 @@ _cast: Op = unary("cast", lambda x, dtype: x.astype(dtype), lambda g, y, x, dtyp
 
 def astype(x: Any, dtype: Any) -> Any:
     """`x` in another dtype; the gradient comes back in that of `x`. Integers and bools have no derivative."""
-    return (_cast if np.dtype(dtype).kind == "f" else _discrete)(x, np.dtype(dtype))
+    new = np.dtype(dtype)
+    if new.kind not in "fiub":
+        raise TypeError(f"astype: dtype {new} is not offered. Pass one of real numbers or bools.")
+    return (_cast if new.kind == "f" else _discrete)(x, new)

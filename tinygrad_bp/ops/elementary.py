@@ -54,10 +54,14 @@ arctanh = unary("arctanh", np.arctanh, lambda g, y, x: over(g, (1.0 - x) * (1.0 
 # ---- activations -------------------------------------------------------------------------------------------
 
 
+_HALF = np.dtype(np.float16)
+
+
 def _sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), by exp(-abs(x)): never overflows, and the left tail keeps its digits."""
-    e = np.exp(np.negative(np.absolute(x)))
-    return np.where(x < 0, e, 1.0) / (1.0 + e)
+    """1 / (1 + exp(-x)) as e / (1 + e), e = exp(min(x, 40)): no overflow, and the left tail keeps its digits."""
+    enough = 10.0 if getattr(x, "dtype", None) is _HALF else 40.0  # from here on 1 + e == e
+    e = np.exp(np.minimum(x, enough))
+    return e / (1.0 + e)
 
 
 sigmoid = unary("sigmoid", _sigmoid, lambda g, y, x: g * y * (1.0 - y))

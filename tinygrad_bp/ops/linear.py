@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Op, binary, primitive
+from ..autograd import binary, primitive, row
 from .arithmetic import multiply
 
 # ---- linear ------------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def _diagonal(term: str, x: Any) -> Any:
     return ones
 
 
-_einsum = Op("einsum", lambda xs, subscripts: np.einsum(subscripts, *xs), joint=_einsum_partials, variadic=True)
+_einsum = row("einsum", lambda xs, subscripts: np.einsum(subscripts, *xs), joint=_einsum_partials, variadic=True)
 
 
 def einsum(subscripts: str, *operands: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Op, unary
+from ..autograd import row, unary
 
 reshape = unary("reshape", lambda x, shape: np.reshape(x, shape), lambda g, y, x, shape: g.reshape(x.shape))
 squeeze = unary("squeeze", lambda x, axis=None: np.squeeze(x, axis), lambda g, y, x, axis: g.reshape(x.shape))
@@ -67,7 +67,7 @@ def _pieces(g: Any, xs: Sequence[Any], axis: int) -> list[Any]:
     return [g[(*before, slice(end - x.shape[axis], end))] for x, end in zip(xs, ends, strict=True)]
 
 
-_concatenate = Op(
+_concatenate = row(
     "concatenate",
     lambda xs, axis=0: np.concatenate(xs, axis),
     joint=lambda g, y, xs, axis: _pieces(g, xs, axis),
