@@ -1,4 +1,4 @@
-"""What every test shares: the hypothesis profile, pictures without a screen, and the folder of real data.
+"""What every test shares: one BLAS thread, the hypothesis profile, pictures without a screen, the folder of real data.
 
 Hypothesis draws the same examples on every run and never measures time. Real data is found only through the
 environment variable TINYGRAD_BP_DATA: unset, the tests that need data skip and say so; set, a missing file fails.
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy loads: on nets this small a second thread spins for nothing
 os.environ["MPLBACKEND"] = "Agg"
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
