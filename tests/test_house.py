@@ -17,6 +17,7 @@ PACKAGE = ROOT / "tinygrad_bp"
 
 # A file imports only from files above it. The package's own __init__.py stands where all it imports is above it.
 MAP = [
+    "recipe.py",
     "autograd.py",
     "ops/arithmetic.py",
     "ops/elementary.py",
@@ -49,7 +50,7 @@ MAP = [
     "training.py",
     "__main__.py",
 ]
-CORE = [name for name in MAP if name in ("autograd.py", "tensor.py") or name.startswith("ops/")]
+CORE = [name for name in MAP if name in ("recipe.py", "autograd.py", "tensor.py") or name.startswith("ops/")]
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [path.relative_to(PACKAGE).as_posix() for path in FILES]

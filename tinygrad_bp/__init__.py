@@ -6,8 +6,8 @@ A :class:`Tensor` records how it was made; ``backward()`` gives the gradients. N
 from __future__ import annotations
 
 from . import autograd, ops
-from .autograd import enable_grad, is_grad_enabled, no_grad, primitive
 from .random import manual_seed
+from .recipe import enable_grad, is_grad_enabled, no_grad, primitive
 from .tensor import (
     Tensor,
     arange,

@@ -17,8 +17,8 @@ import numpy as np
 from numpy import ndarray
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import autograd, ops
-from .autograd import Node, Op, ParamOp, leaf
+from . import autograd, ops, recipe
+from .recipe import Node, Op, ParamOp, leaf
 
 __all__ = [
     "Tensor",
@@ -628,7 +628,7 @@ class Tensor(Node):
         return ops.astype(self, self.dtype)
 
 
-autograd.returns(Tensor)
+recipe.returns(Tensor)
 
 
 def _rebuilt(cls: type[Tensor], data: NDArray[Any], tracked: bool, gradient: Tensor | None) -> Tensor:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from . import autograd, ops
-from .autograd import enable_grad, is_grad_enabled, topological
+from .autograd import topological
+from .recipe import enable_grad, is_grad_enabled
 from .tensor import Tensor, _array, _require_floating
 
 __all__ = ["grad", "hessian", "jacobian", "value_and_grad", "vjp"]

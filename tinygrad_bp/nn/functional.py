@@ -14,7 +14,7 @@ import numpy as np
 from numpy import ndarray
 
 from .. import ops
-from ..autograd import Node
+from ..recipe import Node
 
 __all__ = [
     "REDUCTIONS",

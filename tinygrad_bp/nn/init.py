@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..autograd import wrote
 from ..random import generator
+from ..recipe import wrote
 from ..tensor import Tensor
 
 __all__ = [

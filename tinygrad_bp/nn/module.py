@@ -14,7 +14,7 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..autograd import wrote
+from ..recipe import wrote
 from ..tensor import Tensor
 
 __all__ = ["Module", "Parameter", "Sequential"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Op, binary, primitive, unary
+from ..recipe import Op, binary, primitive, unary
 
 # ---- g/d and g*d, but 0 where g is 0 (at every order: they are rows themselves) ----------------------------
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import binary, unary
+from ..recipe import binary, unary
 from .arithmetic import over
 
 LN2, LN10 = float(np.log(2.0)), float(np.log(10.0))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import primitive, unary
+from ..recipe import primitive, unary
 from .elementary import sigmoid
 
 # ---- softmax -----------------------------------------------------------------------------------------------

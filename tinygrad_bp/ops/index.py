@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Node, Op, unary
+from ..recipe import Node, Op, unary
 
 
 def _is_basic(index: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import binary, primitive, row
+from ..recipe import binary, primitive, row
 from .arithmetic import multiply
 
 # ---- linear ------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import row, unary
+from ..recipe import row, unary
 
 reshape = unary("reshape", lambda x, shape: np.reshape(x, shape), lambda g, y, x, shape: g.reshape(x.shape))
 squeeze = unary("squeeze", lambda x, axis=None: np.squeeze(x, axis), lambda g, y, x, axis: g.reshape(x.shape))

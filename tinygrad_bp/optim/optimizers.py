@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy import add, divide, isfinite, multiply, ndarray, sqrt, subtract, vdot
 
-from ..autograd import wrote
+from ..recipe import wrote
 from ..tensor import Tensor
 
 __all__ = ["SGD", "Adam", "Optimizer"]
@@ -88,7 +88,7 @@ class Optimizer:
         FloatingPointError
             A gradient has entries that are nan or infinite; no parameter was written.
         ValueError, TypeError
-            A gradient of another shape or dtype than its parameter, or a bad learning rate; nothing was written.
+            A learning rate that is no number or out of range; no parameter was written.
         """
         written = []
         updates = []
@@ -99,17 +99,17 @@ class Optimizer:
             for p in group["params"]:
                 if p.gradient is None:
                     continue
-                data, g, state = p.data, p.gradient.data, self.state[p]
-                # One pass: the sum of squares is finite unless an entry is not, or its square overflows.
-                if g.shape != data.shape or g.dtype != data.dtype or not vdot(g, g) < inf:
+                g, state = p.gradient.data, self.state[p]
+                # In one pass: the sum of squares is finite, unless an entry is not or its square overflows.
+                if not vdot(g, g) < inf:
                     self._check_gradient(p, g)
                 state["_lr"][()] = lr
                 written.append(p)
-                updates.append((data, g, state, group))
+                updates.append((p.data, g, state, group))
         if not written:
             raise RuntimeError(f"{self._name}.step: no parameter has a gradient. Call backward() on the loss first.")
-        for data, g, state, group in updates:
-            self.update(data, g, state, group)
+        for p, g, state, group in updates:
+            self.update(p, g, state, group)
         wrote(*written)
 
     def zero_grad(self) -> None:
@@ -170,18 +170,13 @@ class Optimizer:
             raise ValueError(f"{self._name}: {name} is {value}. Pass a number in [{low:g}, {high:g}).")
 
     def _check_gradient(self, p: Tensor, g: Array) -> None:
-        """Refuse a gradient of the wrong shape or dtype, or with entries that are not finite."""
-        position = next(i for i, q in enumerate(self._parameters()) if q is p)
-        which = f"{self._name}.step: the gradient of parameter {position}, shape {p.shape},"
-        if g.shape != p.data.shape:
-            raise ValueError(f"{which} has shape {g.shape}. Assign one of the parameter's shape.")
-        if g.dtype != p.data.dtype:
-            raise TypeError(f"{which} has dtype {g.dtype}, the parameter {p.dtype}. Assign one of that dtype.")
+        """Refuse a gradient with entries that are not finite."""
         bad = int(np.count_nonzero(~isfinite(g)))
         if bad:
+            position = next(i for i, q in enumerate(self._parameters()) if q is p)
             raise FloatingPointError(
-                f"{which} has {bad} of {g.size} entries that are not finite. No parameter was written; "
-                "lower lr, or look for what overflowed."
+                f"{self._name}.step: the gradient of parameter {position}, shape {p.shape}, has {bad} of {g.size} "
+                "entries that are not finite. No parameter was written; lower lr, or look for what overflowed."
             )
 
     def _parameters(self) -> list[Tensor]:
