@@ -100,8 +100,9 @@ class Optimizer:
                 if p.gradient is None:
                     continue
                 g, state = p.gradient.data, self.state[p]
-                # In one pass: the sum of squares is finite, unless an entry is not or its square overflows.
-                if not vdot(g, g) < inf:
+                # vdot takes one pass: a sum of squares is finite, unless an entry is not or its square overflows. But
+                # above 10,000 entries BLAS wakes its threads for it, milliseconds where others have the cores.
+                if not (vdot(g, g) < inf if g.size <= 10_000 else isfinite(g).all()):
                     self._check_gradient(p, g)
                 state["_lr"][()] = lr
                 written.append(p)
