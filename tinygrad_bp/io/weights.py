@@ -112,20 +112,23 @@ def _read_npz(data: bytes) -> Arrays:
                 if entry.read():  # at its end the entry's checksum is compared
                     raise ValueError(f"'{info.filename}' is longer than its array")
             arrays[info.filename.removesuffix(".npy")] = array
+    promised = int.from_bytes(data[-12:-10], "little")  # in the last record of the file; zipfile does not compare
+    if promised != min(len(arrays), 0xFFFF):
+        raise ValueError(f"{len(arrays)} arrays were found, the file should hold {promised}")
     return arrays
 
 
 def _write_safetensors(file: BinaryIO, arrays: Arrays) -> None:
-    metadata = {"format": "tinygrad_bp", "sha256": json.dumps({n: _digest(a) for n, a in arrays.items()})}
-    file.write(_safetensors().save(arrays, metadata))
+    digests = {name: _digest(array) for name, array in arrays.items()}
+    file.write(_safetensors().save(arrays, {"sha256": json.dumps(digests)}))
 
 
 def _read_safetensors(data: bytes) -> Arrays:
     arrays = {name: array.copy() for name, array in _safetensors().load(data).items()}
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     metadata = header.get("__metadata__", {})
-    if "sha256" in metadata or metadata.get("format") == "tinygrad_bp":
-        digests = json.loads(metadata.get("sha256", "{}"))
+    if "sha256" in metadata:
+        digests = json.loads(metadata["sha256"])
         for name in digests | arrays:
             if name not in arrays or digests.get(name) != _digest(arrays[name]):
                 raise ValueError(f"'{name}' is not what was saved")
@@ -175,6 +178,8 @@ def _checked(name: Any, value: Any) -> NDArray[Any]:
 def _in_place_of(path: Path) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` when the block ends well, and is gone when it does not."""
     path = Path(os.path.realpath(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"save: there is no folder {path.parent}. Create it first.")
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open(new, "xb") as file:

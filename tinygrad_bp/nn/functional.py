@@ -156,7 +156,7 @@ def quadratic_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     tensor(7.5)
     """
     input, target = _pair("quadratic_loss", input, target, reduction)
-    if _raw(input).ndim == 0:
+    if input.shape == ():
         raise ValueError("quadratic_loss: a number has no rows to average over. Pass an input of at least one axis.")
     return ops.quadratic_loss(input, target, reduction)
 
@@ -285,12 +285,12 @@ def _raw(x: Any) -> Any:
 def _pair(name: str, input: Any, target: Any, reduction: str) -> tuple[Any, Any]:
     """The input and a target of its shape; anything else is refused."""
     input, target = _array(input), _array(target)
-    shape, expected = _raw(target).shape, _raw(input).shape
-    if shape != expected:
+    shape = input.shape
+    if target.shape != shape:
         raise ValueError(
-            f"{name}: input has shape {expected}, target {shape}. They must be equal; nothing is broadcast in a loss."
+            f"{name}: input has shape {shape}, target {target.shape}. They must be equal; nothing is broadcast."
         )
-    _check_reduction(name, reduction, expected)
+    _check_reduction(name, reduction, shape)
     return input, target
 
 
@@ -313,7 +313,7 @@ def _check_labels(name: str, labels: Any, shape: tuple[int, ...], otherwise: str
         raise ValueError(f"{name}: input {shape} needs labels ({n},){otherwise}, the target has shape {labels.shape}.")
     if labels.dtype.kind not in "iu" and n:
         raise TypeError(f"{name}: labels have dtype {labels.dtype}. Pass integers (labels.astype(int)){otherwise}.")
-    if n and (labels.min() < 0 or labels.max() >= classes):
+    if n and (np.minimum.reduce(labels) < 0 or np.maximum.reduce(labels) >= classes):
         wrong = (labels < 0) | (labels >= classes)
         _refuse(name, "label", labels, wrong, f"is not a class; classes are 0 to {classes - 1}")
 
