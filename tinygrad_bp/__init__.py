@@ -1,48 +1,73 @@
 """tinygrad_bp: automatic differentiation in NumPy, for people who learn, teach or write backpropagation.
 
-A :class:`Tensor` records how it was made; ``backward()`` gives the gradients. Not related to tinygrad.
+A :class:`Tensor` remembers how it was made; ``backward()`` walks that memory back to the gradients. Not related to
+tinygrad. Data sets, weight files, pictures, documents and the training loop load on first use.
 """
 
 from __future__ import annotations
 
-from . import autograd, ops
-from .random import manual_seed
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import autograd, nn, ops, optim
+from .random import manual_seed, rand, randn
 from .recipe import enable_grad, is_grad_enabled, no_grad, primitive
-from .tensor import (
-    Tensor,
-    arange,
-    eye,
-    from_numpy,
-    full,
-    ones,
-    set_default_dtype,
-    tensor,
-    zeros,
-)
+from .tensor import Tensor, arange, eye, from_numpy, full, ones, set_default_dtype, tensor, zeros
 from .transforms import grad, hessian, jacobian, value_and_grad, vjp
 
+if TYPE_CHECKING:
+    from . import data, io, spec, training, view
+    from .io.weights import load, save
+    from .spec import from_spec, to_spec
+    from .training import fit
+
 __version__ = "0.1.0"
+
+_LATER = {"fit": "training", "from_spec": "spec", "to_spec": "spec", "load": "io.weights", "save": "io.weights"}
+_LATER |= {name: name for name in ("data", "io", "spec", "training", "view")}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"tinygrad_bp: there is no '{name}' here. See dir(tinygrad_bp).")
+    module = import_module(f"{__name__}.{_LATER[name]}")
+    return module if name == _LATER[name] else getattr(module, name)
+
 
 __all__ = [
     "Tensor",
     "arange",
     "autograd",
+    "data",
     "enable_grad",
     "eye",
+    "fit",
     "from_numpy",
+    "from_spec",
     "full",
     "grad",
     "hessian",
+    "io",
     "is_grad_enabled",
     "jacobian",
+    "load",
     "manual_seed",
+    "nn",
     "no_grad",
     "ones",
     "ops",
+    "optim",
     "primitive",
+    "rand",
+    "randn",
+    "save",
     "set_default_dtype",
+    "spec",
     "tensor",
+    "to_spec",
+    "training",
     "value_and_grad",
+    "view",
     "vjp",
     "zeros",
 ]

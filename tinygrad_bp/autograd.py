@@ -127,19 +127,19 @@ def _walk(
     keep = frozenset(targets or ())
     path = None if targets is None else _on_path(order, keep)
     grads: dict[Node, Any] = {}
+    kept: dict[Node, Any] = {}
     owned: set[Node] = set()
     for root, seed in seeds:
         grads[root] = grads[root] + seed if root in grads else seed
     with np.errstate(all="ignore"):
         for node in reversed(order):
-            if node not in grads or (path is not None and node not in path):
+            g = grads.pop(node, None)
+            if g is None or (path is not None and node not in path):
                 continue
-            g = grads[node] if node in keep else grads.pop(node)
+            if node in keep:
+                kept[node] = g
             op, inputs, params = node.recipe  # type: ignore[misc]
-            if create_graph:
-                args = (g, node, *inputs, *params)
-            else:
-                args = (g, node.data, *[x.data if isinstance(x, Node) else x for x in inputs], *params)
+            args = (g, node, *inputs, *params) if create_graph else (g, node.data, *node.values, *params)
             joint = None if op.joint is None else _all_of(op, op.joint(*args), inputs)
             for k, x in enumerate(inputs):
                 if not isinstance(x, Node) or not x.tracked or (path is not None and x not in path):
@@ -154,16 +154,16 @@ def _walk(
                 data = x.data
                 if getattr(gx, "shape", None) != data.shape or gx.dtype is not data.dtype:
                     gx = _fit(gx, x, op, k)
-                if x not in grads:
-                    if x.recipe is None and not create_graph and (gx.base is not None or _is_any(gx, args)):
-                        gx = gx.copy()  # a leaf's gradient shares memory with nothing
-                    grads[x] = gx
-                elif x in owned:
+                if x in owned:
                     grads[x] += gx
-                else:
+                elif x in grads:
                     grads[x] = grads[x] + gx
                     owned.add(x)
-    return grads
+                elif create_graph or x.recipe is not None:
+                    grads[x] = gx
+                else:
+                    grads[x] = gx.copy() if gx.base is not None or _is_any(gx, args) else gx
+    return grads | kept
 
 
 def _all_of(op: Op, partials: Any, inputs: Sequence[Any]) -> list[Any]:
@@ -233,7 +233,7 @@ def _differentiate(
         grads = _walk(order, seeds, targets, False)
     if not retain:
         for node in order:
-            node.recipe = (node.recipe[0], None, None)  # type: ignore[index]
+            node.recipe, node.values = (node.recipe[0], None, None), None  # type: ignore[index]
     return grads
 
 

@@ -7,9 +7,13 @@ There is one generator for all threads; give a thread its own seed where the ord
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-__all__ = ["generator", "manual_seed", "seeded"]
+from .tensor import Tensor, default_dtype
+
+__all__ = ["generator", "manual_seed", "rand", "randn", "seeded"]
 
 _generator = np.random.default_rng()
 
@@ -48,3 +52,23 @@ def seeded(seed: int, operation: str) -> np.random.Generator:
     if seed < 0:
         raise ValueError(f"{operation}: seed is {seed}, which is negative. Give an integer >= 0.")
     return np.random.default_rng(seed)
+
+
+def rand(*shape: int, requires_grad: bool = False, dtype: Any = None) -> Tensor:
+    """Uniform numbers in [0, 1), of the given shape.
+
+    >>> manual_seed(0)
+    >>> rand(2)
+    tensor([0.63696169, 0.26978671])
+    """
+    return Tensor(_generator.random(shape).astype(dtype or default_dtype()), requires_grad)
+
+
+def randn(*shape: int, requires_grad: bool = False, dtype: Any = None) -> Tensor:
+    """Normal numbers with mean 0 and variance 1, of the given shape.
+
+    >>> manual_seed(0)
+    >>> randn(2)
+    tensor([ 0.12573022, -0.13210486])
+    """
+    return Tensor(_generator.standard_normal(shape).astype(dtype or default_dtype()), requires_grad)

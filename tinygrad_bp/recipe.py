@@ -44,7 +44,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Node:
     """A value and how it was made: the slots of a Tensor, without its spelling."""
 
-    __slots__ = ("__weakref__", "clock", "data", "gradient", "recipe", "tracked")
+    __slots__ = ("__weakref__", "clock", "data", "gradient", "recipe", "tracked", "values")
     __hash__ = object.__hash__
 
     data: Any
@@ -53,6 +53,8 @@ class Node:
     """Whether gradients flow to it: a leaf that requires grad, or a value computed from one."""
     recipe: tuple[Op, Any, Any] | None
     """``(op, inputs, params)``, None for a leaf, ``(op, None, None)`` once backward() has freed it."""
+    values: Any
+    """Of a computed node: the inputs of its recipe as the arrays and numbers the row was fed."""
     gradient: Any
     """What backward() has accumulated on this leaf: a Tensor or None."""
     clock: int
@@ -210,6 +212,7 @@ class Op:
         node.clock = _now
         if tracked and _recording.get()[-1]:
             node.recipe = (self, inputs, params)
+            node.values = values
             node.tracked = self.partials != () or self.joint is not None
         else:
             node.recipe = None
@@ -224,7 +227,7 @@ class Op:
             x = x.item()
         elif isinstance(x, (list, tuple, ndarray)) and not isinstance(x, (np.matrix, np.ma.MaskedArray)):
             x = asarray(x)
-        if type(x) in NUMBERS or (isinstance(x, ndarray) and x.dtype.kind in "fiub"):
+        if type(x) in NUMBERS or (type(x) is ndarray and x.dtype.kind in "fiub"):
             return x
         what = f"an array of dtype {x.dtype}" if isinstance(x, ndarray) else f"a {type(x).__name__}"
         raise TypeError(f"{self.name}: cannot compute with {what}. Pass a Tensor, an array of numbers or a number.")
