@@ -159,10 +159,10 @@ def _walk(
                 elif x in grads:
                     grads[x] = grads[x] + gx
                     owned.add(x)
-                elif create_graph or x.recipe is not None:
-                    grads[x] = gx
+                elif x.recipe is None and _is_any(gx, args):
+                    grads[x] = copy(gx)
                 else:
-                    grads[x] = gx.copy() if gx.base is not None or _is_any(gx, args) else gx
+                    grads[x] = gx
     return grads | kept
 
 
@@ -173,7 +173,7 @@ def _all_of(op: Op, partials: Any, inputs: Sequence[Any]) -> list[Any]:
         raise RuntimeError(
             f"backward: '{op.name}' has {len(inputs)} inputs, its joint partials are {got}. Return one for each."
         )
-    return [gx.copy() if _is_any(gx, partials[:k]) else gx for k, gx in enumerate(partials)]
+    return [gx if gx is None or not _is_any(gx, partials[:k]) else gx.copy() for k, gx in enumerate(partials)]
 
 
 def _is_any(gx: Any, others: Iterable[Any]) -> bool:
@@ -226,7 +226,7 @@ def _differentiate(
     order = topological(outputs)
     if create:
         with enable_grad():
-            seeds = [(o, s if isinstance(s, Node) else leaf(asarray(s))) for o, s in seeds]
+            seeds = [(o, copy(s) if isinstance(s, Node) else leaf(asarray(s))) for o, s in seeds]
             grads = _walk(order, seeds, targets, True)
     else:
         seeds = [(o, s.data.copy() if isinstance(s, Node) else s) for o, s in seeds]
@@ -244,7 +244,7 @@ def backward(output: Node, gradient: Any = None, retain_graph: bool | None = Non
     taken: set[int] = set()
     for node, g in grads.items():
         if node.recipe is None:
-            g = _own(g, taken) if create_graph else leaf(g if type(g) is ndarray else asarray(g))
+            g = _own(g, taken) if create_graph else leaf(g.copy() if g.base is not None else asarray(g))
             node.gradient = g if node.gradient is None else _sum(node.gradient, g)
 
 

@@ -110,7 +110,8 @@ class _Mode:
     def __call__(self, function: F) -> F:
         """`function` with every call inside the mode."""
         mode = type(self)
-        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+        if any(is_kind(function) for is_kind in kinds):
             raise TypeError(f"{mode.__name__}: a generator or coroutine outlives the call. Use a with block inside it.")
 
         @functools.wraps(function)
@@ -229,7 +230,7 @@ class Op:
             x = asarray(x)
         if type(x) in NUMBERS or (type(x) is ndarray and x.dtype.kind in "fiub"):
             return x
-        what = f"an array of dtype {x.dtype}" if isinstance(x, ndarray) else f"a {type(x).__name__}"
+        what = f"an array of dtype {x.dtype}" if type(x) is ndarray else f"a {type(x).__name__}"
         raise TypeError(f"{self.name}: cannot compute with {what}. Pass a Tensor, an array of numbers or a number.")
 
     def _array(self, y: Any) -> Any:
