@@ -1,7 +1,6 @@
 """Nielsen's network.py, with the backward pass left to the library; a mini-batch goes through at once, a sample a row.
 
-Learns MNIST (found through TINYGRAD_BP_DATA), or in short mode the digits in the package, and draws the sigmoid and the
-learning. Page: docs/classics/001-nielsen-network.md.
+Learns MNIST, in short mode the digits in the package; draws both pictures. Page: docs/classics/001-nielsen-network.md.
 """
 
 # %% network.py
@@ -28,7 +27,7 @@ class Network:
         return F.quadratic_loss(self.feedforward(x), y)
 
     def SGD(self, training_data, epochs, mini_batch_size, eta, test_data):
-        """Train, and return how many of test_data are right after each epoch."""
+        """Train; how many of test_data are right after each epoch."""
         optimizer = optim.SGD(self.biases + self.weights, lr=eta)
         right = []
         for j in range(epochs):
@@ -48,15 +47,15 @@ class Network:
 
     @bp.no_grad()
     def evaluate(self, test_data):
-        x, labels = test_data
-        return int((self.feedforward(x).numpy().argmax(axis=1) == labels).sum())
+        return int((self.feedforward(test_data[0]).numpy().argmax(axis=1) == test_data[1]).sum())
 
 
 def draw(right, n_test, file):
     from matplotlib.figure import Figure
 
-    x, figure = np.arange(-10, 10, 0.1), Figure(figsize=(9, 3.5), layout="constrained")
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
     left_axes, right_axes = figure.subplots(1, 2)
+    x = np.arange(-10, 10, 0.1)
     left_axes.plot(x, F.sigmoid(x))
     left_axes.set(title="sigmoid(x)", xlabel="x")
     right_axes.plot(100 * np.array(right) / n_test, marker=".")
@@ -65,14 +64,15 @@ def draw(right, n_test, file):
 
 
 # %% test.py
-def main(short=False, file="classic_001_network.png", seed=0):
-    bp.manual_seed(seed)
+def main(short=False, file="classic_001_network.png"):
+    bp.manual_seed(10)
     x, x_test, labels, labels_test = train_test_split(*digits())
     if not short:
         (x, labels), _, (x_test, labels_test) = mnist()
     net = Network([x.shape[1], 30, 10])
     right = net.SGD((x, np.eye(10)[labels]), 10 if short else 30, 10, 3.0, test_data=(x_test, labels_test))
     draw(right, len(labels_test), file)
+    return right
 
 
 if __name__ == "__main__":
