@@ -82,7 +82,7 @@ def _require_floating(dtype: np.dtype[Any], what: str) -> None:
 # ---- NumPy's protocols -------------------------------------------------------------------------------------
 
 _UFUNCS: dict[Any, Callable[..., Any]] = {row.forward: row for row in ops.TABLE if isinstance(row.forward, np.ufunc)}
-_UFUNCS |= {np.matmul: ops.matmul, np.float_power: ops.power, np.fabs: ops.absolute}
+_UFUNCS |= {np.matmul: ops.matmul, np.fabs: ops.absolute}
 
 _REDUCTIONS: dict[Any, Op] = {np.add: ops.sum, np.multiply: ops.prod, np.maximum: ops.max, np.minimum: ops.min}
 
