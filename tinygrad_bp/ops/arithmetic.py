@@ -1,9 +1,9 @@
 """Arithmetic, comparisons, extremes and choice: the operators of a tensor.
 
 In every page of the table *g is dC/d(output); y (or z) the output; x, a, b the inputs; then params. Say it in NumPy;
-use nothing else; broadcasting is undone for you.* Where a partial divides by something that can be 0 it says
-``over(g, d)``; where it multiplies by something that can be infinite, ``times(g, d)``: both are 0 where g is 0, so a
-branch that ``where`` did not take never turns a gradient into nan. At ties ``maximum`` and ``minimum`` give each
+use nothing else; broadcasting is undone for you.* A partial divides by ``over(g, d)`` and multiplies by ``times(g, d)``
+where d can be 0, infinite or nan: both are 0 where g is 0, so a branch that ``where`` did not take never turns a
+gradient into nan. At ties ``maximum`` and ``minimum`` give each
 side half; ``absolute`` has slope 0 at 0; ``clip`` has slope 1 on the closed interval.
 """
 
@@ -15,41 +15,41 @@ import numpy as np
 
 from ..recipe import Op, binary, primitive, unary
 
-# ---- g/d and g*d, but 0 where g is 0 (at every order: they are rows themselves) ----------------------------
+# ---- g/d, but 0 where g is 0; a*b, but 0 where either is 0 (at every order: they are rows themselves) -------
 
 
 def _over(g: Any, d: Any) -> Any:
     with np.errstate(all="ignore"):
-        return np.where(g == 0, g, g / d)
+        return np.where(g == 0, 0.0, g / d)
 
 
-def _times(g: Any, d: Any) -> Any:
+def _times(a: Any, b: Any) -> Any:
     with np.errstate(all="ignore"):
-        return np.where(g == 0, g, g * d)
+        return np.where((a == 0) | (b == 0), 0.0, a * b)
 
 
 over: Op = binary("over", _over, lambda h, q, g, d: over(h, d), lambda h, q, g, d: -times(over(h, d), q))
-times: Op = binary("times", _times, lambda h, q, g, d: times(h, d), lambda h, q, g, d: times(h, g))
+times: Op = binary("times", _times, lambda h, z, a, b: times(h, b), lambda h, z, a, b: times(h, a))
 
 # ---- the four operations and their relatives ---------------------------------------------------------------
 
 add = binary("add", np.add, lambda g, z, a, b: g, lambda g, z, a, b: g)
 subtract = binary("subtract", np.subtract, lambda g, z, a, b: g, lambda g, z, a, b: -g)
-multiply = binary("multiply", np.multiply, lambda g, z, a, b: g * b, lambda g, z, a, b: g * a)
+multiply = binary("multiply", np.multiply, lambda g, z, a, b: times(g, b), lambda g, z, a, b: times(g, a))
 divide = binary("divide", np.divide, lambda g, z, a, b: over(g, b), lambda g, z, a, b: -times(over(g, b), z))
-remainder = binary("remainder", np.remainder, lambda g, z, a, b: g, lambda g, z, a, b: -g * np.floor_divide(a, b))
+remainder = binary("remainder", np.remainder, lambda g, z, a, b: g, lambda g, z, a, b: -times(g, np.floor_divide(a, b)))
 power = binary(
     "power",
     np.power,
-    lambda g, z, a, p: times(g, p * a ** (p - (p != 0))),  # a**0 is flat: 0 * a**0, not 0 * a**-1
-    lambda g, z, a, p: times(times(g, z), np.log(a)),
+    lambda g, z, a, p: times(g, times(p, a ** (p - 1))),
+    lambda g, z, a, p: np.where(np.logical_and(a == 0, p >= 0), 0.0, times(times(g, z), np.log(a))),  # 0**p is flat
 )
 negative = unary("negative", np.negative, lambda g, y, x: -g)
 positive = unary("positive", np.positive, lambda g, y, x: g)
-square = unary("square", np.square, lambda g, y, x: g * (2.0 * x))
+square = unary("square", np.square, lambda g, y, x: times(g, 2.0 * x))
 reciprocal = unary("reciprocal", np.reciprocal, lambda g, y, x: -times(times(g, y), y))
-absolute = unary("absolute", np.absolute, lambda g, y, x: g * np.sign(x))
-hypot = binary("hypot", np.hypot, lambda g, z, a, b: over(g * a, z), lambda g, z, a, b: over(g * b, z))
+absolute = unary("absolute", np.absolute, lambda g, y, x: times(g, np.sign(x)))
+hypot = binary("hypot", np.hypot, lambda g, z, a, b: over(times(g, a), z), lambda g, z, a, b: over(times(g, b), z))
 
 # ---- extremes and choice -----------------------------------------------------------------------------------
 
@@ -63,11 +63,20 @@ maximum = binary("maximum", np.maximum, lambda g, z, a, b: _won(g, a, b), lambda
 minimum = binary("minimum", np.minimum, lambda g, z, a, b: _won(g, b, a), lambda g, z, a, b: _won(g, a, b))
 
 
-def _clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
-    return np.clip(x, a_min, a_max)
+_clip = primitive(
+    "clip",
+    lambda x, a_min, a_max: np.clip(x, a_min, a_max),
+    lambda g, y, x, a_min, a_max: np.where(x == y, g, 0.0),
+    lambda g, y, x, a_min, a_max: np.where(x < y, g, 0.0),
+    lambda g, y, x, a_min, a_max: np.where(x > y, g, 0.0),
+)
 
 
-clip = unary("clip", _clip, lambda g, y, x, a_min, a_max: np.where(x == y, g, 0.0))
+def clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
+    """`x` moved into [a_min, a_max]; a bound that is reached receives the gradient. None is no bound."""
+    return _clip(x, a_min, a_max)
+
+
 where = primitive(
     "where",
     lambda c, a, b: np.where(c, a, b),

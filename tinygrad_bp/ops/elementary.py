@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from ..recipe import binary, unary
-from .arithmetic import over
+from ..recipe import Op, binary, unary
+from .arithmetic import over, times
 
 LN2, LN10 = float(np.log(2.0)), float(np.log(10.0))
 
 # ---- powers of e, roots ------------------------------------------------------------------------------------
 
-exp = unary("exp", np.exp, lambda g, y, x: g * y)
-exp2 = unary("exp2", np.exp2, lambda g, y, x: g * y * LN2)
-expm1 = unary("expm1", np.expm1, lambda g, y, x: g * (y + 1.0))
+exp = unary("exp", np.exp, lambda g, y, x: times(g, y))
+exp2 = unary("exp2", np.exp2, lambda g, y, x: times(g, y * LN2))
+expm1 = unary("expm1", np.expm1, lambda g, y, x: times(g, y + 1.0))
 log = unary("log", np.log, lambda g, y, x: over(g, x))
 log2 = unary("log2", np.log2, lambda g, y, x: over(g, x * LN2))
 log10 = unary("log10", np.log10, lambda g, y, x: over(g, x * LN10))
@@ -27,27 +27,30 @@ log1p = unary("log1p", np.log1p, lambda g, y, x: over(g, 1.0 + x))
 sqrt = unary("sqrt", np.sqrt, lambda g, y, x: over(g, 2.0 * y))
 cbrt = unary("cbrt", np.cbrt, lambda g, y, x: over(g, 3.0 * y * y))
 logaddexp = binary(
-    "logaddexp", np.logaddexp, lambda g, z, a, b: g * np.exp(a - z), lambda g, z, a, b: g * np.exp(b - z)
+    "logaddexp",
+    np.logaddexp,
+    lambda g, z, a, b: times(g, sigmoid(a - b)),
+    lambda g, z, a, b: times(g, sigmoid(b - a)),
 )
 
 # ---- circular and hyperbolic -------------------------------------------------------------------------------
 
-sin = unary("sin", np.sin, lambda g, y, x: g * np.cos(x))
-cos = unary("cos", np.cos, lambda g, y, x: -g * np.sin(x))
-tan = unary("tan", np.tan, lambda g, y, x: g * (1.0 + y * y))
+sin = unary("sin", np.sin, lambda g, y, x: times(g, np.cos(x)))
+cos = unary("cos", np.cos, lambda g, y, x: -times(g, np.sin(x)))
+tan = unary("tan", np.tan, lambda g, y, x: times(g, 1.0 + y * y))
 arcsin = unary("arcsin", np.arcsin, lambda g, y, x: over(g, np.sqrt((1.0 - x) * (1.0 + x))))
 arccos = unary("arccos", np.arccos, lambda g, y, x: -over(g, np.sqrt((1.0 - x) * (1.0 + x))))
-arctan = unary("arctan", np.arctan, lambda g, y, x: g / (1.0 + x * x))
+arctan = unary("arctan", np.arctan, lambda g, y, x: over(g, 1.0 + x * x))
 arctan2 = binary(
     "arctan2",
     np.arctan2,
-    lambda g, z, a, b: over(g * b, a * a + b * b),
-    lambda g, z, a, b: -over(g * a, a * a + b * b),
+    lambda g, z, a, b: over(times(g, b), a * a + b * b),
+    lambda g, z, a, b: -over(times(g, a), a * a + b * b),
 )
-sinh = unary("sinh", np.sinh, lambda g, y, x: g * np.cosh(x))
-cosh = unary("cosh", np.cosh, lambda g, y, x: g * np.sinh(x))
+sinh = unary("sinh", np.sinh, lambda g, y, x: times(g, np.cosh(x)))
+cosh = unary("cosh", np.cosh, lambda g, y, x: times(g, np.sinh(x)))
 tanh = unary("tanh", np.tanh, lambda g, y, x: g * (1.0 - y * y))
-arcsinh = unary("arcsinh", np.arcsinh, lambda g, y, x: g / np.hypot(x, 1.0))
+arcsinh = unary("arcsinh", np.arcsinh, lambda g, y, x: over(g, np.hypot(x, 1.0)))
 arccosh = unary("arccosh", np.arccosh, lambda g, y, x: over(g, np.sqrt((x - 1.0) * (x + 1.0))))
 arctanh = unary("arctanh", np.arctanh, lambda g, y, x: over(g, (1.0 - x) * (1.0 + x)))
 
@@ -64,7 +67,7 @@ def _sigmoid(x: Any) -> Any:
     return e / (1.0 + e)
 
 
-sigmoid = unary("sigmoid", _sigmoid, lambda g, y, x: g * y * (1.0 - y))
+sigmoid: Op = unary("sigmoid", _sigmoid, lambda g, y, x: g * y * (1.0 - y))
 relu = unary("relu", lambda x: np.maximum(x, 0.0), lambda g, y, x: np.where(x > 0, g, 0.0))
 leaky_relu = unary(
     "leaky_relu",
@@ -74,13 +77,13 @@ leaky_relu = unary(
 elu = unary(
     "elu",
     lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0))),
-    lambda g, y, x, alpha: np.where(x > 0, g, g * (y + alpha)),
+    lambda g, y, x, alpha: np.where(x > 0, g, times(g, y + alpha)),
 )
-softplus = unary("softplus", lambda x: np.logaddexp(x, 0.0), lambda g, y, x: g * sigmoid(x))
+softplus = unary("softplus", lambda x: np.logaddexp(x, 0.0), lambda g, y, x: times(g, sigmoid(x)))
 
 
 def _silu_slope(s: Any, x: Any) -> Any:
     return s * (1.0 + x * (1.0 - s))
 
 
-silu = unary("silu", lambda x: x * _sigmoid(x), lambda g, y, x: g * _silu_slope(sigmoid(x), x))
+silu = unary("silu", lambda x: x * _sigmoid(x), lambda g, y, x: times(g, _silu_slope(sigmoid(x), x)))

@@ -54,9 +54,13 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     return getitem(x, (slice(None),) * (axis % np.ndim(x)) + (_raw(np.asarray(_raw(indices))),))
 
 
-def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
-    """One entry of `x` for every entry of `indices`, matched along the other axes."""
+def take_along_axis(x: Any, indices: Any, axis: int | None) -> Any:
+    """One entry of `x` for every entry of `indices`, matched along the other axes (of the flattened tensor if None)."""
+    if axis is None:
+        x, axis = x.reshape(-1), 0
     indices = np.asarray(_raw(indices))
-    grid = list(np.indices(indices.shape, sparse=True))
+    if indices.ndim != x.ndim:
+        raise ValueError(f"take_along_axis: shapes {x.shape} and {indices.shape} differ in their number of axes.")
+    grid = list(np.indices(x.shape, sparse=True))
     grid[axis] = indices
     return getitem(x, tuple(grid))

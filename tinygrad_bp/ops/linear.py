@@ -8,6 +8,7 @@ the error of the output layer, is the row of the loss times the row of the activ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ def _product(a: Any, b: Any) -> Any:
 
 def _rows(x: Any) -> Any:
     """All samples as the rows of one matrix, whatever axes the batch has."""
-    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _linear(x: Any, w: Any, b: Any = None) -> Any:

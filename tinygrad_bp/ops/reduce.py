@@ -7,12 +7,13 @@ gradient 0 at 0; ``prod`` is right with zeros.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..recipe import primitive, unary
-from .arithmetic import over
+from .arithmetic import over, times
 from .elementary import sqrt
 
 
@@ -29,11 +30,10 @@ def _spread(g: Any, x: Any, axis: Any) -> Any:
     return np.broadcast_to(_kept(g, x, axis), x.shape)
 
 
-def _count(x: Any, axis: Any) -> int:
-    """How many entries of x fall together in one entry of the reduction."""
-    if axis is None:
-        return int(x.size)
-    return int(np.prod([x.shape[i] for i in (axis if isinstance(axis, tuple) else (axis,))]))
+def _count(x: Any, y: Any) -> int:
+    """How many entries of x fall together in one entry of its reduction y."""
+    n: int = x.size // (y.size or 1)
+    return n
 
 
 # ---- sums and moments --------------------------------------------------------------------------------------
@@ -46,15 +46,22 @@ sum = unary(
 mean = unary(
     "mean",
     lambda x, axis=None, keepdims=False: np.mean(x, axis, keepdims=keepdims),
-    lambda g, y, x, axis, keepdims: _spread(g * (1.0 / _count(x, axis)), x, axis),
+    lambda g, y, x, axis, keepdims: _spread(g / _count(x, y), x, axis),
 )
 var = unary(
     "var",
     lambda x, axis=None, ddof=0, keepdims=False: np.var(x, axis, ddof=ddof, keepdims=keepdims),
-    lambda g, y, x, axis, ddof, keepdims: (
-        _kept(g * (2.0 / (_count(x, axis) - ddof)), x, axis) * (x - x.mean(axis, keepdims=True))
+    lambda g, y, x, axis, ddof, keepdims: times(
+        _kept(g, x, axis), (x - _mean(x, y, axis)) * 2.0 / (_count(x, y) - ddof)
     ),
 )
+
+
+def _mean(x: Any, y: Any, axis: Any) -> Any:
+    """The mean of each group of entries that y reduces, without NumPy's warning where there are none."""
+    return x.sum(axis, keepdims=True) / _count(x, y)
+
+
 cumsum = unary(
     "cumsum",
     lambda x, axis=None: np.cumsum(x, axis),
@@ -82,11 +89,12 @@ def _others(x: Any) -> Any:
 
 
 def _prod_dx(g: Any, x: Any, axis: Any) -> Any:
-    axes = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes = tuple(range(x.ndim)) if axis is None or not x.ndim else axis if isinstance(axis, tuple) else (axis,)
     last = tuple(range(x.ndim - len(axes), x.ndim))
     rows = np.moveaxis(x, axes, last)
-    others = _others(rows.reshape((*rows.shape[: x.ndim - len(axes)], _count(x, axes)))).reshape(rows.shape)
-    return _kept(g, x, axes) * np.moveaxis(others, last, axes)
+    lead = rows.shape[: x.ndim - len(axes)]
+    others = _others(rows.reshape((*lead, math.prod(rows.shape[len(lead) :])))).reshape(rows.shape)
+    return times(_kept(g, x, axes), np.moveaxis(others, last, axes))
 
 
 prod = unary(
@@ -128,7 +136,7 @@ count_nonzero = primitive(
 def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     top = np.max(x, axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         y = top + np.log(np.sum(np.exp(x - top), axis, keepdims=True))
     return y if keepdims else np.squeeze(y, axis)
 
@@ -136,12 +144,12 @@ def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 logsumexp = unary(
     "logsumexp",
     _logsumexp,
-    lambda g, y, x, axis, keepdims: _kept(g, x, axis) * np.exp(x - _kept(y, x, axis)),
+    lambda g, y, x, axis, keepdims: times(_kept(g, x, axis), np.exp(x - _kept(y, x, axis))),
 )
 _norm = unary(
     "norm",
     lambda x, axis=None, keepdims=False: np.sqrt(np.sum(x * x, axis, keepdims=keepdims)),
-    lambda g, y, x, axis, keepdims: over(_kept(g, x, axis) * x, _kept(y, x, axis)),
+    lambda g, y, x, axis, keepdims: over(times(_kept(g, x, axis), x), _kept(y, x, axis)),
 )
 
 

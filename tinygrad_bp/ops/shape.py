@@ -98,10 +98,9 @@ def hstack(arrays: Sequence[Any]) -> Any:
 
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """Cut along an axis, into equal sections or at indices."""
-    cuts = [piece.tolist() for piece in np.split(np.arange(x.shape[axis]), indices_or_sections)]
+    pieces = [piece.tolist() for piece in np.split(np.arange(x.shape[axis]), indices_or_sections)]
     before = (slice(None),) * (axis % np.ndim(x))
-    starts = np.cumsum([0] + [len(cut) for cut in cuts]).tolist()
-    return [x[(*before, slice(i, j))] for i, j in zip(starts, starts[1:], strict=False)]
+    return [x[(*before, slice(piece[0], piece[-1] + 1) if piece else slice(0))] for piece in pieces]
 
 
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:

@@ -1,0 +1,393 @@
+"""The table, walked: every row, on every sample, at orders 0, 1 and 2, in every memory layout.
+
+`samples.py` says with what, `references.py` what must come out, `differences.py` how derivatives are measured. The last
+section tests the tests: it plants mistakes in copies of the rows and demands that the same checks find every one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from tinygrad_bp import Tensor, autograd, ops
+from tinygrad_bp.autograd import Op
+
+from . import references, samples
+from .differences import assert_close, gradient, vjp
+from .samples import Sample
+
+ALL_ROWS = (*ops.TABLE, *(row for row in vars(autograd).values() if isinstance(row, Op)))
+EXACT = 1e-14  # for results that differ by rounding only
+SINGLE = 1e-5  # the same in float32
+
+
+class Entry(NamedTuple):
+    """A function under test: called with the inputs of a sample, then its params by name."""
+
+    name: str
+    call: Callable[..., Any]
+    reference: Callable[..., Any]
+    samples: list[Sample]
+
+
+def entry_of(row: Op) -> Entry:
+    call = references.gathered(row) if getattr(row, "variadic", False) else row
+    reference = references.NAMES.get(row.name, row.name)
+    return Entry(row.name, call, references.of(reference), samples.of(row.name))
+
+
+def spelled(name: str) -> Entry:
+    return Entry(f"ops.{name}", references.called(name, getattr(ops, name)), references.of(name), samples.SPELLED[name])
+
+
+ENTRIES = [entry_of(row) for row in ALL_ROWS] + [spelled(name) for name in samples.SPELLED]
+every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
+differentiable_rows = [row for row in ALL_ROWS if row.differentiable]
+
+
+# ---- complete --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", ALL_ROWS, ids=[row.name for row in ALL_ROWS])
+def test_a_row_has_samples(row: Op) -> None:
+    assert samples.of(row.name), f"the row '{row.name}' has no samples: add a line to tests/samples.py"
+
+
+def test_row_names_are_unique_and_samples_belong_to_rows() -> None:
+    names = [row.name for row in ALL_ROWS]
+    assert len(names) == len(set(names))
+    assert set(samples.FAMILIES) | set(samples.ROWS) == set(names)
+
+
+def test_a_function_spelled_with_rows_has_samples() -> None:
+    functions = {
+        name for name in ops.__all__ if callable(getattr(ops, name)) and not isinstance(getattr(ops, name), Op)
+    }
+    assert set(samples.SPELLED) == functions
+
+
+# ---- the checks ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def naming(sample: Sample) -> Iterator[None]:
+    """An error inside says which sample it was."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"sample: {sample!r}")
+        raise
+
+
+def signed(shape: tuple[int, ...], k: int = 0) -> Any:
+    """A random direction without zeros."""
+    return np.asarray(samples.real(*shape, k=k + 2))
+
+
+def floats(inputs: tuple[Any, ...]) -> list[int]:
+    """Which inputs are to be differentiated."""
+    return [k for k, x in enumerate(inputs) if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
+
+
+def tracked(inputs: tuple[Any, ...]) -> list[Any]:
+    """The inputs with a leaf in the place of each float array (of each array, if none is float), sharing its memory."""
+    chosen = floats(inputs)
+    leaves = [
+        Tensor(x) if k in chosen or (isinstance(x, np.ndarray) and not chosen) else x for k, x in enumerate(inputs)
+    ]
+    for k in chosen:
+        leaves[k].requires_grad = True
+    return leaves
+
+
+def is_differentiable(call: Callable[..., Any], sample: Sample) -> bool:
+    return bool(call(*tracked(sample.inputs), **sample.params).requires_grad)
+
+
+def pull(call: Callable[..., Any], inputs: tuple[Any, ...], params: dict[str, Any], u: Any) -> list[Any]:
+    """u dy/dx for every float input x, as arrays."""
+    leaves = tracked(inputs)
+    grads = autograd.grad(call(*leaves, **params), [leaves[k] for k in floats(inputs)], u)
+    return [g.data for g in grads]
+
+
+def with_floats(inputs: tuple[Any, ...], xs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs with new arrays in the place of the float arrays."""
+    new = dict(zip(floats(inputs), xs))
+    return tuple(new.get(k, x) for k, x in enumerate(inputs))
+
+
+def check_order_1(call: Callable[..., Any], sample: Sample) -> None:
+    """The vjp against differences of the forward."""
+    inputs, params = sample
+    xs = [inputs[k] for k in floats(inputs)]
+    u = signed(np.shape(call(*inputs, **params)))
+    numeric = vjp(lambda *xs: call(*with_floats(inputs, xs), **params), u, *xs)
+    for k, (a, b) in enumerate(zip(pull(call, inputs, params, u), numeric, strict=True)):
+        assert_close(a, b, f"order 1, input {k}")
+
+
+def check_order_2(call: Callable[..., Any], sample: Sample) -> None:
+    """<w, vjp> differentiated by the inputs and by the incoming gradient, against differences of the vjp."""
+    inputs, params = sample
+    xs = [inputs[k] for k in floats(inputs)]
+    u = signed(np.shape(call(*inputs, **params)))
+    ws = [signed(x.shape, k + 1) for k, x in enumerate(xs)]
+
+    def slope(*arrays: Any) -> Any:
+        return sum(map(np.vdot, ws, pull(call, with_floats(inputs, arrays[:-1]), params, arrays[-1])))
+
+    leaves, seed = tracked(inputs), Tensor(u, requires_grad=True)
+    targets = [leaves[k] for k in floats(inputs)]
+    first = autograd.grad(call(*leaves, **params), targets, seed, create_graph=True)
+    total = sum((w * g).sum() for w, g in zip(ws, first))
+    wanted = [*targets, seed]
+    second = autograd.grad(total, wanted, allow_unused=True) if total.requires_grad else [None] * len(wanted)
+    for k, (a, b) in enumerate(zip(second, gradient(slope, *xs, u), strict=True)):
+        assert_close(
+            np.zeros_like(b) if a is None else a.data, b, f"order 2, input {k} (the last: the incoming gradient)"
+        )
+
+
+# ---- order 0 ---------------------------------------------------------------------------------------------------------
+
+
+@every_entry
+def test_forward_is_numpy(entry: Entry) -> None:
+    for sample in entry.samples:
+        with naming(sample):
+            expected = entry.reference(*sample.inputs, **sample.params)
+            on_arrays = entry.call(*sample.inputs, **sample.params)
+            assert isinstance(on_arrays, (np.ndarray, np.generic))
+            for leaves in (
+                tracked(sample.inputs),
+                [Tensor(x) if isinstance(x, np.ndarray) else x for x in sample.inputs],
+            ):
+                y = entry.call(*leaves, **sample.params)
+                assert type(y) is Tensor
+                assert type(y.data) is np.ndarray
+                assert y.data.dtype == np.asarray(on_arrays).dtype == np.asarray(expected).dtype
+                assert_close(y.data, on_arrays, "Tensors against arrays", 0.0)
+                assert_close(y.data, expected, "against the reference", EXACT)
+
+
+@every_entry
+def test_without_a_tracked_input_nothing_is_recorded(entry: Entry) -> None:
+    for sample in entry.samples:
+        y = entry.call(*[Tensor(x) if isinstance(x, np.ndarray) else x for x in sample.inputs], **sample.params)
+        assert not y.requires_grad
+        assert y.grad_fn is None
+
+
+@pytest.mark.parametrize("row", ALL_ROWS, ids=[row.name for row in ALL_ROWS])
+def test_what_is_recorded(row: Op) -> None:
+    """A row that is not differentiable is recorded as well: nothing computed is invisible."""
+    for sample in samples.of(row.name):
+        if floats(sample.inputs):
+            y = entry_of(row).call(*tracked(sample.inputs), **sample.params)
+            assert y.grad_fn is row
+            assert y.requires_grad == row.differentiable
+
+
+# ---- orders 1 and 2 --------------------------------------------------------------------------------------------------
+
+
+@every_entry
+def test_order_1(entry: Entry) -> None:
+    for sample in entry.samples:
+        with naming(sample):
+            if floats(sample.inputs) and is_differentiable(entry.call, sample):
+                check_order_1(entry.call, sample)
+
+
+@every_entry
+def test_order_2(entry: Entry) -> None:
+    for sample in entry.samples:
+        with naming(sample):
+            if floats(sample.inputs) and is_differentiable(entry.call, sample):
+                check_order_2(entry.call, sample)
+
+
+# ---- float32 ---------------------------------------------------------------------------------------------------------
+
+NOT_VALUES = {"where", "cross_entropy", "ops.getitem", "ops.take"}  # their integers choose, they are not computed with
+
+
+def single(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return with_floats(inputs, tuple(inputs[k].astype(np.float32) for k in floats(inputs)))
+
+
+@every_entry
+def test_float32_stays_float32(entry: Entry) -> None:
+    for sample in entry.samples:
+        integers = any(isinstance(x, np.ndarray) and x.dtype.kind == "i" for x in sample.inputs)
+        if not floats(sample.inputs) or "dtype" in sample.params or (integers and entry.name not in NOT_VALUES):
+            continue
+        with naming(sample):
+            inputs = single(sample.inputs)
+            y, y64 = (np.asarray(entry.call(*x, **sample.params)) for x in (inputs, sample.inputs))
+            assert y.dtype == (np.float32 if y64.dtype == np.float64 else y64.dtype)
+            assert_close(y, y64, "forward", SINGLE)
+            if is_differentiable(entry.call, sample):
+                u = signed(y.shape)
+                pairs = zip(*(pull(entry.call, x, sample.params, u) for x in (inputs, sample.inputs)), strict=True)
+                for k, (a, b) in enumerate(pairs):
+                    assert a.dtype == np.float32
+                    assert_close(a, b, f"gradient of input {k}", SINGLE)
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+def strided(x: Any) -> Any:
+    """Every other entry of a larger array."""
+    view = np.zeros([2 * n for n in x.shape], x.dtype)[(..., *[slice(None, None, 2)] * x.ndim)]
+    view[...] = x
+    return view
+
+
+def backwards(x: Any) -> Any:
+    """Negative strides."""
+    turned = (..., *[slice(None, None, -1)] * x.ndim)
+    return x[turned].copy()[turned]
+
+
+def fortran(x: Any) -> Any:
+    """The first axis runs fastest."""
+    return x.copy("F")
+
+
+def read_only(x: Any) -> Any:
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def repeated(x: Any) -> Any:
+    """The first entry along axis 0 for all: stride zero, and other values."""
+    return np.broadcast_to(x[:1], x.shape) if x.ndim and len(x) else x
+
+
+def swapped(x: Any) -> Any:
+    """The other byte order."""
+    return x.astype(x.dtype.newbyteorder())
+
+
+LAYOUTS = [strided, backwards, fortran, read_only, repeated, swapped]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+@every_entry
+def test_layouts(entry: Entry, layout: Callable[[Any], Any]) -> None:
+    """Values and gradients are those of contiguous arrays, whatever the strides."""
+    for sample in entry.samples:
+        with naming(sample):
+            inputs = tuple(layout(x) if isinstance(x, np.ndarray) else x for x in sample.inputs)
+            plain = tuple(np.array(x, x.dtype.newbyteorder("=")) if isinstance(x, np.ndarray) else x for x in inputs)
+            y, expected = (entry.call(*tracked(x), **sample.params) for x in (inputs, plain))
+            assert y.dtype == expected.dtype
+            assert_close(y.data, expected.data, "forward", EXACT)
+            if y.requires_grad:
+                u = layout(signed(y.shape))
+                pairs = zip(
+                    pull(entry.call, inputs, sample.params, u), pull(entry.call, plain, sample.params, u.copy())
+                )
+                for k, (a, b) in enumerate(pairs):
+                    assert_close(a, b, f"gradient of input {k}", EXACT)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@every_entry
+def test_memory_is_neither_written_nor_shared(entry: Entry, create_graph: bool) -> None:
+    for sample in entry.samples:
+        leaves = tracked(sample.inputs)
+        y = entry.call(*leaves, **sample.params)
+        if not y.requires_grad:
+            continue
+        with naming(sample):
+            u = signed(y.shape)
+            given = [x for x in (*sample.inputs, u) if isinstance(x, np.ndarray)]
+            before = [x.copy() for x in given]
+            y.backward(u, create_graph=create_graph)
+            for x, old in zip(given, before):
+                assert_close(x, old, "an input or the incoming gradient was written", 0.0)
+            grads = [leaves[k].grad.data for k in floats(sample.inputs)]
+            for g in grads:
+                assert type(g) is np.ndarray
+                assert g.flags.writeable
+                assert not any(np.shares_memory(g, x) for x in (*given, y.data))
+            assert not any(np.shares_memory(a, b) for a, b in combinations(grads, 2))
+
+
+# ---- the tester tested: mistakes planted in copies of the rows -------------------------------------------------------
+
+
+def detached(*values: Any) -> tuple[Any, ...]:
+    """The same values as constants: right at order 1, silently wrong at order 2."""
+    return tuple(x.detach() if isinstance(x, Tensor) else x for x in values)
+
+
+def first_entry(gx: Any) -> Any:
+    """1 everywhere, 1.001 at the first entry."""
+    factor = np.ones(gx.shape)
+    factor.flat[:1] = 1.001
+    return factor
+
+
+Partial = Callable[..., Any]
+MISTAKES: dict[str, Callable[[Partial], Partial]] = {
+    "sign": lambda partial: lambda g, *args: -partial(g, *args),
+    "factor": lambda partial: lambda g, *args: 1.001 * partial(g, *args),
+    "one entry": lambda partial: lambda g, *args: first_entry(gx := partial(g, *args)) * gx,
+    "a term too many": lambda partial: lambda g, *args: partial(g, *args) + 0.001,
+    "nothing": lambda partial: lambda g, *args: 0.0 * partial(g, *args),
+    "incoming gradient ignored": lambda partial: lambda g, *args: partial(g * 0.0 + 1.0, *args),
+    "incoming gradient squared": lambda partial: lambda g, *args: partial(g * g, *args),
+    "incoming gradient constant at order 2": lambda partial: lambda g, *args: partial(*detached(g), *args),
+    "inputs constant at order 2": lambda partial: lambda g, *args: partial(g, *detached(*args)),
+}
+# Rows whose derivative does not depend on their inputs (or in steps only), so that the last mistake is none.
+LINEAR = {
+    *["add", "subtract", "negative", "positive", "remainder", "absolute", "cast", "copy", "sum_to", "put"],
+    *["maximum", "minimum", "clip", "where", "max", "min", "relu", "leaky_relu", "sum", "mean", "cumsum"],
+    *["reshape", "squeeze", "expand_dims", "transpose", "swapaxes", "moveaxis", "broadcast_to", "flip", "roll"],
+    *["tril", "triu", "pad", "concatenate", "getitem"],
+}
+
+
+def planted(row: Op, mistake: Callable[[Partial], Partial]) -> Op:
+    """A copy of the row with a mistake in every partial."""
+    wrong = copy.copy(row)
+    if row.joint is not None:
+        joint = row.joint
+        parts = range(9)
+        wrong.joint = lambda g, y, *args: [
+            mistake(lambda *a, k=k: joint(*a)[k])(g, y, *args) for k in parts[: len(joint(g, y, *args))]
+        ]
+    wrong.partials = tuple(partial and mistake(partial) for partial in row.partials)
+    return wrong
+
+
+def is_found(row: Op) -> bool:
+    """Whether some sample of the row fails a check."""
+    for sample in samples.of(row.name):
+        if floats(sample.inputs):
+            try:
+                check_order_1(entry_of(row).call, sample)
+                check_order_2(entry_of(row).call, sample)
+            except AssertionError:
+                return True
+    return False
+
+
+@pytest.mark.parametrize("row", differentiable_rows, ids=[row.name for row in differentiable_rows])
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_planted_mistake_is_found(row: Op, mistake: str) -> None:
+    harmless = mistake == "inputs constant at order 2" and row.name in LINEAR
+    assert is_found(planted(row, MISTAKES[mistake])) != harmless
