@@ -98,6 +98,9 @@ def test_the_same_state_gives_the_same_file(tmp_path, suffix):
     save(a, STATE)
     save(b, STATE)
     assert a.read_bytes() == b.read_bytes()
+    if suffix == "npz":
+        with zipfile.ZipFile(a) as archive:
+            assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_the_files_are_those_of_numpy_and_safetensors(tmp_path):
@@ -272,6 +275,15 @@ def test_what_cannot_be_saved_is_refused_and_the_old_file_stays(tmp_path, suffix
         save(path, {"good": np.ones(2)} | state)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@each_format
+@pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="long double is float64 on this machine")
+def test_numbers_of_more_than_eight_bytes_are_refused(tmp_path, suffix):
+    with pytest.raises(
+        TypeError, match=r"^save: 'a' has dtype float\d+\. Pass real numbers of at most 8 bytes, or bools"
+    ):
+        save(tmp_path / f"w.{suffix}", {"a": np.ones(2, np.longdouble)})
 
 
 def test_without_the_package_the_cure_is_named(tmp_path, monkeypatch):

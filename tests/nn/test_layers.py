@@ -69,6 +69,14 @@ def test_arrays_are_accepted(name):
     assert np.array_equal(np.asarray(layer(bp.Tensor(x)).data), getattr(layer(x), "data", layer(x)))
 
 
+def test_settings_reach_the_function():
+    x = np.random.default_rng(2).normal(size=(5, 3))
+    assert np.array_equal(nn.LeakyReLU(0.2)(x), np.where(x > 0, x, 0.2 * x))
+    assert close(nn.ELU(0.7)(x), np.where(x > 0, x, 0.7 * (np.exp(x) - 1)), 1e-15)
+    assert close(nn.Softmax(0)(x).sum(0), np.ones(3), 1e-14)
+    assert close(np.exp(nn.LogSoftmax(0)(x)).sum(0), np.ones(3), 1e-14)
+
+
 # ---- Linear -------------------------------------------------------------------------------------------------------
 
 

@@ -124,7 +124,7 @@ def _write_safetensors(file: BinaryIO, arrays: Arrays) -> None:
 
 
 def _read_safetensors(data: bytes) -> Arrays:
-    arrays = {name: array.copy() for name, array in _safetensors().load(data).items()}
+    arrays: Arrays = _safetensors().load(data)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     metadata = header.get("__metadata__", {})
     if "sha256" in metadata:
