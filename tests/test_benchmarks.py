@@ -13,6 +13,7 @@ import pytest
 from .benchmarks import machine, report
 from .benchmarks.measure import ImportTiming, Timing, check_equal
 from .benchmarks.nets import LEARNING_RATE, NETS, Contender, Net, Problem, hand_written, hand_written_out, problem
+from .benchmarks.training_step import main
 
 TINY = Net("7-6-5-4, batch 3", (7, 6, 5, 4), 3)
 REPOSITORY = Path(__file__).parents[1]
@@ -139,3 +140,14 @@ def test_readme_keeps_everything_outside_the_markers() -> None:
     for broken in ("nothing", "<!-- /benchmark -->\n<!-- benchmark -->", text + text):
         with pytest.raises(ValueError, match=r"^README: expected <!-- benchmark --> and then"):
             report.between_markers(broken, "new")
+
+
+def test_a_readme_without_markers_is_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("no table here\n")
+    with pytest.raises(SystemExit):
+        main(["--quick", "--readme", str(readme)])
+    assert "README: expected <!-- benchmark -->" in capsys.readouterr().err
+    assert readme.read_text() == "no table here\n"

@@ -29,14 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the whole report there")
     parser.add_argument("--readme", type=Path, metavar="FILE", help="write the table between this file's markers")
     options = parser.parse_args(arguments)
+    readme = options.readme.read_text(encoding="utf-8") if options.readme else "".join(report.MARKERS)
+    try:
+        report.between_markers(readme, "")
+    except ValueError as error:
+        parser.error(str(error))
     machine.pin_to_one_core()
     timings, imports = _quick() if options.quick else _whole(options.rounds)
     print(report.tables(timings, imports))
     if options.write:
         options.write.write_text(report.page(timings, imports), encoding="utf-8")
     if options.readme:
-        text = options.readme.read_text(encoding="utf-8")
-        options.readme.write_text(report.between_markers(text, report.summary(timings)), encoding="utf-8")
+        options.readme.write_text(report.between_markers(readme, report.summary(timings)), encoding="utf-8")
     return 0
 
 
