@@ -23,6 +23,13 @@ __all__ = ["grad", "hessian", "jacobian", "value_and_grad", "vjp"]
 Argnums = int | tuple[int, ...]
 
 
+class _Variable(Tensor):
+    """A tensor that one call differentiates by; open while the function runs, of no interest to anybody later."""
+
+    __slots__ = ("open",)
+    open: bool
+
+
 class _Traced:
     """One call of a function on fresh tensors, ready to be pulled back as often as asked."""
 
@@ -34,6 +41,9 @@ class _Traced:
         self.variables = [arguments[k] for k in argnums]
         with enable_grad():
             y = f(*arguments)
+        for x in self.variables:
+            if isinstance(x, _Variable):
+                x.open = False
         if not isinstance(y, (Tensor, np.ndarray, np.generic, float, int)):
             raise TypeError(f"{name}: the function returned a {type(y).__name__}. Return one Tensor, array or number.")
         self.y = y if isinstance(y, Tensor) else Tensor(y)
@@ -46,15 +56,18 @@ class _Traced:
                 return ops.positive(x)
         array = _array(x)
         _require_floating(array.dtype, self.name)
-        return Tensor(array, requires_grad=True)
+        variable = _Variable(array, requires_grad=True)
+        variable.open = True
+        return variable
 
     def _has_other_leaves(self) -> bool:
-        """Whether anything but the variables is tracked behind the result."""
-        own = set(self.variables)
-        order = topological([self.y] if self.y.tracked else [])
-        inputs = (x for node in order if node not in own for x in node.recipe[1])  # type: ignore[index]
-        return any(isinstance(x, Tensor) and x.tracked and x.recipe is None and x not in own for x in inputs) or any(
-            x.recipe is not None for x in own
+        """Whether anything else is being differentiated: an argument that was tracked, or a leaf behind the result."""
+        if not all(isinstance(x, _Variable) for x in self.variables):
+            return True
+        behind = (x for node in topological([self.y] if self.y.tracked else []) for x in node.recipe[1])  # type: ignore[index]
+        return any(
+            isinstance(x, Tensor) and x.tracked and x.recipe is None and getattr(x, "open", True)
+            for x in (self.y, *behind)
         )
 
     @property
