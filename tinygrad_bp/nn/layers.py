@@ -1,6 +1,6 @@
 """The layers of a fully connected network, and the activations as layers.
 
-Each is a few lines over :mod:`~tinygrad_bp.nn.functional`, where the formulas are computed; a layer adds the parameters
+Each calls one row of the table (:mod:`tinygrad_bp.ops`), where the formulas are computed; a layer adds the parameters
 and how they begin. Argument names and defaults are PyTorch's. Sequential lives in :mod:`~tinygrad_bp.nn.module`, the
 losses in :mod:`~tinygrad_bp.nn.losses`.
 """
@@ -15,7 +15,6 @@ from numpy.typing import DTypeLike
 
 from .. import ops
 from ..tensor import default_dtype
-from . import functional as F
 from .init import uniform_
 from .module import Module, Parameter
 
@@ -74,7 +73,7 @@ class Linear(Module):
 
     def forward(self, input: Any) -> Any:
         """``x W^T + b``."""
-        return F.linear(input, self.weight, self.bias)
+        return ops.linear(input, self.weight, self.bias)
 
 
 def _size(name: str, value: int) -> int:
@@ -134,7 +133,7 @@ class Sigmoid(Module):
 
     def forward(self, input: Any) -> Any:
         """1 / (1 + exp(-x))."""
-        return F.sigmoid(input)
+        return ops.sigmoid(input)
 
 
 class Tanh(Module):
@@ -147,7 +146,7 @@ class Tanh(Module):
 
     def forward(self, input: Any) -> Any:
         """tanh(x)."""
-        return F.tanh(input)
+        return ops.tanh(input)
 
 
 class ReLU(Module):
@@ -160,7 +159,7 @@ class ReLU(Module):
 
     def forward(self, input: Any) -> Any:
         """max(x, 0)."""
-        return F.relu(input)
+        return ops.relu(input)
 
 
 class LeakyReLU(Module):
@@ -176,7 +175,7 @@ class LeakyReLU(Module):
 
     def forward(self, input: Any) -> Any:
         """``x`` where x > 0, else ``negative_slope * x``."""
-        return F.leaky_relu(input, self.negative_slope)
+        return ops.leaky_relu(input, self.negative_slope)
 
 
 class ELU(Module):
@@ -192,7 +191,7 @@ class ELU(Module):
 
     def forward(self, input: Any) -> Any:
         """``x`` where x > 0, else ``alpha * (exp(x) - 1)``."""
-        return F.elu(input, self.alpha)
+        return ops.elu(input, self.alpha)
 
 
 class SiLU(Module):
@@ -205,7 +204,7 @@ class SiLU(Module):
 
     def forward(self, input: Any) -> Any:
         """``x * sigmoid(x)``."""
-        return F.silu(input)
+        return ops.silu(input)
 
 
 class Softplus(Module):
@@ -218,7 +217,7 @@ class Softplus(Module):
 
     def forward(self, input: Any) -> Any:
         """log(1 + exp(x))."""
-        return F.softplus(input)
+        return ops.softplus(input)
 
 
 class Softmax(Module):
@@ -234,7 +233,7 @@ class Softmax(Module):
 
     def forward(self, input: Any) -> Any:
         """exp(x) / sum(exp(x))."""
-        return F.softmax(input, self.dim)
+        return ops.softmax(input, self.dim)
 
 
 class LogSoftmax(Module):
@@ -250,4 +249,4 @@ class LogSoftmax(Module):
 
     def forward(self, input: Any) -> Any:
         """``x - log(sum(exp(x)))``."""
-        return F.log_softmax(input, self.dim)
+        return ops.log_softmax(input, self.dim)

@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy import add, divide, isfinite, multiply, ndarray, sqrt, subtract, vdot
+from numpy import add, divide, isfinite, multiply, ndarray, sqrt, subtract
 
 from ..recipe import wrote
 from ..tensor import Tensor
@@ -22,6 +22,17 @@ __all__ = ["SGD", "Adam", "Optimizer"]
 
 Array = ndarray[Any, Any]
 Group = dict[str, Any]
+
+
+BLOCK = 8192  # entries; above 10,000 BLAS wakes its threads for a dot product, which costs more than it saves
+
+
+def _is_finite(g: Array) -> bool:
+    """Whether the sum of squares is finite: no entry is inf or nan, and no square overflows."""
+    flat = g.reshape(-1)
+    if flat.size <= BLOCK:
+        return bool(flat.dot(flat) < inf)
+    return all(block.dot(block) < inf for block in (flat[i : i + BLOCK] for i in range(0, flat.size, BLOCK)))
 
 
 class Optimizer:
@@ -90,28 +101,24 @@ class Optimizer:
         ValueError, TypeError
             A learning rate that is no number or out of range; no parameter was written.
         """
-        written = []
         updates = []
         for group in self.param_groups:
             lr = group["lr"]
             if type(lr) is not float or not 0.0 <= lr < inf:
                 self._check_number("lr", lr, 0.0, inf)
             for p in group["params"]:
-                if p.gradient is None:
-                    continue
-                g, state = p.gradient.data, self.state[p]
-                # vdot takes one pass: a sum of squares is finite, unless an entry is not or its square overflows. But
-                # above 10,000 entries BLAS wakes its threads for it, milliseconds where others have the cores.
-                if not (vdot(g, g) < inf if g.size <= 10_000 else isfinite(g).all()):
-                    self._check_gradient(p, g)
-                state["_lr"][()] = lr
-                written.append(p)
-                updates.append((p.data, g, state, group))
-        if not written:
+                if p.gradient is not None:
+                    g = p.gradient.data
+                    if not _is_finite(g):
+                        self._check_gradient(p, g)
+                    updates.append((p, g, group))
+        if not updates:
             raise RuntimeError(f"{self._name}.step: no parameter has a gradient. Call backward() on the loss first.")
-        for p, g, state, group in updates:
-            self.update(p, g, state, group)
-        wrote(*written)
+        for p, g, group in updates:
+            state = self.state[p]
+            state["_lr"][()] = group["lr"]
+            self.update(p.data, g, state, group)
+        wrote(*[p for p, _, _ in updates])
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
