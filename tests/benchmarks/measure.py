@@ -7,8 +7,10 @@ steadier than the ratio of two medians. Whole processes measure what an import c
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -99,16 +101,19 @@ def measure(p: Problem, contenders: Sequence[Contender], rounds: int) -> Timing:
 
 
 def measure_import(pairs: int) -> ImportTiming:
-    """`import numpy` and `import tinygrad_bp` in new processes, in turn."""
-    times = [(_seconds_of_import("numpy"), _seconds_of_import("tinygrad_bp")) for _ in range(pairs + 1)]
-    del times[0]  # writes bytecode and fills the file cache
+    """`import numpy` and `import tinygrad_bp` in new processes, in turn, both from bytecode, as they are installed."""
+    with tempfile.TemporaryDirectory() as bytecode:
+        environment = os.environ | {"PYTHONPYCACHEPREFIX": bytecode}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
+        def seconds(module: str) -> float:
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", f"import {module}"], check=True, cwd=_REPOSITORY, env=environment)
+            return time.perf_counter() - start
+
+        times = [(seconds("numpy"), seconds("tinygrad_bp")) for _ in range(pairs + 1)]
+    del times[0]  # wrote the bytecode
     return ImportTiming(median(a for a, _ in times), median(b for _, b in times), median(b / a for a, b in times))
-
-
-def _seconds_of_import(module: str) -> float:
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", f"import {module}"], check=True, cwd=_REPOSITORY)
-    return time.perf_counter() - start
 
 
 def _seconds_per_step(step: Callable[[], object], steps: int) -> float:
