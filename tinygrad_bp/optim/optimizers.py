@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy import add, divide, isfinite, multiply, ndarray, sqrt, subtract
+from numpy import add, divide, isfinite, multiply, ndarray, sqrt, subtract, vdot
 
 from ..recipe import wrote
 from ..tensor import Tensor
@@ -31,8 +31,8 @@ def _is_finite(g: Array) -> bool:
     """Whether the sum of squares is finite: no entry is inf or nan, and no square overflows."""
     flat = g.reshape(-1)
     if flat.size <= BLOCK:
-        return bool(flat.dot(flat) < inf)
-    return all(block.dot(block) < inf for block in (flat[i : i + BLOCK] for i in range(0, flat.size, BLOCK)))
+        return bool(vdot(flat, flat) < inf)  # unlike dot, vdot does not warn of overflow
+    return all(vdot(block, block) < inf for block in (flat[i : i + BLOCK] for i in range(0, flat.size, BLOCK)))
 
 
 class Optimizer:
