@@ -407,8 +407,10 @@ def test_10_grad_refuses_unused_inputs_unless_allowed():
 def test_10_an_input_seen_only_where_there_is_no_derivative_is_unused():
     x = leaf(1.0)
     w = leaf(2.0)
-    y = ops.where(x > 0, w, 0.0)
-    assert autograd.grad(y, [x, w], allow_unused=True)[0] is None
+    for condition in (x > 0, x):
+        dx, dw = autograd.grad(ops.where(condition, w, 0.0), [x, w], allow_unused=True)
+        assert dx is None
+        assert dw.item() == 1.0
 
 
 def test_grad_refuses_inputs_that_do_not_require_grad():
@@ -515,6 +517,13 @@ def test_broadcasting_is_undone_for_a_primitive():
     add(a, b).sum().backward()
     assert np.array_equal(a.grad.numpy(), np.full((2, 1, 3), 4.0))
     assert np.array_equal(b.grad.numpy(), np.full((4, 1), 6.0))
+
+
+@pytest.mark.parametrize("n", [1, 3, 1024, 5000])
+def test_a_bias_receives_the_sum_over_the_batch(n):
+    b = leaf([0.0, 0.0])
+    (np.ones((n, 2)) + b).backward(np.arange(2.0 * n).reshape(n, 2))
+    assert b.grad.tolist() == [n * (n - 1.0), n * n]
 
 
 @pytest.mark.parametrize(
