@@ -25,6 +25,7 @@ MAP = [
     "ops/shape.py",
     "ops/index.py",
     "ops/linear.py",
+    "ops/einsum.py",
     "ops/fused.py",
     "ops/__init__.py",
     "tensor.py",

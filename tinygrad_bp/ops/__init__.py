@@ -8,7 +8,7 @@ Fed Tensors a row records its recipe, fed arrays it is the plain function. :data
 from __future__ import annotations
 
 from ..recipe import Op
-from . import arithmetic, elementary, fused, index, linear as _linear, reduce, shape
+from . import arithmetic, einsum as _einsum, elementary, fused, index, linear as _linear, reduce, shape
 
 # fmt: off
 from .arithmetic import (
@@ -32,13 +32,16 @@ from .index import (
     getitem, put, take, take_along_axis,
 )
 from .linear import (
-    dot, einsum, linear, matmul, outer,
+    dot, linear, matmul, outer,
+)
+from .einsum import (
+    einsum,
 )
 from .fused import (
     binary_cross_entropy_with_logits, cross_entropy, log_softmax, mse_loss, quadratic_loss, softmax,
 )
 
-_PAGES = (arithmetic, elementary, reduce, shape, index, _linear, fused)
+_PAGES = (arithmetic, elementary, reduce, shape, index, _linear, _einsum, fused)
 _FOUND = (row for page in _PAGES for row in vars(page).values() if isinstance(row, Op))
 TABLE: tuple[Op, ...] = tuple(dict.fromkeys(_FOUND))
 

@@ -1,4 +1,4 @@
-"""Products: matmul, linear, einsum and their relatives. The four equations of backpropagation live on this page.
+"""Products of matrices: linear, matmul and their relatives. The four equations of backpropagation live on this page.
 
 ``linear`` is one layer, z = x W^T + b, a row of x a sample. Its three partials are three of the four equations:
 BP2, the error passed back, dC/dx = g W; BP4, dC/dW = g^T x; BP3, dC/db = g, summed over the batch by the walker. BP1,
@@ -9,12 +9,11 @@ the error of the output layer, is the row of the loss times the row of the activ
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..recipe import binary, primitive, row
+from ..recipe import binary, primitive
 from .arithmetic import multiply
 
 # ---- linear ------------------------------------------------------------------------------------------------
@@ -94,59 +93,3 @@ def dot(a: Any, b: Any) -> Any:
 def outer(a: Any, b: Any) -> Any:
     """a_i b_j of the flattened inputs."""
     return multiply(a.reshape(-1, 1), b.reshape(-1))
-
-
-# ---- einsum ------------------------------------------------------------------------------------------------
-
-
-def _einsum_partials(g: Any, z: Any, xs: Sequence[Any], subscripts: str) -> list[Any]:
-    """For each operand the einsum of g with all the others (and of ones, for axes nobody else has)."""
-    terms, output = subscripts.split("->")
-    operands = terms.split(",")
-    partials = []
-    for k, (term, x) in enumerate(zip(operands, xs, strict=True)):
-        own = _distinct(term, subscripts)
-        words = [output, own, *operands[:k], *operands[k + 1 :]]
-        arrays = [g, _diagonal(term, x), *xs[:k], *xs[k + 1 :]]
-        partials.append(np.einsum(f"{','.join(words)}->{own}", *arrays))
-    return partials
-
-
-def _distinct(term: str, used: str) -> str:
-    """A term with repeated letters renamed to fresh ones, so that it can be the output of an einsum."""
-    fresh = (chr(c) for c in range(ord("A"), ord("z")) if chr(c).isalpha() and chr(c) not in used)
-    return "".join(next(fresh) if letter in term[:i] else letter for i, letter in enumerate(term))
-
-
-def _diagonal(term: str, x: Any) -> Any:
-    """Ones in the shape of x, but 0 off the diagonal of repeated letters."""
-    ones = np.ones_like(x)
-    grids = np.indices(x.shape, sparse=True)
-    for i, letter in enumerate(term):
-        ones = ones * (grids[term.index(letter)] == grids[i]) if letter in term[:i] else ones
-    return ones
-
-
-_einsum = row("einsum", lambda xs, subscripts: np.einsum(subscripts, *xs), joint=_einsum_partials, variadic=True)
-
-
-def einsum(subscripts: str, *operands: Any) -> Any:
-    """The sum of products that `subscripts` describes, as np.einsum; an ellipsis and repeated letters are allowed."""
-    return _einsum(operands, _explicit(subscripts, operands))
-
-
-def _explicit(subscripts: str, operands: Sequence[Any]) -> str:
-    """Subscripts with their output written out and every ellipsis spelled in letters."""
-    text = subscripts.replace(" ", "")
-    terms, arrow, output = text.partition("->")
-    words = terms.split(",")
-    if len(words) != len(operands):
-        raise ValueError(f"einsum: '{subscripts}' names {len(words)} operands, got {len(operands)}. Pass one for each.")
-    fresh = "".join(chr(c) for c in range(ord("A"), ord("z")) if chr(c).isalpha() and chr(c) not in text)
-    spare = [np.ndim(x) - len(word.replace("...", "")) for word, x in zip(words, operands, strict=True)]
-    widest = fresh[: max([n for n, word in zip(spare, words, strict=True) if "..." in word], default=0)]
-    words = [w.replace("...", widest[len(widest) - n :] if n > 0 else "") for w, n in zip(words, spare, strict=True)]
-    if not arrow:
-        letters = "".join(words)
-        output = widest + "".join(sorted(c for c in set(letters) if letters.count(c) == 1 and c not in widest))
-    return f"{','.join(words)}->{output.replace('...', widest)}"
