@@ -18,18 +18,18 @@ from ..recipe import Op, binary, primitive, unary
 # ---- g/d, but 0 where g is 0; a*b, but 0 where either is 0 (at every order: they are rows themselves) -------
 
 
-def _over(g: Any, d: Any) -> Any:
-    with np.errstate(all="ignore"):
-        return np.where(g == 0, 0.0, g / d)
-
-
-def _times(a: Any, b: Any) -> Any:
-    with np.errstate(all="ignore"):
-        return np.where((a == 0) | (b == 0), 0.0, a * b)
-
-
-over: Op = binary("over", _over, lambda h, q, g, d: over(h, d), lambda h, q, g, d: -times(over(h, d), q))
-times: Op = binary("times", _times, lambda h, z, a, b: times(h, b), lambda h, z, a, b: times(h, a))
+over: Op = binary(
+    "over",
+    lambda g, d: np.where(g == 0, 0.0, g / d),
+    lambda h, q, g, d: over(h, d),
+    lambda h, q, g, d: -times(over(h, d), q),
+)
+times: Op = binary(
+    "times",
+    lambda a, b: np.where(np.logical_and(a, b), a * b, 0.0),
+    lambda h, z, a, b: times(h, b),
+    lambda h, z, a, b: times(h, a),
+)
 
 # ---- the four operations and their relatives ---------------------------------------------------------------
 

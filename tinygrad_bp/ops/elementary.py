@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..recipe import Op, binary, unary
+from ..recipe import binary, unary
 from .arithmetic import over, times
 
 LN2, LN10 = float(np.log(2.0)), float(np.log(10.0))
@@ -29,8 +29,8 @@ cbrt = unary("cbrt", np.cbrt, lambda g, y, x: over(g, 3.0 * y * y))
 logaddexp = binary(
     "logaddexp",
     np.logaddexp,
-    lambda g, z, a, b: times(g, sigmoid(a - b)),
-    lambda g, z, a, b: times(g, sigmoid(b - a)),
+    lambda g, z, a, b: over(g, 1.0 + np.exp(b - a)),
+    lambda g, z, a, b: over(g, 1.0 + np.exp(a - b)),
 )
 
 # ---- circular and hyperbolic -------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def _sigmoid(x: Any) -> Any:
     return e / (1.0 + e)
 
 
-sigmoid: Op = unary("sigmoid", _sigmoid, lambda g, y, x: g * y * (1.0 - y))
+sigmoid = unary("sigmoid", _sigmoid, lambda g, y, x: g * y * (1.0 - y))
 relu = unary("relu", lambda x: np.maximum(x, 0.0), lambda g, y, x: np.where(x > 0, g, 0.0))
 leaky_relu = unary(
     "leaky_relu",
@@ -79,11 +79,11 @@ elu = unary(
     lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0))),
     lambda g, y, x, alpha: np.where(x > 0, g, times(g, y + alpha)),
 )
-softplus = unary("softplus", lambda x: np.logaddexp(x, 0.0), lambda g, y, x: times(g, sigmoid(x)))
+softplus = unary("softplus", lambda x: np.logaddexp(x, 0.0), lambda g, y, x: over(g, 1.0 + np.exp(-x)))
 
 
 def _silu_slope(s: Any, x: Any) -> Any:
     return s * (1.0 + x * (1.0 - s))
 
 
-silu = unary("silu", lambda x: x * _sigmoid(x), lambda g, y, x: times(g, _silu_slope(sigmoid(x), x)))
+silu = unary("silu", lambda x: x * _sigmoid(x), lambda g, y, x: times(g, _silu_slope(over(1.0, 1.0 + np.exp(-x)), x)))

@@ -12,23 +12,26 @@ from typing import Any
 import numpy as np
 
 from ..recipe import primitive, unary
+from .arithmetic import times
 from .elementary import sigmoid
 
 # ---- softmax -----------------------------------------------------------------------------------------------
 
 
 def _softmax(x: Any, axis: int = -1) -> Any:
-    e = np.exp(x - np.max(x, axis, keepdims=True))
+    with np.errstate(over="ignore"):
+        e = np.exp(x - np.max(x, axis, keepdims=True))
     return e / np.sum(e, axis, keepdims=True)
 
 
 def _log_softmax(x: Any, axis: int = -1) -> Any:
-    x = x - np.max(x, axis, keepdims=True)
+    with np.errstate(over="ignore"):
+        x = x - np.max(x, axis, keepdims=True)
     return x - np.log(np.sum(np.exp(x), axis, keepdims=True))
 
 
-softmax = unary("softmax", _softmax, lambda g, y, x, axis: y * (g - (g * y).sum(axis, keepdims=True)))
-log_softmax = unary("log_softmax", _log_softmax, lambda g, y, x, axis: g - np.exp(y) * g.sum(axis, keepdims=True))
+softmax = unary("softmax", _softmax, lambda g, y, x, axis: times(y, g - times(g, y).sum(axis, keepdims=True)))
+log_softmax = unary("log_softmax", _log_softmax, lambda g, y, x, axis: g - times(np.exp(y), g.sum(axis, keepdims=True)))
 
 # ---- losses ------------------------------------------------------------------------------------------------
 
@@ -37,12 +40,12 @@ def _reduced(losses: Any, reduction: str, n: int) -> Any:
     if reduction == "none":
         return losses
     total = losses.sum()
-    return total if reduction == "sum" else total * (1.0 / n)
+    return total if reduction == "sum" else total / n
 
 
 def _share(g: Any, reduction: str, n: int) -> Any:
     """The gradient that reaches each of the n losses that were reduced."""
-    return g * (1.0 / n) if reduction == "mean" else g
+    return g / n if reduction == "mean" else g
 
 
 def _row_share(g: Any, reduction: str, n: int) -> Any:
@@ -54,7 +57,7 @@ def _quadratic(a: Any, y: Any, reduction: str = "mean") -> Any:
     d = a - y
     if reduction == "none":
         return 0.5 * (d * d).sum(-1)
-    return np.vdot(d, d) * (0.5 / len(d) if reduction == "mean" else 0.5)
+    return _reduced(0.5 * np.vdot(d, d), reduction, len(d))
 
 
 quadratic_loss = primitive(
@@ -85,25 +88,28 @@ def _is_labels(x: Any, y: Any) -> bool:
 
 def _cross_entropy(x: Any, y: Any, reduction: str = "mean") -> Any:
     log_p = _log_softmax(x)
-    losses = -log_p[np.arange(len(x)), y] if _is_labels(x, y) else -(log_p * y).sum(-1)
-    return _reduced(losses, reduction, len(x))
+    if _is_labels(x, y):
+        return _reduced(-log_p[np.arange(len(x)), y], reduction, len(x))
+    with np.errstate(invalid="ignore"):
+        return _reduced(-times(y, log_p).sum(-1), reduction, len(x))  # 0 log 0 is 0
 
 
-def _one_hot(x: Any, y: Any) -> Any:
-    """The target as probabilities: labels become rows with one 1."""
-    return y[:, None] == np.arange(x.shape[-1]) if _is_labels(x, y) else y
-
-
-def _cross_entropy_dx(g: Any, x: Any, y: Any) -> Any:
+def _cross_entropy_slope(x: Any, y: Any) -> Any:
     p = softmax(x)
     if _is_labels(x, y):
-        return (p - _one_hot(x, y)) * g
-    return (p * y.sum(-1, keepdims=True) - y) * g
+        return p - (y[:, None] == np.arange(x.shape[-1]))
+    return p * y.sum(-1, keepdims=True) - y
+
+
+def _per_row(slope: Any, g: Any, reduction: str) -> Any:
+    """A slope of every row times its gradient; a row whose loss was left out gets 0, even if it holds no number."""
+    share = _row_share(g, reduction, len(slope))
+    return times(slope, share) if reduction == "none" else slope * share
 
 
 cross_entropy = primitive(
     "cross_entropy",
     _cross_entropy,
-    lambda g, c, x, y, reduction: _cross_entropy_dx(_row_share(g, reduction, len(x)), x, y),
-    lambda g, c, x, y, reduction: -log_softmax(x) * _row_share(g, reduction, len(x)),
+    lambda g, c, x, y, reduction: _per_row(_cross_entropy_slope(x, y), g, reduction),
+    lambda g, c, x, y, reduction: _per_row(-log_softmax(x), g, reduction),
 )
