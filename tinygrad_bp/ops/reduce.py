@@ -141,10 +141,15 @@ def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return y if keepdims else np.squeeze(y, axis)
 
 
+def _shares(e: Any, axis: Any) -> Any:
+    """E divided by its sum: whatever rounding has put on all of it alike is gone."""
+    return e / e.sum(axis, keepdims=True)
+
+
 logsumexp = unary(
     "logsumexp",
     _logsumexp,
-    lambda g, y, x, axis, keepdims: times(_kept(g, x, axis), np.exp(x - _kept(y, x, axis))),
+    lambda g, y, x, axis, keepdims: times(_kept(g, x, axis), _shares(np.exp(x - _kept(y, x, axis)), axis)),
 )
 _norm = unary(
     "norm",

@@ -1,0 +1,159 @@
+"""Numbers at the ends of the range: nothing overflows, warns or loses its digits where the result is defined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygrad_bp import Tensor, ops
+
+from .differences import assert_close
+
+ULP = np.finfo(float).eps
+
+
+def gradient(f: Callable[..., Any], x: Any) -> Any:
+    x = Tensor(x, requires_grad=True)
+    f(x).sum().backward()
+    assert x.grad is not None
+    return x.grad.data
+
+
+# ---- sigmoid and its relatives ---------------------------------------------------------------------------------------
+
+
+def test_38_sigmoid_keeps_the_digits_of_its_tail() -> None:
+    x = np.array([-40.0, -100.0, -700.0, -720.0, -745.0])
+    assert np.array_equal(ops.sigmoid(x), np.exp(x))
+    assert 0 < ops.sigmoid(np.array(-720.0)) < np.finfo(float).tiny  # a denormal number
+    assert_close(gradient(ops.sigmoid, x) / np.exp(x), np.ones(5), "slope", 4 * ULP)
+
+
+def test_38_sigmoid_is_silent_at_the_ends() -> None:
+    x = np.array([-np.inf, -1e308, -800.0, 800.0, 1e308, np.inf])
+    assert ops.sigmoid(x).tolist() == [0, 0, 0, 1, 1, 1]
+    assert gradient(ops.sigmoid, x).tolist() == [0] * 6
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_sigmoid_everywhere(dtype: Any) -> None:
+    x = np.linspace(-80, 80, 4001).astype(dtype)
+    wide = x.astype(np.longdouble)
+    relative = (ops.sigmoid(x) * (1 + np.exp(-wide)) - 1).astype(float)
+    assert ops.sigmoid(x).dtype == dtype
+    assert np.max(np.abs(relative)) <= 3 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize(
+    ("row", "values", "slopes"),
+    [
+        (ops.tanh, [-1.0, -1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]),
+        (ops.softplus, [0.0, 0.0, 800.0, 1e4], [0.0, 0.0, 1.0, 1.0]),
+        (ops.silu, [0.0, 0.0, 800.0, 1e4], [0.0, 0.0, 1.0, 1.0]),
+        (ops.elu, [-1.0, -1.0, 800.0, 1e4], [0.0, 0.0, 1.0, 1.0]),
+        (ops.relu, [0.0, 0.0, 800.0, 1e4], [0.0, 0.0, 1.0, 1.0]),
+    ],
+)
+def test_81_activations_are_silent_at_large_inputs(row: Any, values: list[float], slopes: list[float]) -> None:
+    x = np.array([-1e4, -800.0, 800.0, 1e4])
+    assert row(x).tolist() == values
+    assert gradient(row, x).tolist() == slopes
+
+
+def test_38_softplus_keeps_the_digits_of_its_tail() -> None:
+    x = np.array([-40.0, -300.0, -700.0])
+    assert_close(ops.softplus(x) / np.exp(x), np.ones(3), "value", 4 * ULP)
+    assert_close(gradient(ops.softplus, x) / np.exp(x), np.ones(3), "slope", 4 * ULP)
+
+
+@pytest.mark.parametrize(("x", "y", "loss"), [(1e4, 0.0, 1e4), (1e4, 1.0, 0.0), (-1e4, 1.0, 1e4), (-1e4, 0.0, 0.0)])
+def test_38_bce_with_logits_of_any_size(x: float, y: float, loss: float) -> None:
+    def f(x: Any) -> Any:
+        return ops.binary_cross_entropy_with_logits(x, np.array([y]))
+
+    assert f(np.array([x])) == loss
+    assert gradient(f, [x]).tolist() == [float(x > 0) - y]
+
+
+# ---- softmax and its relatives ---------------------------------------------------------------------------------------
+
+LOGITS = [
+    *[[1e4, -1e4, 0.0], [1e4, 1e4 - 1, 1e4 - 2], [-1e4, -1e4 + 1, -1e4 - 3], [1e308, 1e308, 0.0]],
+    *[[0.0, 0.0, 0.0], [7.0, 7.0, 1.0], [-np.inf, 0.0, 1.0], [-np.inf, -np.inf, -1e4], [3.0, -30.0, -300.0]],
+]
+
+
+@pytest.mark.parametrize("x", LOGITS)
+def test_35_softmax_is_exact_at_any_size(x: list[float]) -> None:
+    """Against long doubles, relative to each value, not to the largest."""
+    shifted = np.array(x, np.longdouble) - np.max(np.array(x, np.longdouble))
+    total = np.exp(shifted).sum()
+    p = np.exp(shifted) / total
+    array = np.array(x)
+    normal = p > np.finfo(float).tiny
+    relative = (ops.softmax(array)[normal] / p[normal]).astype(float)
+    assert_close(relative, np.ones_like(relative), "softmax", 4 * ULP)
+    assert_close(ops.log_softmax(array), (shifted - np.log(total)).astype(float), "log_softmax", 4 * ULP)
+    assert_close(ops.logsumexp(array), float(np.max(np.array(x, np.longdouble)) + np.log(total)), "logsumexp", 4 * ULP)
+    assert_close(gradient(ops.logsumexp, x), p.astype(float), "the slope of logsumexp is softmax", 8 * ULP)
+
+
+def test_36_an_impossible_class_has_gradient_zero() -> None:
+    x = [-np.inf, 0.0, 1.0]
+    for f in (ops.softmax, ops.logsumexp, lambda x: ops.log_softmax(x)[1:]):
+        assert gradient(f, x)[0] == 0.0
+    assert gradient(lambda x: ops.cross_entropy(x.reshape(1, 3), np.array([1])), x)[0] == 0.0
+
+
+def test_0_log_0_is_0_in_a_cross_entropy() -> None:
+    logits, target = [[-np.inf, 0.0, 0.0]], np.array([[0.0, 0.5, 0.5]])
+    assert_close(ops.cross_entropy(np.array(logits), target), np.log(2.0), "loss", ULP)
+    assert gradient(lambda x: ops.cross_entropy(x, target), logits).tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_36_a_row_of_impossible_classes() -> None:
+    """Its logsumexp is -inf; its softmax is nan, with NumPy's warning."""
+    x = np.full(3, -np.inf)
+    assert ops.logsumexp(x) == -np.inf
+    for row in (ops.softmax, ops.log_softmax):
+        with pytest.warns(RuntimeWarning, match="invalid value"):
+            assert np.isnan(row(x)).all()
+
+
+def test_81_logits_farther_apart_than_the_range() -> None:
+    assert ops.softmax(np.array([1e308, -1e308])).tolist() == [1.0, 0.0]
+    assert ops.log_softmax(np.array([1e308, -1e308])).tolist() == [0.0, -np.inf]
+    assert ops.logsumexp(np.array([np.inf, 1000.0])) == np.inf
+
+
+@pytest.mark.parametrize("x", [1e4, -1e4])
+def test_logaddexp_of_any_size(x: float) -> None:
+    assert_close(ops.logaddexp(np.array([x, x]), np.array([x, 0.0])), [x + np.log(2), max(x, 0.0)], "value", ULP)
+    assert gradient(lambda t: ops.logaddexp(t, np.array([x, 0.0])), [x, x]).tolist() == [0.5, float(x > 0)]
+
+
+# ---- sums ------------------------------------------------------------------------------------------------------------
+
+
+def test_46_a_sum_of_many_float32_is_exact() -> None:
+    ones = Tensor(np.ones(10_000_000, np.float32))
+    assert ones.sum().item() == 1e7
+    assert ones.mean().item() == 1.0
+    assert ones.sum().dtype == np.float32
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e8, -1e8])
+def test_46_the_variance_of_small_noise_on_a_large_number(offset: float) -> None:
+    noise = np.random.default_rng(0).integers(-8, 9, 1000) / 8.0
+    assert_close(ops.var(offset + noise), np.var(noise), "value", 1e-12)
+    rounding = 2 * np.spacing(abs(offset)) / 1000  # of the mean
+    assert_close(gradient(ops.var, offset + noise), 2 * (noise - noise.mean()) / 1000, "slope", rounding + ULP)
+
+
+def test_expm1_and_log1p_near_zero() -> None:
+    for row in (ops.expm1, ops.log1p):
+        assert row(np.array(1e-300)) == 1e-300
+        assert gradient(row, 1e-300) == 1.0
