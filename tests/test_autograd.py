@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygrad_bp as bp
 from tinygrad_bp import autograd, ops, recipe
@@ -126,6 +128,41 @@ def test_a_node_waits_for_all_its_consumers():
     y.backward()
     assert calls == [6.0]
     assert x.grad.item() == 12.0
+
+
+@given(st.data())
+def test_random_graphs_count_their_paths(data):
+    """Every node is a whole number of times each leaf, so its gradients are whole numbers, to be met exactly.
+
+    The steps hand gradients on as they are, as views or scaled: an addition into an array that two nodes share,
+    or a node passed on before it is complete, shows.
+    """
+    leaves = [leaf(np.full((2, 3), float(k))) for k in range(3)]
+    nodes = [(t, np.eye(3)[k]) for k, t in enumerate(leaves)]
+    for _ in range(data.draw(st.integers(1, 12))):
+        step = data.draw(st.sampled_from(["add", "add", "subtract", "negative", "positive", "transposed", "scale"]))
+        (a, m), (b, n) = (data.draw(st.sampled_from(nodes)) for _ in range(2))
+        nodes.append(
+            {
+                "add": lambda a=a, b=b, m=m, n=n: (a + b, m + n),
+                "subtract": lambda a=a, b=b, m=m, n=n: (a - b, m - n),
+                "negative": lambda a=a, m=m: (-a, -m),
+                "positive": lambda a=a, m=m: (+a, m),
+                "transposed": lambda a=a, m=m: (a.T.reshape(3, 2).T, m),
+                "scale": lambda a=a, m=m: (a * 3.0, 3.0 * m),
+            }[step]()
+        )
+    y, m = nodes[-1]
+    seed = np.arange(6.0).reshape(2, 3)
+    for create_graph in (True, False):
+        for t, g, n in zip(
+            leaves, autograd.grad(y, leaves, seed, True, create_graph, allow_unused=True), m, strict=True
+        ):
+            assert np.array_equal(np.zeros((2, 3)) if g is None else g.data, n * seed), (t, n)
+    y.backward(seed)
+    for t, n in zip(leaves, m, strict=True):
+        assert np.array_equal(np.zeros((2, 3)) if t.grad is None else t.grad.data, n * seed)
+    assert np.array_equal(seed, np.arange(6.0).reshape(2, 3))
 
 
 def test_topological_puts_inputs_first():

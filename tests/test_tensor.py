@@ -419,6 +419,8 @@ def test_78_contains_looks_at_the_entries():
     assert 2.0 in t
     assert 3.0 not in t
     assert bp.Tensor(2.0) in t
+    assert 0.25 in leaf(A)
+    assert 0.26 not in leaf(A)
 
 
 def test_78_length_and_iteration():
@@ -589,6 +591,8 @@ def pairs(f):
     """The operator on two tensors, a tensor and an array or a number, and the other way round."""
     yield leaf(P), leaf(Q), f(P, Q)
     yield leaf(P), Q, f(P, Q)
+    if f in STEPS:
+        yield leaf(P), P[::-1].copy(), f(P, P[::-1])  # equal in the middle
     yield P, leaf(Q), f(P, Q)
     yield leaf(P), bp.Tensor(Q), f(P, Q)
     for number in (2.0, 2, True, np.float64(2.0), np.float32(2.0), np.int64(2), np.array(2.0)):
