@@ -1,0 +1,194 @@
+"""python -m tinygrad_bp: what a document describes, done.
+
+A command is a function of its arguments, named in `_parser`. Exit codes: 0 right, 1 a run that failed, 2 bad usage or
+input, 130 interrupted; whatever is wrong is one line on stderr. `train` writes its files into a hidden folder inside
+the run folder and moves them out when all are complete; whether it fails or is interrupted, it removes what it made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import itertools
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from . import __version__
+from .io.weights import save
+from .spec import Experiment, from_spec
+from .training import Record, Score, evaluate
+from .view.curves import draw_curves
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv`, by default that of the process; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.command(arguments)
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written.", file=sys.stderr)
+        return 130
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}. See {self.prog} --help.\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="tinygrad_bp",
+        description="Backpropagation on NumPy.",
+        epilog="Exit codes: 0 right, 1 a run that failed, 2 bad usage or input.",
+    )
+    parser.add_argument("--version", action="version", version=f"tinygrad_bp {__version__}")
+    commands = parser.add_subparsers(metavar="command", required=True)
+    train = commands.add_parser(
+        "train",
+        help="train the model of a document and write a run folder",
+        description="Train the model of a document. Writes its weights (model.safetensors), the metrics of every epoch "
+        "(metrics.jsonl), their picture (curve.png) and the document itself.",
+    )
+    train.add_argument("document", help="a .toml or .json file")
+    train.add_argument(
+        "-o", dest="folder", help="the run folder, new or empty (default: runs/NAME-N, NAME from the document)"
+    )
+    train.set_defaults(command=_train)
+    return parser
+
+
+# ---- train --------------------------------------------------------------------------------------------------------
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    document = Path(arguments.document)
+    with _exit(2, ImportError, OSError, TypeError, ValueError):
+        _need("rich", "matplotlib", "safetensors")
+        experiment = from_spec(document)
+        text = document.read_bytes()
+        folder = _free(document.stem) if arguments.folder is None else _empty(arguments.folder)
+        made = _draft(folder)
+    with _exit(1, FloatingPointError, MemoryError, OSError, RuntimeError, ValueError), _moved_out(made) as draft:
+        history = _fitted(experiment, document.name)
+        score = evaluate(experiment.model, experiment.loss, *experiment.test)
+        save(draft / "model.safetensors", experiment.model.state_dict())
+        (draft / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history), "ascii")
+        draw_curves(history, document.stem).savefig(draft / "curve.png")
+        (draft / f"document{document.suffix}").write_bytes(text)
+    print(f"wrote {folder}: {', '.join(sorted(os.listdir(folder)))}")
+    print(_verdict(score))
+
+
+def _fitted(experiment: Experiment, name: str) -> list[Record]:
+    weights = sum(parameter.size for parameter in experiment.model.parameters())
+    rows = f"{len(experiment.train[1])} rows to train on, {len(experiment.test[1])} held out"
+    print(f"{name}: {weights} weights and biases, {rows}", flush=True)
+    with _progress(experiment.settings["epochs"]) as on_epoch, np.errstate(all="ignore"):  # fit finds what overflows
+        history = experiment.fit(on_epoch)
+    print(f"trained in {sum(record['seconds'] for record in history):.1f} s")
+    return history
+
+
+def _verdict(score: Score) -> str:
+    if score.correct is None:
+        return f"test loss {score.loss:.4f} ({score.rows} rows)"
+    return f"test accuracy {score.accuracy:.4f} ({score.correct} of {score.rows})"
+
+
+@contextmanager
+def _progress(epochs: int) -> Iterator[Callable[[Record], None]]:
+    """Shows each record it is given: a bar on a terminal, else about ten lines in all."""
+    if not sys.stdout.isatty():
+        shown = {1, epochs} | {epochs * tenth // 10 for tenth in range(1, 10)}
+        yield lambda record: print(_line(record, epochs), flush=True) if record["epoch"] in shown else None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(BarColumn(20), TextColumn("{task.description}"), TimeRemainingColumn()) as progress:
+        task = progress.add_task("starting", total=epochs)
+        yield lambda record: progress.update(task, advance=1, description=_line(record, epochs))
+
+
+def _line(record: Record, epochs: int) -> str:
+    metrics = (f"{key.replace('_', ' ')} {value:.4f}" for key, value in record.items() if key not in _COUNTS)
+    return "  ".join([f"epoch {record['epoch']:{len(str(epochs))}}/{epochs}", *metrics])
+
+
+_COUNTS = ("epoch", "seconds")
+
+
+# ---- the run folder -----------------------------------------------------------------------------------------------
+
+
+def _free(name: str) -> Path:
+    return next(path for n in itertools.count(1) if not os.path.lexists(path := Path("runs", f"{name}-{n}")))
+
+
+def _empty(name: str) -> Path:
+    folder = Path(name)
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"-o {name}: is not an empty folder. Name a new one.")
+    return folder
+
+
+def _draft(folder: Path) -> list[Path]:
+    """A hidden folder in `folder`, and every folder that had to be made for it, innermost first."""
+    draft = folder / f".{secrets.token_hex(4)}"
+    made = [path for path in (draft, *draft.parents) if not path.exists()]
+    draft.mkdir(parents=True)
+    return made
+
+
+@contextmanager
+def _moved_out(made: list[Path]) -> Iterator[Path]:
+    """What the block writes into the draft goes to the folder around it; if it fails, all that was made is removed."""
+    draft, files = made[0], []
+    try:
+        yield draft
+        files = [draft.parent / name for name in os.listdir(draft)]
+        for file in files:
+            (draft / file.name).rename(file)
+        draft.rmdir()
+    except BaseException:
+        for file in files:
+            file.unlink(missing_ok=True)
+        shutil.rmtree(draft, ignore_errors=True)
+        for folder in made[1:]:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+# ---- errors -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _exit(code: int, *kinds: type[Exception]) -> Iterator[None]:
+    """Errors of these kinds end the program: their message on stderr in one line, and the exit code."""
+    try:
+        yield
+    except kinds as error:
+        print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
+        sys.exit(code)
+
+
+def _need(*packages: str) -> None:
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ImportError(f"{' and '.join(missing)}: not installed. pip install 'tinygrad_bp[cli]'.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

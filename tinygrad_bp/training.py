@@ -1,0 +1,166 @@
+"""The training loop, written out.
+
+`fit` is the loop everyone writes: for every mini-batch clear the gradients, run the model, compare with the targets,
+walk back, step. Around those five lines it only counts: each epoch becomes one record of plain numbers, and the
+records are the history. `evaluate` scores a model on data without recording or changing anything. Neither prints or
+writes a file; what shows progress passes `on_epoch`. The order of the rows and the initial weights come from seeds
+held elsewhere (`DataLoader`, `bp.manual_seed`), so that the same seeds give the same history, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .nn.module import Module
+from .optim.optimizers import Optimizer
+from .recipe import no_grad
+from .tensor import Tensor
+
+__all__ = ["Score", "evaluate", "fit"]
+
+Record = dict[str, Any]
+Loss = Callable[[Tensor, Any], Tensor]
+
+
+class Score(NamedTuple):
+    """How a model did on some rows; `correct` is None where the targets are not class labels."""
+
+    loss: float
+    rows: int
+    correct: int | None
+
+    @property
+    def accuracy(self) -> float | None:
+        """correct / rows"""
+        return None if self.correct is None else self.correct / self.rows
+
+
+def fit(
+    model: Module,
+    loss: Loss,
+    optimizer: Optimizer,
+    loader: Iterable[tuple[Any, ...]],
+    epochs: int,
+    test: tuple[Any, Any] | None = None,
+    on_epoch: Callable[[Record], object] | None = None,
+) -> list[Record]:
+    """Train `model` in place for `epochs` passes over `loader`; returns one record per epoch.
+
+    Parameters
+    ----------
+    loader
+        Gives `(inputs, targets)` mini-batches each time it is iterated: a `DataLoader`, or a list of pairs.
+    test
+        Inputs and targets held out; the model is scored on them after every epoch.
+    on_epoch
+        Called with each record as soon as the epoch is over. What it raises ends the training.
+
+    Returns
+    -------
+    list of dict
+        `epoch` from 1, `loss` (mean over the rows, each counted with the weights it was trained on), `accuracy` where
+        the targets are class labels, `test_loss` and `test_accuracy` where `test` is given, and `seconds` of the epoch.
+
+    Raises
+    ------
+    ValueError
+        Fewer than one epoch, or a loader that gives no batch.
+    FloatingPointError
+        The loss of a batch is not finite. The weights are those before that batch.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_bp as bp
+    >>> x = np.array([[-1.0], [1.0]])
+    >>> model = bp.nn.Linear(1, 1)
+    >>> history = fit(model, bp.nn.MSELoss(), bp.optim.SGD(model.parameters(), lr=0.1), [(x, 3 * x)], epochs=50)
+    >>> len(history), round(model.weight.item(), 3)
+    (50, 3.0)
+    """
+    if epochs < 1:
+        raise ValueError(f"fit: epochs is {epochs}. Train for at least 1.")
+    model.train()
+    history: list[Record] = []
+    for epoch in range(1, epochs + 1):
+        started = time.perf_counter()
+        scores = []
+        for batch, (inputs, targets) in enumerate(loader, start=1):
+            optimizer.zero_grad()
+            outputs = model(inputs)
+            cost = loss(outputs, targets)
+            scores.append(_score(loss, cost, outputs, targets))
+            if not math.isfinite(scores[-1].loss):
+                raise FloatingPointError(
+                    f"fit: the loss is {cost.item()} in epoch {epoch}, batch {batch}. Lower the learning rate, or look "
+                    "for inputs that are not finite."
+                )
+            cost.backward()
+            optimizer.step()
+        if not scores:
+            raise ValueError(
+                f"fit: the loader gave no batch in epoch {epoch}. Pass one that starts anew each time it is iterated."
+            )
+        record: Record = {"epoch": epoch} | _metrics("", _total(scores))
+        if test is not None:
+            record |= _metrics("test_", evaluate(model, loss, *test))
+        record["seconds"] = time.perf_counter() - started
+        history.append(record)
+        if on_epoch is not None:
+            on_epoch(record)
+    return history
+
+
+def evaluate(model: Module, loss: Loss, inputs: ArrayLike | Tensor, targets: ArrayLike | Tensor) -> Score:
+    """The loss and the number of rows classified right, in eval mode and without recording; the modes are put back.
+
+    >>> import tinygrad_bp as bp
+    >>> evaluate(bp.nn.Identity(), bp.nn.MSELoss(), bp.ones(4, 1), bp.zeros(4, 1))
+    Score(loss=1.0, rows=4, correct=None)
+    """
+    with _eval_mode(model), no_grad():
+        outputs = model(inputs)
+        return _score(loss, loss(outputs, targets), outputs, targets)
+
+
+@contextmanager
+def _eval_mode(model: Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _score(loss: Loss, cost: Tensor, outputs: Tensor, targets: Any) -> Score:
+    rows = len(outputs)
+    summed = getattr(loss, "reduction", "mean") == "sum"
+    labels = np.asarray(targets)
+    classes = outputs.ndim == 2 and labels.ndim == 1 and labels.dtype.kind in "iu"
+    correct = int((outputs.data.argmax(axis=1) == labels).sum()) if classes else None
+    return Score(cost.item() / rows if summed else cost.item(), rows, correct)
+
+
+def _total(scores: list[Score]) -> Score:
+    rows = sum(score.rows for score in scores)
+    correct = [score.correct for score in scores if score.correct is not None]
+    return Score(
+        sum(score.loss * score.rows for score in scores) / rows,
+        rows,
+        sum(correct) if len(correct) == len(scores) else None,
+    )
+
+
+def _metrics(prefix: str, score: Score) -> Record:
+    metrics = {f"{prefix}loss": score.loss}
+    if score.accuracy is not None:
+        metrics[f"{prefix}accuracy"] = score.accuracy
+    return metrics
