@@ -114,7 +114,7 @@ _PASS_THROUGH = {
     getattr(np, name)
     for name in (
         *("shape", "ndim", "size", "result_type", "can_cast", "iscomplexobj", "isrealobj", "shares_memory"),
-        *("may_share_memory", "zeros_like", "ones_like", "empty_like", "full_like", "array_equal", "allclose"),
+        *("may_share_memory", "zeros_like", "ones_like", "empty_like", "array_equal", "allclose"),
         *("isclose", "argsort", "nonzero", "argwhere", "searchsorted", "array_repr", "array_str", "array2string"),
     )
 }
