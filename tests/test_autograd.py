@@ -926,6 +926,14 @@ def test_21_a_write_after_backward_is_what_training_does():
     assert w.tolist() == [1000.0, 2000.0]
 
 
+def test_21_an_array_put_in_the_place_of_another_does_not_change_the_past():
+    w, x = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    loss = (w * x).sum()
+    w.data = w.data * 10.0
+    loss.backward()
+    assert x.grad.tolist() == [1.0, 2.0]
+
+
 def test_20_augmented_assignment_makes_a_new_tensor():
     x = leaf(1.0, 2.0)
     h = x * 1.0
