@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cache
 from inspect import signature
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 from numpy import ndarray
@@ -216,8 +216,7 @@ class Tensor(Node):
     @property
     def grad(self) -> Tensor | None:
         """What ``backward()`` has accumulated here, None before."""
-        gradient: Tensor | None = self.gradient
-        return gradient
+        return self.gradient
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -242,8 +241,7 @@ class Tensor(Node):
     @property
     def shape(self) -> tuple[int, ...]:
         """The lengths of the axes."""
-        shape: tuple[int, ...] = self.data.shape
-        return shape
+        return self.data.shape
 
     @property
     def ndim(self) -> int:
@@ -258,8 +256,7 @@ class Tensor(Node):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the entries."""
-        dtype: np.dtype[Any] = self.data.dtype
-        return dtype
+        return self.data.dtype
 
     @property
     def T(self) -> Tensor:  # noqa: N802
@@ -384,8 +381,7 @@ class Tensor(Node):
         return int(self.item())
 
     def __index__(self) -> int:
-        index: SupportsIndex = self.data
-        return index.__index__()
+        return self.data.__index__()
 
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, index)
