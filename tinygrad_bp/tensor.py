@@ -92,7 +92,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
         *("sum", "mean", "prod", "max", "min", "var", "std", "cumsum", "argmax", "argmin", "all", "any"),
         *("count_nonzero", "reshape", "squeeze", "expand_dims", "transpose", "swapaxes", "moveaxis", "broadcast_to"),
         *("flip", "roll", "tril", "triu", "pad", "concatenate", "stack", "vstack", "hstack", "split", "repeat"),
-        *("tile", "take", "take_along_axis", "where", "clip", "dot", "outer", "einsum"),
+        *("tile", "take", "take_along_axis", "clip", "dot", "outer", "einsum"),
     )
 }
 _FUNCTIONS |= {
