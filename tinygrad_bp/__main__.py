@@ -80,15 +80,16 @@ def _train(arguments: argparse.Namespace) -> None:
         text = document.read_bytes()
         folder = _free(document.stem) if arguments.folder is None else _empty(arguments.folder)
         made = _draft(folder)
-    with _exit(1, FloatingPointError, MemoryError, OSError, RuntimeError, ValueError), _moved_out(made) as draft:
-        history = _fitted(experiment, document.name)
-        score = evaluate(experiment.model, experiment.loss, *experiment.test)
-        save(draft / "model.safetensors", experiment.model.state_dict())
-        (draft / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history), "ascii")
-        draw_curves(history, document.stem).savefig(draft / "curve.png")
-        (draft / f"document{document.suffix}").write_bytes(text)
-    print(f"wrote {folder}: {', '.join(sorted(os.listdir(folder)))}")
-    print(_verdict(score))
+    with _exit(1, ArithmeticError, MemoryError, OSError, RuntimeError, ValueError):
+        with _moved_out(made) as draft:
+            history = _fitted(experiment, document.name)
+            score = evaluate(experiment.model, experiment.loss, *experiment.test)
+            save(draft / "model.safetensors", experiment.model.state_dict())
+            (draft / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history), "ascii")
+            draw_curves(history, document.stem).savefig(draft / "curve.png")
+            (draft / f"document{document.suffix}").write_bytes(text)
+        print(f"wrote {folder}: {', '.join(sorted(os.listdir(folder)))}")
+        print(_verdict(score), flush=True)
 
 
 def _fitted(experiment: Experiment, name: str) -> list[Record]:

@@ -199,7 +199,7 @@ def _experiment(document: Any) -> Experiment:
         raise TypeError(f"the document is {_kind(document)}. Give a table with {', '.join(keys)}.")
     if document.get("format", FORMAT) != FORMAT:
         raise ValueError(f"format = {_shown(document['format'])}: this version reads format {FORMAT}.")
-    values = {"seed": 0} | _checked(document, "", keys, "a document")
+    values = {"seed": 0} | _checked(document, "", keys, "the document")
     if values["seed"] < 0:
         raise ValueError(f"seed = {_shown(values['seed'])}: is negative. Give an integer >= 0.")
     of_split, of_weights, of_order = map(int, np.random.SeedSequence(values["seed"]).generate_state(3))
@@ -235,14 +235,14 @@ def _model(table: Table, inputs: Any) -> tuple[nn.Sequential, Any]:
     for position, layer in enumerate(layers):
         where = f"model.layers[{position}]"
         stages.append(_made(layer, where, LAYERS, "layer", shape=np.shape(inputs)))
-        with _at(where), no_grad():
+        with _at(f"{where} after {f'model.layers[{position - 1}]' if position else 'the data'}"), no_grad():
             inputs = stages[-1].eval()(inputs)
     return nn.Sequential(*stages).train(), inputs
 
 
 def _loss(table: Table, outputs: Any, targets: Any) -> nn.Module:
     loss: nn.Module = _made(table, "loss", LOSSES, "loss")
-    with _at("loss"), no_grad():
+    with _at(f"loss of the model's output {np.shape(outputs)}"), no_grad():
         cost = loss(outputs, targets)
     if np.ndim(cost):
         raise ValueError(
@@ -334,13 +334,13 @@ def _checked(
         hint = arguments[key].hint
         if not _fits(value, hint):
             choices = [one for part in _alternatives(hint) if get_origin(part) is Literal for one in get_args(part)]
-            kind = ValueError if choices and isinstance(value, str) else TypeError
-            near = _nearest(value, choices) if kind is ValueError else ""
-            raise kind(f"{place}: is {_kind(value)}.{near or f' Give {_wanted(hint)}.'}")
+            if choices and isinstance(value, str):
+                raise ValueError(f"{place}: is not {_wanted(hint)}.{_nearest(value, choices)}")
+            raise TypeError(f"{place}: is {_kind(value)}. Give {_wanted(hint)}.")
         values[key] = tuple(value) if isinstance(value, list) and hint is not list else value
     for key, argument in arguments.items():
         if key not in values and argument.default is inspect.Parameter.empty:
-            raise ValueError(f"{_path(where, key)}: is missing. {owner} needs {_wanted(argument.hint)} there.")
+            raise ValueError(f"{_path(where, key)}: is missing from {owner}. Give {_wanted(argument.hint)}.")
     return values
 
 
@@ -379,7 +379,7 @@ def _at(where: str) -> Iterator[None]:
 
 
 def _path(where: str, key: str) -> str:
-    word = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
+    word = key if re.fullmatch(r"[A-Za-z0-9_-]+", str(key)) else json.dumps(key)
     return f"{where}.{word}" if where else word
 
 
@@ -398,5 +398,5 @@ def _kind(value: Any) -> str:
 def _nearest(word: str, choices: Collection[str]) -> str:
     """' Did you mean ...?', or '' where nothing is near; case does not count."""
     lower = {choice.lower(): choice for choice in choices}
-    found = difflib.get_close_matches(word.lower(), lower, n=1)
+    found = difflib.get_close_matches(str(word).lower(), lower, n=1)
     return f" Did you mean {_shown(lower[found[0]])}?" if found else ""

@@ -145,7 +145,7 @@ def _score(loss: Loss, cost: Tensor, outputs: Tensor, targets: Any) -> Score:
     summed = getattr(loss, "reduction", "mean") == "sum"
     labels = np.asarray(targets)
     classes = outputs.ndim == 2 and labels.ndim == 1 and labels.dtype.kind in "iu"
-    correct = int((outputs.data.argmax(axis=1) == labels).sum()) if classes else None
+    correct = int(np.count_nonzero(np.asarray(np.argmax(outputs, axis=1)) == labels)) if classes else None
     return Score(cost.item() / rows if summed else cost.item(), rows, correct)
 
 

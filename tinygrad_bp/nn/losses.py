@@ -7,7 +7,7 @@ Each holds one function of :mod:`~tinygrad_bp.nn.functional`, where the formulas
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from . import functional as F
 from .module import Module
@@ -18,7 +18,7 @@ __all__ = ["BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "L1Loss", "MSELos
 class _Loss(Module):
     function: ClassVar[Callable[[Any, Any, str], Any]]
 
-    def __init__(self, reduction: str = "mean") -> None:
+    def __init__(self, reduction: Literal["mean", "sum", "none"] = "mean") -> None:
         if reduction not in F.REDUCTIONS:
             name = type(self).__name__
             raise ValueError(f'{name}: reduction is {reduction!r}. Choose "mean", "sum" or "none".')
