@@ -258,7 +258,7 @@ ROWS: dict[str, Samples] = {
         *[*vary(real(2, 3), shift=[2, -1, 0]), R((2, 3), shift=1, axis=1), R((0,), shift=1), R((), shift=1)],
         *[R((2, 3), shift=(1, 2), axis=(0, 1)), R((2, 3), shift=1, axis=(0, 1))],
     ],
-    **{name: [R((3, 3)), R((0, 3)), *vary(real(2, 2, 4), k=[0, 1, -1, 9])] for name in ("tril", "triu")},
+    **{name: [R((3, 3)), R((0, 3)), R((3,)), *vary(real(2, 2, 4), k=[0, 1, -1, 9])] for name in ("tril", "triu")},
     "pad": [
         *vary(real(2, 3), pad_width=[0, 1, (1, 2), ((0, 1), (2, 0)), ((1,), (2,))]),
         *[R((2, 3), pad_width=1, constant_values=7.0), R((0, 3), pad_width=1)],
@@ -365,7 +365,7 @@ SPELLED: dict[str, Samples] = {
         *[R((3,), repeats=2), R((2, 3), repeats=2), R((), repeats=3), R((0,), repeats=2), R((3,), repeats=0)],
         *[R((2, 3), repeats=2, axis=1), R((2, 3), repeats=[1, 0, 2], axis=-1)],
     ],
-    "tile": [*vary(real(2, 3), reps=[2, (2, 1), (2, 1, 1)]), R((3,), reps=(2, 2)), R((), reps=3)],
+    "tile": [*vary(real(2, 3), reps=[2, (2, 1), (2, 1, 1)]), R((3,), reps=(2, 2)), R((), reps=3), R((3,), reps=0)],
     "getitem": [
         *vary(real(3), index=[[0, 0, 2], [], [True, False, True], slice(2)]),
         *vary(real(2, 3), index=[([0, 1, 0], [2, 2, 2]), (slice(None), [2, 0])]),

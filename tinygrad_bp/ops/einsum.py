@@ -52,6 +52,8 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 
 def _explicit(subscripts: str, operands: Sequence[Any]) -> str:
     """Subscripts with their output written out and every ellipsis spelled in letters."""
+    if not isinstance(subscripts, str):
+        raise TypeError(f'einsum: subscripts are a {type(subscripts).__name__}. Pass a string, such as "ij,jk->ik".')
     text = subscripts.replace(" ", "")
     terms, arrow, output = text.partition("->")
     words = terms.split(",")
@@ -59,8 +61,12 @@ def _explicit(subscripts: str, operands: Sequence[Any]) -> str:
         raise ValueError(f"einsum: '{subscripts}' names {len(words)} operands, got {len(operands)}. Pass one for each.")
     fresh = "".join(chr(c) for c in range(ord("A"), ord("z")) if chr(c).isalpha() and chr(c) not in text)
     spare = [np.ndim(x) - len(word.replace("...", "")) for word, x in zip(words, operands, strict=True)]
-    widest = fresh[: max([n for n, word in zip(spare, words, strict=True) if "..." in word], default=0)]
+    widest = fresh[: max([0, *[n for n, word in zip(spare, words, strict=True) if "..." in word]])]
     words = [w.replace("...", widest[len(widest) - n :] if n > 0 else "") for w, n in zip(words, spare, strict=True)]
+    if arrow and widest and "..." not in output:
+        raise ValueError(
+            f"einsum: '{subscripts}' loses the axes of its ellipsis. Put ... into the output, or name them."
+        )
     if not arrow:
         letters = "".join(words)
         output = widest + "".join(sorted(c for c in set(letters) if letters.count(c) == 1 and c not in widest))

@@ -39,6 +39,8 @@ log_softmax = unary("log_softmax", _log_softmax, lambda g, y, x, axis: g - times
 def _reduced(losses: Any, reduction: str, n: int) -> Any:
     if reduction == "none":
         return losses
+    if reduction not in ("sum", "mean"):
+        raise ValueError(f'reduction is {reduction!r}. Choose "mean", "sum" or "none".')
     total = losses.sum()
     return total if reduction == "sum" else total / n
 

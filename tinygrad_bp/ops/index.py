@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..recipe import Node, Op, unary
+from .shape import _from_zero, reshape
 
 
 def _is_basic(index: Any) -> bool:
@@ -50,17 +51,20 @@ def getitem(x: Any, index: Any) -> Any:
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """The slices at integer `indices` along `axis` (of the flattened tensor if None)."""
     if axis is None:
-        x, axis = x.reshape(-1), 0
-    return getitem(x, (slice(None),) * (axis % np.ndim(x)) + (_raw(np.asarray(_raw(indices))),))
+        x, axis = reshape(x, -1), 0
+    return getitem(x, (slice(None),) * _from_zero("take", x, axis) + (np.asarray(_raw(indices)),))
 
 
 def take_along_axis(x: Any, indices: Any, axis: int | None) -> Any:
     """One entry of `x` for every entry of `indices`, matched along the other axes (of the flattened tensor if None)."""
     if axis is None:
-        x, axis = x.reshape(-1), 0
-    indices = np.asarray(_raw(indices))
+        x, axis = reshape(x, -1), 0
+    axis, indices = _from_zero("take_along_axis", x, axis), np.asarray(_raw(indices))
     if indices.ndim != x.ndim:
-        raise ValueError(f"take_along_axis: shapes {x.shape} and {indices.shape} differ in their number of axes.")
+        raise ValueError(
+            f"take_along_axis: shape {x.shape} has {x.ndim} axes, indices {indices.shape} have {indices.ndim}. "
+            "Pass as many; an axis of 1 is broadcast."
+        )
     grid = list(np.indices(x.shape, sparse=True))
     grid[axis] = indices
     return getitem(x, tuple(grid))

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..recipe import binary, primitive
 from .arithmetic import multiply
+from .shape import reshape
 
 # ---- linear ------------------------------------------------------------------------------------------------
 
@@ -34,10 +35,14 @@ def _linear(x: Any, w: Any, b: Any = None) -> Any:
         z = _product(x, w.T)
     except ValueError:
         raise ValueError(_misfit(x, w)) from None
+    if w.ndim != 2:
+        raise ValueError(_misfit(x, w))
     if b is None:
         return z
-    if b.shape != w.shape[:1]:
-        raise ValueError(f"linear: bias {b.shape} does not fit weight {w.shape}. Pass one bias a row, {w.shape[:1]}.")
+    if np.shape(b) != w.shape[:1]:
+        raise ValueError(
+            f"linear: bias {np.shape(b)} does not fit weight {w.shape}. Pass one bias a row, {w.shape[:1]}."
+        )
     return np.add(z, b, z if z.dtype == b.dtype else None)
 
 
@@ -92,4 +97,4 @@ def dot(a: Any, b: Any) -> Any:
 
 def outer(a: Any, b: Any) -> Any:
     """a_i b_j of the flattened inputs."""
-    return multiply(a.reshape(-1, 1), b.reshape(-1))
+    return multiply(reshape(a, (-1, 1)), reshape(b, -1))

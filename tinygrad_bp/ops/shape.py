@@ -57,6 +57,13 @@ def _pad(x: Any, pad_width: Any, mode: str, value: float) -> Any:
     return np.pad(x, pad_width, constant_values=value)
 
 
+def _from_zero(name: str, x: Any, axis: int) -> int:
+    """An axis of x counted from the first."""
+    if not -np.ndim(x) <= axis < np.ndim(x):
+        raise np.exceptions.AxisError(f"{name}: shape {np.shape(x)} has no axis {axis}. Pass one that it has.")
+    return axis % int(np.ndim(x))
+
+
 # ---- joining and splitting ---------------------------------------------------------------------------------
 
 
@@ -77,11 +84,14 @@ _concatenate = row(
 
 def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
     """Join along an axis that exists; None flattens first."""
-    return _concatenate([x.reshape(-1) for x in arrays], 0) if axis is None else _concatenate(arrays, axis)
+    return _concatenate([reshape(x, -1) for x in arrays], 0) if axis is None else _concatenate(arrays, axis)
 
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     """Join along a new axis."""
+    shapes = sorted({np.shape(x) for x in arrays})
+    if len(shapes) > 1:
+        raise ValueError(f"stack: shapes {' and '.join(map(str, shapes))} differ. Pass arrays of one shape.")
     return _concatenate([expand_dims(x, axis) for x in arrays], axis)
 
 
@@ -93,13 +103,19 @@ def vstack(arrays: Sequence[Any]) -> Any:
 def hstack(arrays: Sequence[Any]) -> Any:
     """Join as columns; vectors end to end."""
     arrays = [x if np.ndim(x) else reshape(x, (1,)) for x in arrays]
-    return _concatenate(arrays, 0 if np.ndim(arrays[0]) == 1 else 1)
+    return _concatenate(arrays, 0 if not arrays or np.ndim(arrays[0]) == 1 else 1)
 
 
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """Cut along an axis, into equal sections or at indices."""
-    pieces = [piece.tolist() for piece in np.split(np.arange(x.shape[axis]), indices_or_sections)]
-    before = (slice(None),) * (axis % np.ndim(x))
+    axis = _from_zero("split", x, axis)
+    n = x.shape[axis]
+    if isinstance(indices_or_sections, int) and (indices_or_sections < 1 or n % indices_or_sections):
+        raise ValueError(
+            f"split: {n} entries make no {indices_or_sections} equal sections. Pass a divisor, or indices."
+        )
+    pieces = [piece.tolist() for piece in np.split(np.arange(n), indices_or_sections)]
+    before = (slice(None),) * axis
     return [x[(*before, slice(piece[0], piece[-1] + 1) if piece else slice(0))] for piece in pieces]
 
 
@@ -107,9 +123,15 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     """Every entry `repeats` times in a row; the copies' gradients add."""
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
-    return x[(slice(None),) * (axis % np.ndim(x)) + (np.repeat(np.arange(x.shape[axis]), repeats),)]
+    axis = _from_zero("repeat", x, axis)
+    n, counts = x.shape[axis], np.asarray(repeats)
+    if np.min(counts, initial=0) < 0 or counts.shape not in ((), (1,), (n,)):
+        raise ValueError(f"repeat: repeats {repeats} do not fit {n} entries. Pass one count, or one for each, from 0.")
+    return x[(slice(None),) * axis + (np.repeat(np.arange(n), counts),)]
 
 
 def tile(x: Any, reps: Any) -> Any:
     """`x` laid side by side `reps` times; the copies' gradients add."""
+    if np.min(reps, initial=0) < 0:
+        raise ValueError(f"tile: reps {reps} are negative. Pass counts from 0.")
     return reshape(x, (-1,))[np.tile(np.arange(np.size(x)).reshape(np.shape(x)), reps)]
