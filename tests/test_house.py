@@ -29,6 +29,7 @@ MAP = [
     "ops/einsum.py",
     "ops/fused.py",
     "ops/__init__.py",
+    "dispatch.py",
     "tensor.py",
     "transforms.py",
     "random.py",

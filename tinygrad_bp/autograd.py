@@ -102,7 +102,7 @@ def topological(roots: Iterable[Node]) -> list[Node]:
             for x in inputs:
                 if isinstance(x, Node):
                     if x.clock > node.clock:
-                        raise _stale(op, x)
+                        raise _stale(op, [x])
                     if x.tracked and x.recipe is not None:
                         stack.append(x)
     return order
@@ -139,7 +139,12 @@ def _walk(
             if node in keep:
                 kept[node] = g
             op, inputs, params = node.recipe  # type: ignore[misc]
-            args = (g, node, *inputs, *params) if create_graph else (g, node.data, *node.values, *params)
+            if create_graph:
+                if any(isinstance(x, Node) and x.data is not value for x, value in zip(inputs, node.values)):
+                    raise _stale(op, inputs)
+                args = (g, node, *inputs, *params)
+            else:
+                args = (g, node.data, *node.values, *params)
             joint = None if op.joint is None else _all_of(op, op.joint(*args), inputs)
             for k, x in enumerate(inputs):
                 if not isinstance(x, Node) or not x.tracked or (path is not None and x not in path):
@@ -183,9 +188,10 @@ def _is_any(gx: Any, others: Iterable[Any]) -> bool:
     return False
 
 
-def _stale(op: Op, x: Node) -> RuntimeError:
+def _stale(op: Op, inputs: Iterable[Any]) -> RuntimeError:
+    shapes = " and ".join(str(x.data.shape) for x in inputs if isinstance(x, Node))
     return RuntimeError(
-        f"backward: an input of '{op.name}' of shape {x.data.shape} was written after '{op.name}' had used it "
+        f"backward: an input of '{op.name}' of shape {shapes} was written after '{op.name}' had used it "
         "(an optimizer step or a load between forward and backward). Run the forward again."
     )
 

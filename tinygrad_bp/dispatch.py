@@ -1,0 +1,120 @@
+"""Which row answers which NumPy function: what makes ``np.exp(t)`` and ``np.concatenate([t, array])`` record.
+
+NumPy hands over any call that has a Tensor in it (NEP 13 for ufuncs, NEP 18 for the other functions). Here it is looked
+up: a row is called with the arguments in its own order; questions about shapes and dtypes pass through to the arrays; a
+function without a row raises, so that a gradient is never lost in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from inspect import signature
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .recipe import Node, Op, ParamOp
+
+__all__ = ["call_function", "call_ufunc"]
+
+UFUNCS: dict[Any, Callable[..., Any]] = {row.forward: row for row in ops.TABLE if isinstance(row.forward, np.ufunc)}
+UFUNCS |= {np.matmul: ops.matmul, np.fabs: ops.absolute}
+
+REDUCTIONS: dict[Any, Op] = {np.add: ops.sum, np.multiply: ops.prod, np.maximum: ops.max, np.minimum: ops.min}
+
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    getattr(np, name): getattr(ops, name)
+    for name in (
+        *("sum", "mean", "prod", "max", "min", "var", "std", "cumsum", "argmax", "argmin", "all", "any"),
+        *("count_nonzero", "reshape", "squeeze", "expand_dims", "transpose", "swapaxes", "moveaxis", "broadcast_to"),
+        *("flip", "roll", "tril", "triu", "pad", "concatenate", "stack", "vstack", "hstack", "split", "repeat"),
+        *("tile", "take", "take_along_axis", "clip", "dot", "outer", "einsum"),
+    )
+}
+FUNCTIONS |= {
+    np.linalg.norm: ops.norm,
+    np.amax: ops.max,
+    np.amin: ops.min,
+    np.ravel: lambda a: ops.reshape(a, -1),
+    np.copy: lambda a: ops.astype(a, a.dtype),
+    np.round: lambda a, decimals=0: ops.rint(a * 10**decimals) / 10**decimals,
+    np.where: lambda condition, x=None, y=None: (
+        np.nonzero(_raw(condition)) if x is None and y is None else ops.where(condition, x, y)
+    ),
+}
+
+_IN_C = {np.concatenate: "arrays axis out", np.where: "condition x y", np.dot: "a b out"}  # NumPy 2.0 hides their names
+_RENAMED = {"newshape": "shape", "min": "a_min", "max": "a_max"}
+
+PASS_THROUGH: set[Any] = {
+    getattr(np, name)
+    for name in (
+        *("shape", "ndim", "size", "result_type", "can_cast", "iscomplexobj", "isrealobj", "shares_memory"),
+        *("may_share_memory", "zeros_like", "ones_like", "empty_like", "array_equal", "allclose"),
+        *("isclose", "argsort", "nonzero", "argwhere", "searchsorted", "array_repr", "array_str", "array2string"),
+    )
+}
+
+
+def _raw(value: Any) -> Any:
+    """A value with every Tensor in it replaced by its array."""
+    if isinstance(value, Node):
+        return value.data
+    return type(value)(map(_raw, value)) if type(value) in (list, tuple) else value
+
+
+@cache
+def _names(function: Any) -> tuple[str, ...]:
+    """The parameters of a row or of a NumPy function, in order."""
+    if isinstance(function, ParamOp):
+        return function.names
+    return tuple(_IN_C[function].split() if function in _IN_C else signature(function).parameters)
+
+
+def _call(name: str, function: Any, row: Any, args: Any, kwargs: Any) -> Any:
+    """The row, called with the arguments of its NumPy function: the first by position, the rest by name."""
+    first, *others = _names(function)
+    known = _names(row)
+    operands = args if function is np.einsum else args[:1] or (kwargs.pop(first),)
+    named = {}
+    for n, value in (dict(zip(others, args[len(operands) :])) | kwargs).items():
+        n = _RENAMED.get(n, n)
+        if n in known:
+            named[n] = value
+        elif value is not None:
+            raise TypeError(f"{name}: {n}= is not offered on a Tensor. Leave it out.")
+    return row(*operands, **named)
+
+
+def _refuse(name: str) -> TypeError:
+    return TypeError(
+        f"{name}: has no derivative here, the gradient would be lost. Call it on t.detach().numpy(), "
+        "or say it with rows of tinygrad_bp.ops."
+    )
+
+
+def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``ufunc(*inputs)`` or ``ufunc.reduce(...)`` by its row."""
+    name = f"np.{ufunc.__name__}"
+    if kwargs.pop("out", None) is not None:
+        raise TypeError(f"{name}: cannot write a Tensor into out=. Leave it out and use the result.")
+    kwargs = {n: value for n, value in kwargs.items() if value is not None or n == "axis"}
+    if method == "reduce" and ufunc in REDUCTIONS:
+        return REDUCTIONS[ufunc](*inputs, **{"axis": 0} | kwargs)
+    if method != "__call__" or kwargs:
+        raise TypeError(f"{name}: {', '.join(kwargs) or method} is not offered on a Tensor. Call {name}(...) plainly.")
+    if ufunc not in UFUNCS:
+        raise _refuse(name)
+    return UFUNCS[ufunc](*inputs)
+
+
+def call_function(function: Any, args: Any, kwargs: Any) -> Any:
+    """``function(*args, **kwargs)`` by its row, or on the arrays where nothing is differentiated."""
+    name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
+    if function in FUNCTIONS:
+        return _call(name, function, FUNCTIONS[function], args, kwargs)
+    if function in PASS_THROUGH:
+        return function(*_raw(args), **{key: _raw(value) for key, value in kwargs.items()})
+    raise _refuse(name)
