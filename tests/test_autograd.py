@@ -908,6 +908,16 @@ def test_18_21_views_of_what_was_written_are_refused_too(view):
         loss.backward()
 
 
+def test_18_a_rebound_array_is_not_seen_by_backward_and_refused_where_it_would_be():
+    w, x = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    loss = (w * x).sum()
+    w.data = w.data * 10.0
+    with refuses(RuntimeError, STALE.format("multiply", "multiply").replace("(2,)", "(2,) and (2,)")):
+        loss.backward(create_graph=True)
+    loss.backward()
+    assert x.grad.tolist() == [1.0, 2.0]
+
+
 def test_21_a_write_to_something_untracked_is_refused_as_well():
     mean, x = bp.Tensor([1.0, 2.0]), leaf(3.0, 4.0)
     loss = (mean * x).sum()

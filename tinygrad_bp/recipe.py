@@ -249,7 +249,7 @@ class Op:
         kinds = (np.exceptions.AxisError, IndexError, TypeError)
         kind: type[Exception] = next((k for k in kinds if isinstance(error, k)), ValueError)
         shapes = " and ".join(str(np.shape(x)) for x in values if isinstance(x, ndarray))
-        if "broadcast" in text and shapes:
+        if "broadcast" in text and " and " in shapes:
             return ValueError(f"{self.name}: shapes {shapes} do not broadcast. Make them equal, or 1, axis by axis.")
         return kind(f"{self.name}: {text} (input shapes: {shapes or 'none'}).")
 
