@@ -9,6 +9,7 @@ derivatives of any order come from the same rows. Recipes and rows are defined i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -49,63 +50,56 @@ copy = unary("copy", lambda x: x.copy(), lambda g, y, x: g)
 sum_to = unary("sum_to", _sum_to, lambda h, y, g, shape: np.broadcast_to(h, g.shape))
 
 
-def _fit(gx: Any, x: Node, op: Op, k: int) -> Any:
+def _fit(gx: Any, x: Node, op: Op, inputs: Sequence[Any]) -> Any:
     """A partial's result in the shape and dtype of its input: broadcasting undone, precision kept."""
     shape, dtype = x.data.shape, x.data.dtype
     if isinstance(gx, (float, int)):
         gx = asarray(gx)
     if not hasattr(gx, "shape"):
-        raise RuntimeError(
-            f"backward: the partial of '{op.name}' for input {k} returned a {type(gx).__name__}. "
-            "Return an array, or declare the partial itself as None."
-        )
+        cure = "Return an array, or declare the partial itself as None."
+        raise _misfit(x, op, inputs, f"a {type(gx).__name__}. {cure}")
     try:
         if gx.shape != shape:
             gx = sum_to(gx, shape) if isinstance(gx, Node) else _sum_to(gx, shape)
     except ValueError:
-        raise RuntimeError(
-            f"backward: the partial of '{op.name}' for input {k} returned shape {gx.shape}, the input has {shape}. "
-            "Return the shape of the input, or of the output where the input was broadcast."
-        ) from None
+        cure = "Return the shape of the input, or of the output where the input was broadcast."
+        raise _misfit(x, op, inputs, f"shape {gx.shape}, the input has {shape}. {cure}") from None
     if gx.dtype.kind != "f":
-        raise RuntimeError(
-            f"backward: the partial of '{op.name}' for input {k} returned dtype {gx.dtype}. Return a floating array."
-        )
+        raise _misfit(x, op, inputs, f"dtype {gx.dtype}. Return a floating array.")
     return gx if gx.dtype == dtype else gx.astype(dtype)
+
+
+def _misfit(x: Node, op: Op, inputs: Sequence[Any], returned: str) -> RuntimeError:
+    position = next(k for k, other in enumerate(inputs) if other is x)
+    return RuntimeError(f"backward: the partial of '{op.name}' for input {position} returned {returned}")
 
 
 # ---- the walk ----------------------------------------------------------------------------------------------
 
 
 def topological(roots: Iterable[Node]) -> list[Node]:
-    """Every computed, tracked node behind `roots`, each after all of its inputs (depth-first, no recursion).
+    """Every computed, tracked node behind `roots`, inputs before what was computed from them: in order of time.
 
     On the way it refuses a freed graph, and a value that was written after it had been used.
     """
-    order: list[Node] = []
-    seen: set[Node] = set()
-    stack: list[Node | None] = [root for root in roots if root.recipe is not None]
+    stack = [root for root in roots if root.recipe is not None]
+    seen = set(stack)
     while stack:
         node = stack.pop()
-        if node is None:  # a mark: all inputs of the node below it are in order
-            order.append(stack.pop())  # type: ignore[arg-type]
-        elif node not in seen:
-            seen.add(node)
-            op, inputs, _ = node.recipe  # type: ignore[misc]
-            if inputs is None:
-                raise RuntimeError(
-                    f"backward: the graph of '{op.name}' was freed by an earlier backward(). "
-                    "Pass retain_graph=True to that call."
-                )
-            stack.append(node)
-            stack.append(None)
-            for x in inputs:
-                if isinstance(x, Node):
-                    if x.clock > node.clock:
-                        raise _stale(op, [x])
-                    if x.tracked and x.recipe is not None:
-                        stack.append(x)
-    return order
+        op, inputs, _ = node.recipe  # type: ignore[misc]
+        if inputs is None:
+            raise RuntimeError(
+                f"backward: the graph of '{op.name}' was freed by an earlier backward(). "
+                "Pass retain_graph=True to that call."
+            )
+        for x in inputs:
+            if isinstance(x, Node):
+                if x.clock > node.clock:
+                    raise _stale(op, [x])
+                if x.tracked and x.recipe is not None and x not in seen:
+                    seen.add(x)
+                    stack.append(x)
+    return sorted(seen, key=_time)
 
 
 def _on_path(order: Iterable[Node], targets: Iterable[Node]) -> set[Node]:
@@ -117,6 +111,7 @@ def _on_path(order: Iterable[Node], targets: Iterable[Node]) -> set[Node]:
     return reached
 
 
+@np.errstate(all="ignore")
 def _walk(
     order: Sequence[Node], seeds: Iterable[tuple[Node, Any]], targets: Sequence[Node] | None, create_graph: bool
 ) -> dict[Node, Any]:
@@ -131,44 +126,39 @@ def _walk(
     owned: set[Node] = set()
     for root, seed in seeds:
         grads[root] = grads[root] + seed if root in grads else seed
-    with np.errstate(all="ignore"):
-        for node in reversed(order):
-            g = grads.pop(node, None)
-            if g is None or (path is not None and node not in path):
+    for node in reversed(order):
+        g = grads.pop(node, None)
+        if g is None or (path is not None and node not in path):
+            continue
+        if node in keep:
+            kept[node] = g
+        op, inputs, params = node.recipe  # type: ignore[misc]
+        if create_graph:
+            if any(isinstance(x, Node) and x.data is not value for x, value in zip(inputs, node.values)):
+                raise _stale(op, inputs)
+            args = (g, node, *inputs, *params)
+        else:
+            args = (g, node.data, *node.values, *params)
+        joint = op.joint
+        partials = op.partials if joint is None else _all_of(op, joint(*args), inputs)
+        for x, gx in zip(inputs, partials):
+            if gx is None or not isinstance(x, Node) or not x.tracked or (path is not None and x not in path):
                 continue
-            if node in keep:
-                kept[node] = g
-            op, inputs, params = node.recipe  # type: ignore[misc]
-            if create_graph:
-                if any(isinstance(x, Node) and x.data is not value for x, value in zip(inputs, node.values)):
-                    raise _stale(op, inputs)
-                args = (g, node, *inputs, *params)
+            if joint is None:
+                gx = gx(*args)
+            data = x.data
+            if getattr(gx, "shape", None) != data.shape or gx.dtype is not data.dtype:
+                gx = _fit(gx, x, op, inputs)
+            if x in owned:
+                grads[x] += gx
+            elif x in grads:
+                grads[x] = grads[x] + gx
+                owned.add(x)
+            elif gx is g and x.recipe is None:
+                grads[x] = copy(gx)
             else:
-                args = (g, node.data, *node.values, *params)
-            joint = None if op.joint is None else _all_of(op, op.joint(*args), inputs)
-            for k, x in enumerate(inputs):
-                if not isinstance(x, Node) or not x.tracked or (path is not None and x not in path):
-                    continue
-                if joint is not None:
-                    gx = joint[k]
-                else:
-                    partial = op.partials[k]
-                    if partial is None:
-                        continue
-                    gx = partial(*args)
-                data = x.data
-                if getattr(gx, "shape", None) != data.shape or gx.dtype is not data.dtype:
-                    gx = _fit(gx, x, op, k)
-                if x in owned:
-                    grads[x] += gx
-                elif x in grads:
-                    grads[x] = grads[x] + gx
-                    owned.add(x)
-                elif x.recipe is None and _is_any(gx, args):
-                    grads[x] = copy(gx)
-                else:
-                    grads[x] = gx
-    return grads | kept
+                grads[x] = gx
+    return grads | kept if kept else grads
 
 
 def _all_of(op: Op, partials: Any, inputs: Sequence[Any]) -> list[Any]:
@@ -178,14 +168,8 @@ def _all_of(op: Op, partials: Any, inputs: Sequence[Any]) -> list[Any]:
         raise RuntimeError(
             f"backward: '{op.name}' has {len(inputs)} inputs, its joint partials are {got}. Return one for each."
         )
-    return [gx if gx is None or not _is_any(gx, partials[:k]) else gx.copy() for k, gx in enumerate(partials)]
-
-
-def _is_any(gx: Any, others: Iterable[Any]) -> bool:
-    for other in others:  # noqa: SIM110 (a generator would double the time)
-        if gx is other:
-            return True
-    return False
+    shared = {id(gx) for k, gx in enumerate(partials) if any(gx is other for other in partials[:k])}
+    return [gx.copy() if id(gx) in shared and gx is not None else gx for gx in partials]
 
 
 def _stale(op: Op, inputs: Iterable[Any]) -> RuntimeError:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
@@ -58,11 +59,13 @@ class Node:
     gradient: Any
     """What backward() has accumulated on this leaf: a Tensor or None."""
     clock: int
-    """The time of the last write to the data by the library."""
+    """When it was computed, or last written by the library: unique, growing."""
 
 
 _result: type[Node] = Node
-_now = 0
+_tick: Callable[[], int] = (
+    itertools.count().__next__
+)  # the clock: every computed value and every write has its own time
 
 
 def returns(cls: type[Node]) -> None:
@@ -73,16 +76,18 @@ def returns(cls: type[Node]) -> None:
 
 def wrote(*nodes: Node) -> None:
     """Stamp nodes whose arrays were just written in place, so that graphs holding the old values are refused."""
-    global _now
-    _now += 1
+    now = _tick()
     for node in nodes:
-        node.clock = _now
+        node.clock = now
 
 
 def leaf(data: Any, tracked: bool = False, cls: type[Node] | None = None) -> Any:
     """A value nobody computed, holding `data` itself (no copy, no check)."""
     node = new(cls or _result)
-    node.data, node.tracked, node.recipe, node.gradient, node.clock = data, tracked, None, None, _now
+    node.data = data
+    node.tracked = tracked
+    node.recipe = node.gradient = None
+    node.clock = _tick()
     return node
 
 
@@ -162,7 +167,7 @@ class Op:
     not differentiable. A *joint* line takes the place of the partials and returns all of them at once.
     """
 
-    __slots__ = ("arity", "forward", "joint", "name", "partials")
+    __slots__ = ("arity", "differentiable", "forward", "joint", "name", "partials")
 
     def __init__(
         self,
@@ -173,14 +178,10 @@ class Op:
         arity: int | None = None,
     ) -> None:
         self.name, self.forward, self.partials, self.joint, self.arity = name, forward, partials, joint, arity
+        self.differentiable = bool(partials or joint)
 
     def __repr__(self) -> str:
         return f"<op '{self.name}'>"
-
-    @property
-    def differentiable(self) -> bool:
-        """Whether the row has any derivative."""
-        return bool(self.partials or self.joint)
 
     def __call__(self, *inputs: Any, params: tuple[Any, ...] = ()) -> Any:
         """Compute, and record the recipe if an input is tracked; without a Tensor among them: arrays in, array out."""
@@ -193,16 +194,14 @@ class Op:
                 found = True
                 if x.tracked:
                     tracked = True
-                values.append(x.data)
-            else:
-                values.append(x)
-                kind = type(x)
-                if kind not in NUMBERS and (kind is not ndarray or x.dtype.kind not in "fiub"):
-                    strange = True
+                x = x.data
+            elif (x.dtype.kind not in "fiub") if type(x) is ndarray else (type(x) not in NUMBERS):
+                strange = True
+            values.append(x)
         if strange and found:
             return Op.__call__(self, *map(self._plain, inputs), params=params)
         try:
-            y = self.forward(*values, *params)
+            y = self.forward(*values, *params) if params else self.forward(*values)
         except (ValueError, TypeError, IndexError) as error:
             raise self._explained(error, values) from error
         if not found:
@@ -210,11 +209,11 @@ class Op:
         node = new(_result)
         node.data = y if type(y) is ndarray else self._array(y)
         node.gradient = None
-        node.clock = _now
+        node.clock = _tick()
         if tracked and _recording.get()[-1]:
             node.recipe = (self, inputs, params)
             node.values = values
-            node.tracked = self.partials != () or self.joint is not None
+            node.tracked = self.differentiable
         else:
             node.recipe = None
             node.tracked = False
@@ -286,12 +285,13 @@ class ParamOp(Op):
         elif missing:
             args += self.tail[-missing:]
         inputs, params = (tuple(args[0]), args[1:]) if self.variadic else (args[: self.arity], args[self.arity :])
-        for name, value in zip(reversed(self.names), reversed(params)):
+        for value in params:
             if isinstance(value, Node):
+                name = next(name for name, given in zip(self.names, args) if given is value)
                 raise TypeError(
                     f"{self.name}: '{name}' has no derivative, it cannot be a Tensor. Pass a number or an array."
                 )
-        return super().__call__(*inputs, params=params)
+        return Op.__call__(self, *inputs, params=params)
 
     def _complete(self, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """All arguments in order, those not given at their defaults."""
@@ -344,8 +344,9 @@ def primitive(name: str, forward: Callable[..., Any], *partials: Callable[..., A
     """``y = forward(*inputs, *params)`` as an operation, with one partial ``(g, y, *inputs, *params)`` an input.
 
     Say the forward and the partials in dispatching NumPy (operators, ``np.`` functions, array methods): then the
-    gradient of the gradient comes from the same line. Broadcasting is undone for you. A partial writes to nothing it is
-    given. Without partials the operation is not differentiable; None in the place of a partial says so of one input.
+    gradient of the gradient comes from the same line. Broadcasting is undone for you. A partial returns g or a new
+    array, and writes to nothing it is given. None in the place of a partial says that this input has no derivative,
+    no partials at all that none has.
 
     Examples
     --------
