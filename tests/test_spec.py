@@ -190,7 +190,22 @@ def test_every_layer_goes_there_and_back():
         assert bp.to_spec(bp.nn.Sequential(make(*needed.get(name, ()))))["layers"][0]["type"] == name
 
 
+def test_layers_are_tried_as_they_will_be_tested(monkeypatch):
+    class Dropout(bp.nn.Module):
+        def forward(self, input):
+            assert not self.training  # in training it would draw from the generator
+            return input
+
+    monkeypatch.setitem(LAYERS, "Dropout", Dropout)
+    model = bp.from_spec(changed(layer(1, "type"), "Dropout")).model
+    assert model[1].training
+
+
 class Doubled(bp.nn.Linear):
+    pass
+
+
+class ReLU(bp.nn.ReLU):
     pass
 
 
@@ -198,9 +213,10 @@ class Doubled(bp.nn.Linear):
     ("model", "message"),
     [
         (bp.nn.ReLU(), r"to_spec: the model is a ReLU\. Pass a Sequential"),
-        (bp.nn.Sequential(bp.nn.ReLU(), abs), r"to_spec: stage 1 is a builtin_function_or_method\. A document knows"),
-        (bp.nn.Sequential(Doubled(1, 1)), r"to_spec: stage 0 is a Doubled\. A document knows only ELU, Flatten"),
-        (bp.nn.Sequential(bp.nn.Sequential()), r"to_spec: stage 0 is a Sequential"),
+        (bp.nn.Sequential(bp.nn.ReLU(), abs), r"to_spec: stage 1 is a builtins\.builtin_function_or_method\. A doc"),
+        (bp.nn.Sequential(Doubled(1, 1)), r"to_spec: stage 0 is a .*\.Doubled\. A document knows only nn's ELU, "),
+        (bp.nn.Sequential(ReLU()), r"to_spec: stage 0 is a .*test_spec\.ReLU\. A document knows only"),
+        (bp.nn.Sequential(bp.nn.Sequential()), r"to_spec: stage 0 is a tinygrad_bp\.nn\.module\.Sequential\."),
     ],
 )
 def test_to_spec_refuses_what_a_document_cannot_say(model, message):
@@ -272,6 +288,7 @@ MISTAKES = [
         r'model\.layers\[0\]\.type = "Linaer": there is no such layer\. Did you mean "Linear"\?',
     ),
     (layer(1, "type"), "relu", r'model\.layers\[1\]\.type = "relu": there is no such layer\. Did you mean "ReLU"\?'),
+    (layer(1, "type"), "RELU", r'model\.layers\[1\]\.type = "RELU": there is no such layer\. Did you mean "ReLU"\?'),
     (layer(0, "type"), "os.system", r'= "os\.system": there is no such layer\. Choose from ELU, Flatten, .*, Tanh\.'),
     (layer(0, "type"), ..., r"model\.layers\[0\]\.type: is missing\. Choose from ELU, "),
     (

@@ -93,6 +93,11 @@ def test_without_class_labels_there_is_no_accuracy(targets):
     assert list(record) == ["epoch", "loss", "test_loss", "seconds"]
 
 
+def test_numbers_that_are_no_integers_are_no_labels():
+    score = evaluate(bp.nn.Identity(), lambda outputs, _: outputs.sum(), np.eye(3), np.arange(3.0))
+    assert score == Score(3.0, 3, None)
+
+
 def test_a_plain_function_is_a_loss_and_tensors_are_data():
     model = bp.nn.Linear(3, 2)
     loader = [(bp.ones(4, 3), bp.tensor([0, 1, 0, 1]))]

@@ -99,7 +99,7 @@ def topological(roots: Iterable[Node]) -> list[Node]:
                 if x.tracked and x.recipe is not None and x not in seen:
                     seen.add(x)
                     stack.append(x)
-    return sorted(seen, key=_time)
+    return sorted(seen, key=attrgetter("clock"))
 
 
 def _on_path(order: Iterable[Node], targets: Iterable[Node]) -> set[Node]:

@@ -151,7 +151,8 @@ def to_spec(model: nn.Sequential) -> dict[str, Any]:
     for position, stage in enumerate(model):
         kind = type(stage).__name__
         if LAYERS.get(kind) is not type(stage):
-            raise TypeError(f"to_spec: stage {position} is a {kind}. A document knows only {', '.join(LAYERS)}.")
+            full = f"{type(stage).__module__}.{kind}"
+            raise TypeError(f"to_spec: stage {position} is a {full}. A document knows only nn's {', '.join(LAYERS)}.")
         fields = _arguments(LAYERS[kind])
         settings = {name: _setting(stage, name, fields[name]) for name in fields}
         layers.append({"type": kind} | {name: v for name, v in settings.items() if v != fields[name].default})

@@ -37,12 +37,15 @@ log_softmax = unary("log_softmax", _log_softmax, lambda g, y, x, axis: g - times
 
 
 def _reduced(losses: Any, reduction: str, n: int) -> Any:
-    if reduction == "none":
-        return losses
-    if reduction not in ("sum", "mean"):
+    return losses if reduction == "none" else _averaged(losses.sum(), reduction, n)
+
+
+def _averaged(total: Any, reduction: str, n: int) -> Any:
+    if reduction == "mean":
+        return total / n
+    if reduction != "sum":
         raise ValueError(f'reduction is {reduction!r}. Choose "mean", "sum" or "none".')
-    total = losses.sum()
-    return total if reduction == "sum" else total / n
+    return total
 
 
 def _share(g: Any, reduction: str, n: int) -> Any:
@@ -59,7 +62,7 @@ def _quadratic(a: Any, y: Any, reduction: str = "mean") -> Any:
     d = a - y
     if reduction == "none":
         return 0.5 * (d * d).sum(-1)
-    return _reduced(0.5 * np.vdot(d, d), reduction, len(d))
+    return _averaged(0.5 * np.vdot(d, d), reduction, len(d))
 
 
 quadratic_loss = primitive(

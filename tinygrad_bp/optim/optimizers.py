@@ -24,15 +24,17 @@ Array = ndarray[Any, Any]
 Group = dict[str, Any]
 
 
-BLOCK = 8192  # entries; above 10,000 BLAS wakes its threads for a dot product, which costs more than it saves
+BLOCK = 10_000  # entries; above, BLAS wakes its threads for a dot product, which costs more than it saves
 
 
 def _is_finite(g: Array) -> bool:
     """Whether the sum of squares is finite: no entry is inf or nan, and no square overflows."""
     flat = g.reshape(-1)
-    if flat.size <= BLOCK:
-        return bool(vdot(flat, flat) < inf)  # unlike dot, vdot does not warn of overflow
-    return all(vdot(block, block) < inf for block in (flat[i : i + BLOCK] for i in range(0, flat.size, BLOCK)))
+    for i in range(0, flat.size, BLOCK):
+        block = flat[i : i + BLOCK]
+        if not vdot(block, block) < inf:  # unlike dot, vdot does not warn of overflow
+            return False
+    return True
 
 
 class Optimizer:
