@@ -29,10 +29,12 @@ BLOCK = 10_000  # entries; above, BLAS wakes its threads for a dot product, whic
 
 def _is_finite(g: Array) -> bool:
     """Whether the sum of squares is finite: no entry is inf or nan, and no square overflows."""
+    if g.size <= BLOCK:
+        return bool(vdot(g, g) < inf)  # unlike dot, vdot does not warn of overflow
     flat = g.reshape(-1)
     for i in range(0, flat.size, BLOCK):
         block = flat[i : i + BLOCK]
-        if not vdot(block, block) < inf:  # unlike dot, vdot does not warn of overflow
+        if not vdot(block, block) < inf:
             return False
     return True
 
