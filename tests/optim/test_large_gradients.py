@@ -24,3 +24,12 @@ def test_entries_whose_squares_overflow_are_finite():
     p.grad = bp.Tensor(np.full((30, 784), 1e300))
     optim.SGD([p], lr=1.0).step()
     assert np.all(p.data == -1e300)
+
+
+def test_the_check_can_be_switched_off():
+    p = bp.Tensor([1.0, 2.0], requires_grad=True)
+    p.grad = bp.Tensor([np.inf, 1.0])
+    optimizer = optim.SGD([p], lr=1.0)
+    optimizer.check_finite = False
+    optimizer.step()
+    assert p.tolist() == [-np.inf, 1.0]

@@ -68,6 +68,9 @@ class Optimizer:
 
     ranges: ClassVar[dict[str, tuple[float, float]]] = {"lr": (0.0, inf)}
 
+    check_finite = True
+    """Whether a step refuses gradients that are not finite; set False to save the pass over them."""
+
     def __init__(self, params: Iterable[Any], **defaults: Any) -> None:
         self.defaults = defaults
         self.param_groups: list[Group] = []
@@ -113,7 +116,7 @@ class Optimizer:
             for p in group["params"]:
                 if p.gradient is not None:
                     g = p.gradient.data
-                    if not _is_finite(g):
+                    if self.check_finite and not _is_finite(g):
                         self._check_gradient(p, g)
                     updates.append((p, g, group))
         if not updates:
