@@ -10,9 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import autograd, nn, ops, optim
+from .creation import arange, eye, from_numpy, full, ones, tensor, zeros
 from .random import manual_seed, rand, randn
 from .recipe import enable_grad, is_grad_enabled, no_grad, primitive
-from .tensor import Tensor, arange, eye, from_numpy, full, ones, set_default_dtype, tensor, zeros
+from .tensor import Tensor, set_default_dtype
 from .transforms import grad, hessian, jacobian, value_and_grad, vjp
 
 if TYPE_CHECKING:

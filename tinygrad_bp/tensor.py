@@ -1,8 +1,8 @@
 """The Tensor: an array that remembers how it was made. This file is spelling only.
 
-Operators and methods, each one line that names a row of the table, and ways to make a tensor. What is computed is said
-in :mod:`tinygrad_bp.ops`, how gradients flow in :mod:`tinygrad_bp.autograd`, and which row answers which NumPy function
-in :mod:`tinygrad_bp.dispatch`.
+Operators and methods, each one line that names a row of the table. What is computed is said in :mod:`tinygrad_bp.ops`,
+how gradients flow in :mod:`tinygrad_bp.autograd`, which row answers which NumPy function in
+:mod:`tinygrad_bp.dispatch`; ways to make a tensor are in :mod:`tinygrad_bp.creation`.
 """
 
 from __future__ import annotations
@@ -12,23 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy import ndarray
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from . import autograd, dispatch, ops, recipe
 from .recipe import Node, Op, leaf
 
-__all__ = [
-    "Tensor",
-    "arange",
-    "default_dtype",
-    "eye",
-    "from_numpy",
-    "full",
-    "ones",
-    "set_default_dtype",
-    "tensor",
-    "zeros",
-]
+__all__ = ["Tensor", "as_array", "default_dtype", "require_floating", "set_default_dtype"]
 
 Axis = int | tuple[int, ...] | None
 DType = DTypeLike | None
@@ -52,7 +41,7 @@ def set_default_dtype(dtype: DTypeLike) -> None:
     _default_dtype = new
 
 
-def _array(data: Any, dtype: DType = None) -> NDArray[Any]:
+def as_array(data: Any, dtype: DType = None) -> NDArray[Any]:
     """Real numbers or bools as an ndarray of native byte order, sharing memory with an array where it can."""
     if isinstance(data, Node):
         data = data.data
@@ -71,7 +60,8 @@ def _array(data: Any, dtype: DType = None) -> NDArray[Any]:
     return array.astype(dtype, copy=False)
 
 
-def _require_floating(dtype: np.dtype[Any], what: str) -> None:
+def require_floating(dtype: np.dtype[Any], what: str) -> None:
+    """Refuse a dtype that cannot have gradients, in the name of `what`."""
     if dtype.kind != "f":
         raise TypeError(f"{what}: only floating dtypes can require grad, not {dtype}. Pass dtype=float.")
 
@@ -109,9 +99,9 @@ class Tensor(Node):
     __hash__ = Node.__hash__
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: DType = None) -> None:
-        array = _array(data, dtype)
+        array = as_array(data, dtype)
         if requires_grad:
-            _require_floating(array.dtype, type(self).__name__)
+            require_floating(array.dtype, type(self).__name__)
             array = array.copy()
         self.data, self.tracked, self.recipe, self.gradient = array, bool(requires_grad), None, None
         self.clock = leaf(array).clock
@@ -128,7 +118,7 @@ class Tensor(Node):
         if not self.is_leaf:
             raise RuntimeError("requires_grad: a computed tensor follows its inputs. Use detach() to cut it off.")
         if value:
-            _require_floating(self.dtype, "requires_grad")
+            require_floating(self.dtype, "requires_grad")
             self.recipe = None  # what it was computed with had no derivative; from here on it is a leaf
         self.tracked = bool(value)
 
@@ -140,7 +130,7 @@ class Tensor(Node):
     @grad.setter
     def grad(self, value: Any) -> None:
         if value is not None:
-            value = value if isinstance(value, Tensor) else leaf(_array(value, self.dtype))
+            value = value if isinstance(value, Tensor) else leaf(as_array(value, self.dtype))
             if value.shape != self.shape:
                 raise ValueError(f"grad: shape {value.shape} does not fit the tensor's {self.shape}. Pass its shape.")
             if value.dtype != self.dtype:
@@ -533,44 +523,3 @@ def _rebuilt(cls: type[Tensor], data: NDArray[Any], tracked: bool, gradient: Ten
     node: Tensor = leaf(data, tracked, cls)
     node.gradient = gradient
     return node
-
-
-# ---- creation ----------------------------------------------------------------------------------------------
-
-
-def tensor(data: Any, requires_grad: bool = False, dtype: DType = None) -> Tensor:
-    """A new tensor with a copy of `data`."""
-    return Tensor(_array(data, dtype).copy(), requires_grad)
-
-
-def from_numpy(array: NDArray[Any]) -> Tensor:
-    """A tensor that shares memory with `array`."""
-    if not isinstance(array, ndarray):
-        raise TypeError(f"from_numpy: got a {type(array).__name__}. Pass an ndarray, or use tensor(...).")
-    return Tensor(array)
-
-
-def zeros(*shape: Any, requires_grad: bool = False, dtype: DType = None) -> Tensor:
-    """Zeros of the given shape: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    return full(shape[0] if len(shape) == 1 else shape, 0.0, requires_grad, dtype)
-
-
-def ones(*shape: Any, requires_grad: bool = False, dtype: DType = None) -> Tensor:
-    """Ones of the given shape: ``ones(2, 3)`` or ``ones((2, 3))``."""
-    return full(shape[0] if len(shape) == 1 else shape, 1.0, requires_grad, dtype)
-
-
-def full(shape: Any, value: ArrayLike, requires_grad: bool = False, dtype: DType = None) -> Tensor:
-    """`value` everywhere."""
-    return Tensor(np.full(shape, value, _default_dtype if dtype is None else dtype), requires_grad)
-
-
-def arange(*args: Any, requires_grad: bool = False, dtype: DType = None) -> Tensor:
-    """As np.arange: integers stay integers unless `dtype` says otherwise."""
-    array = np.arange(*args, dtype=dtype)
-    return Tensor(array, requires_grad, _default_dtype if dtype is None and array.dtype.kind == "f" else None)
-
-
-def eye(n: int, requires_grad: bool = False, dtype: DType = None) -> Tensor:
-    """The identity matrix."""
-    return Tensor(np.eye(n, dtype=_default_dtype if dtype is None else dtype), requires_grad)

@@ -16,7 +16,7 @@ import numpy as np
 from . import autograd, ops
 from .autograd import topological
 from .recipe import enable_grad, is_grad_enabled
-from .tensor import Tensor, _array, _require_floating
+from .tensor import Tensor, as_array, require_floating
 
 __all__ = ["grad", "hessian", "jacobian", "value_and_grad", "vjp"]
 
@@ -54,8 +54,8 @@ class _Traced:
         if isinstance(x, Tensor) and x.tracked:
             with enable_grad():
                 return ops.positive(x)
-        array = _array(x)
-        _require_floating(array.dtype, self.name)
+        array = as_array(x)
+        require_floating(array.dtype, self.name)
         variable = _Variable(array, requires_grad=True)
         variable.open = True
         return variable
@@ -117,7 +117,7 @@ def vjp(f: Callable[..., Any], *x: Any) -> tuple[Tensor, Callable[[Any], tuple[T
     (tensor([ 3., 40.]), tensor([ 1., 20.]))
     """
     traced = _Traced("vjp", f, x, range(len(x)))
-    return traced.value, lambda v: traced.pull(v if isinstance(v, Tensor) else _array(v))
+    return traced.value, lambda v: traced.pull(v if isinstance(v, Tensor) else as_array(v))
 
 
 def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:

@@ -8,14 +8,16 @@ Fed Tensors a row records its recipe, fed arrays it is the plain function. :data
 from __future__ import annotations
 
 from ..recipe import Op
-from . import arithmetic, einsum as _einsum, elementary, fused, index, linear as _linear, reduce, shape
+from . import arithmetic, discrete, einsum as _einsum, elementary, fused, index, linear as _linear, reduce, shape
 
 # fmt: off
 from .arithmetic import (
-    absolute, add, astype, bitwise_and, bitwise_or, ceil, clip, divide, equal, floor, floor_divide, greater,
-    greater_equal, hypot, invert, isfinite, isinf, isnan, less, less_equal, logical_and, logical_not,
-    logical_or, maximum, minimum, multiply, negative, not_equal, over, positive, power, reciprocal, remainder,
-    rint, sign, square, subtract, times, trunc, where,
+    absolute, add, clip, divide, hypot, maximum, minimum, multiply, negative, over, positive, power, reciprocal,
+    remainder, square, subtract, times, where,
+)
+from .discrete import (
+    astype, bitwise_and, bitwise_or, ceil, equal, floor, floor_divide, greater, greater_equal, invert, isfinite,
+    isinf, isnan, less, less_equal, logical_and, logical_not, logical_or, not_equal, rint, sign, trunc,
 )
 from .elementary import (
     arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, cbrt, cos, cosh, elu, exp, exp2, expm1,
@@ -41,7 +43,7 @@ from .fused import (
     binary_cross_entropy_with_logits, cross_entropy, log_softmax, mse_loss, quadratic_loss, softmax,
 )
 
-_PAGES = (arithmetic, elementary, reduce, shape, index, _linear, _einsum, fused)
+_PAGES = (arithmetic, discrete, elementary, reduce, shape, index, _linear, _einsum, fused)
 _FOUND = (row for page in _PAGES for row in vars(page).values() if isinstance(row, Op))
 TABLE: tuple[Op, ...] = tuple(dict.fromkeys(_FOUND))
 
