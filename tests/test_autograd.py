@@ -288,7 +288,7 @@ def test_a_seed_that_is_tracked_is_differentiated_too():
 def test_backward_where_nothing_requires_grad():
     message = (
         "backward: this tensor of shape () does not require grad and was not computed from one that does. "
-        "Create an input with requires_grad=True, outside no_grad()."
+        "Create an input with requires_grad=True, outside no_grad(); gradients need create_graph=True."
     )
     with refuses(RuntimeError, message):
         bp.Tensor(1.0).backward()
@@ -665,7 +665,8 @@ def test_a_forward_may_return_a_number():
         (lambda x: ops.exp(x, x), "exp: takes 1 inputs, got 2. Pass 1."),
         (
             lambda x: ops.leaky_relu(x, bp.Tensor(0.1)),
-            "leaky_relu: 'negative_slope' has no derivative, it cannot be a Tensor. Pass a number or an array.",
+            "leaky_relu: 'negative_slope' has no partial derivative, it cannot be a Tensor. "
+            "Pass a number or an array, or give the operation a partial for it.",
         ),
     ],
 )
@@ -1236,3 +1237,29 @@ def test_82_nothing_in_the_package_is_validated_by_assert():
 def test_the_class_that_rows_return_is_the_tensor():
     assert type(ops.add(leaf(1.0), 1.0)) is bp.Tensor
     assert isinstance(ops.add, Op)
+
+
+# ---- words for what goes wrong in a user's own operation ------------------------------------------------------
+
+
+def test_an_operation_that_is_no_function_is_refused():
+    with refuses(TypeError, "p: a int is no function. Pass forward, then partials or None."):
+        primitive("p", 3, lambda g, y, x: g)
+    with refuses(TypeError, "p: a float is no function. Pass forward, then partials or None."):
+        primitive("p", np.exp, 2.0)
+    with refuses(TypeError, "p: a NoneType is no function. Pass forward, then partials or None."):
+        primitive("p", None)
+
+
+def test_an_error_in_a_partial_names_the_operation():
+    y = primitive("mine", lambda x: x * 2.0, lambda g: g)(leaf(1.0))
+    with pytest.raises(TypeError, match="positional argument") as caught:
+        y.sum().backward()
+    assert caught.value.__notes__ == ["in the backward of 'mine'"]
+
+
+def test_an_error_of_the_walk_has_no_note():
+    y = primitive("mine", lambda x: x * 2.0, lambda g, y, x: None)(leaf(1.0))
+    with pytest.raises(RuntimeError, match=r"^backward: the partial of 'mine'") as caught:
+        y.sum().backward()
+    assert not hasattr(caught.value, "__notes__")

@@ -142,7 +142,7 @@ def test_ufuncs_refuse_out_where_dtype_and_other_keywords(ufunc):
     out = ufunc(*values)
     before = out.copy()
     name = f"np.{ufunc.__name__}"
-    message = f"{name}: cannot write a Tensor into out=. Leave it out and use the result."
+    message = f"{name}: cannot write a Tensor into an array. Use the result, or write t.detach().numpy()."
     with refuses(TypeError, message):
         ufunc(*tensors, out=out)
     if ufunc not in (np.maximum, np.minimum):  # NumPy deprecates that
@@ -196,7 +196,7 @@ def test_reduce_refuses_what_the_reduction_does_not_offer():
     for word, value in (("initial", 1.0), ("where", MASK), ("dtype", float)):
         with refuses(TypeError, f"sum: has no argument '{word}'. It takes x, axis, keepdims."):
             np.add.reduce(t, **{word: value})
-    with refuses(TypeError, "np.add: cannot write a Tensor into out=."):
+    with refuses(TypeError, "np.add: cannot write a Tensor into an array."):
         np.add.reduce(t, out=out)
     assert not out.any()
     with refuses(TypeError, "np.subtract: reduce is not offered on a Tensor. Call np.subtract(...) plainly."):
@@ -268,7 +268,7 @@ def test_76_an_array_times_a_matrix():
 def test_76_an_array_is_not_changed_into_or_by_a_tensor(f, tracked):
     a = A.copy()
     with pytest.raises(
-        TypeError, match=r"np\.\w+: cannot write a Tensor into out=\. Leave it out and use the result\."
+        TypeError, match=r"np\.\w+: cannot write a Tensor into an array\. Use the result, or write t\.detach"
     ):
         f(a, bp.Tensor(A, requires_grad=tracked))
     assert np.array_equal(a, A)

@@ -874,3 +874,22 @@ def test_tensors_die_at_once():
         assert ref() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("mode", [bp.enable_grad, bp.no_grad])
+def test_19_a_parameter_is_not_updated_by_an_operator(mode):
+    w = bp.Tensor([1.0, 2.0], requires_grad=True)
+    with mode(), pytest.raises(RuntimeError, match=r"^in place: a leaf that requires grad .* Write w\.data -= lr"):
+        w -= 1.0
+    assert w.tolist() == [1.0, 2.0]
+    assert w.requires_grad
+
+
+def test_20_an_operator_with_assignment_makes_a_new_tensor():
+    x = bp.Tensor([1.0, 2.0], requires_grad=True)
+    y = z = x * 2.0
+    y += 1.0
+    assert (y.tolist(), z.tolist()) == ([3.0, 5.0], [2.0, 4.0])
+    constant = bp.Tensor([1.0])
+    constant *= 3.0
+    assert constant.tolist() == [3.0]

@@ -126,36 +126,41 @@ def _walk(
     owned: set[Node] = set()
     for root, seed in seeds:
         grads[root] = grads[root] + seed if root in grads else seed
-    for node in reversed(order):
-        g = grads.pop(node, None)
-        if g is None or (path is not None and node not in path):
-            continue
-        if node in keep:
-            kept[node] = g
-        op, inputs, params = node.recipe  # type: ignore[misc]
-        if create_graph:
-            if any(isinstance(x, Node) and x.data is not value for x, value in zip(inputs, node.values)):
-                raise _stale(op, inputs)
-            args = (g, node, *inputs, *params)
-        else:
-            args = (g, node.data, *node.values, *params)
-        joint = op.joint
-        partials = op.partials if joint is None else _all_of(op, joint(*args), inputs)
-        for x, gx in zip(inputs, partials):
-            if not isinstance(x, Node) or not x.tracked or gx is None or (path is not None and x not in path):
+    try:
+        for node in reversed(order):
+            g = grads.pop(node, None)
+            if g is None or (path is not None and node not in path):
                 continue
-            if joint is None:
-                gx = gx(*args)
-            data = x.data
-            if getattr(gx, "shape", None) != data.shape or gx.dtype is not data.dtype:
-                gx = _fit(gx, x, op, inputs)
-            if x not in grads:
-                grads[x] = copy(gx) if gx is g and x.recipe is None else gx
-            elif x in owned:
-                grads[x] += gx
+            if node in keep:
+                kept[node] = g
+            op, inputs, params = node.recipe  # type: ignore[misc]
+            if create_graph:
+                if any(isinstance(x, Node) and x.data is not value for x, value in zip(inputs, node.values)):
+                    raise _stale(op, inputs)
+                args = (g, node, *inputs, *params)
             else:
-                grads[x] = grads[x] + gx
-                owned.add(x)
+                args = (g, node.data, *node.values, *params)
+            joint = op.joint
+            partials = op.partials if joint is None else _all_of(op, joint(*args), inputs)
+            for x, gx in zip(inputs, partials):
+                if not isinstance(x, Node) or not x.tracked or gx is None or (path is not None and x not in path):
+                    continue
+                if joint is None:
+                    gx = gx(*args)
+                data = x.data
+                if getattr(gx, "shape", None) != data.shape or gx.dtype is not data.dtype:
+                    gx = _fit(gx, x, op, inputs)
+                if x not in grads:
+                    grads[x] = copy(gx) if gx is g and x.recipe is None else gx
+                elif x in owned:
+                    grads[x] += gx
+                else:
+                    grads[x] = grads[x] + gx
+                    owned.add(x)
+    except Exception as error:
+        if not str(error).startswith("backward:"):
+            error.add_note(f"in the backward of '{op.name}'")
+        raise
     return grads | kept if kept else grads
 
 
@@ -183,7 +188,7 @@ def _seed(output: Node, gradient: Any, name: str, create_graph: bool) -> Any:
     if not output.tracked:
         raise RuntimeError(
             f"{name}: this tensor of shape {output.data.shape} does not require grad and was not computed from one "
-            "that does. Create an input with requires_grad=True, outside no_grad()."
+            "that does. Create an input with requires_grad=True, outside no_grad(); gradients need create_graph=True."
         )
     data = output.data
     if gradient is None:

@@ -99,7 +99,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
     """``ufunc(*inputs)`` or ``ufunc.reduce(...)`` by its row."""
     name = f"np.{ufunc.__name__}"
     if kwargs.pop("out", None) is not None:
-        raise TypeError(f"{name}: cannot write a Tensor into out=. Leave it out and use the result.")
+        raise TypeError(f"{name}: cannot write a Tensor into an array. Use the result, or write t.detach().numpy().")
     kwargs = {n: value for n, value in kwargs.items() if value is not None or n == "axis"}
     if method == "reduce" and ufunc in REDUCTIONS:
         return REDUCTIONS[ufunc](*inputs, **{"axis": 0} | kwargs)

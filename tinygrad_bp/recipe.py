@@ -19,21 +19,12 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy import asarray, generic, ndarray
 
+# fmt: off
 __all__ = [
-    "Node",
-    "Op",
-    "ParamOp",
-    "binary",
-    "enable_grad",
-    "is_grad_enabled",
-    "leaf",
-    "no_grad",
-    "primitive",
-    "returns",
-    "row",
-    "unary",
-    "wrote",
+    "Node", "Op", "ParamOp", "binary", "enable_grad", "is_grad_enabled", "leaf", "no_grad", "primitive", "returns",
+    "row", "unary", "wrote",
 ]
+# fmt: on
 
 new = object.__new__
 NUMBERS = frozenset({float, int, bool, type(None)})
@@ -289,7 +280,8 @@ class ParamOp(Op):
             if isinstance(value, Node):
                 name = next(name for name, given in zip(self.names, args) if given is value)
                 raise TypeError(
-                    f"{self.name}: '{name}' has no derivative, it cannot be a Tensor. Pass a number or an array."
+                    f"{self.name}: '{name}' has no partial derivative, it cannot be a Tensor. "
+                    "Pass a number or an array, or give the operation a partial for it."
                 )
         return Op.__call__(self, *inputs, params=params)
 
@@ -324,6 +316,9 @@ def row(
 
     Without partials every argument that has no default is an input.
     """
+    for function in (forward, *partials, joint):
+        if not callable(function) and (function is not None or function is forward):
+            raise TypeError(f"{name}: a {type(function).__name__} is no function. Pass forward, then partials or None.")
     if isinstance(forward, np.ufunc):
         return Op(name, forward, partials, joint, forward.nin)
     try:

@@ -331,6 +331,17 @@ class Tensor(Node):
     def __rpow__(self, other: Any) -> Tensor:
         return ops.power(other, self)
 
+    def _in_place(self, other: Any) -> Any:
+        """``t += other`` makes a new tensor under the old name, which for a parameter would end its training."""
+        if self.tracked and self.recipe is None:
+            raise RuntimeError(
+                "in place: a leaf that requires grad is not updated by an operator. "
+                "Write w.data -= lr * w.grad.data, or use an optimizer."
+            )
+        return NotImplemented
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ifloordiv__ = __imod__ = __imatmul__ = __ipow__ = _in_place
+
     def __neg__(self) -> Tensor:
         return ops.negative(self)
 
