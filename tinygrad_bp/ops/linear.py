@@ -39,7 +39,7 @@ def _linear(x: Any, w: Any, b: Any = None) -> Any:
         raise ValueError(_misfit(x, w))
     if b is None:
         return z
-    if np.shape(b) != w.shape[:1]:
+    if getattr(b, "shape", ()) != w.shape[:1]:
         raise ValueError(
             f"linear: bias {np.shape(b)} does not fit weight {w.shape}. Pass one bias a row, {w.shape[:1]}."
         )
