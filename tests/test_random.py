@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+import tinygrad_bp as bp
 from tinygrad_bp import random
 
 
@@ -49,3 +50,34 @@ def test_bad_seeds(seed, error, message):
     with pytest.raises(error, match=re.escape(message)):
         random.manual_seed(seed)
     assert random.generator().bit_generator.state == state
+
+
+@pytest.mark.parametrize("name", ["rand", "randn", "zeros", "ones"])
+def test_a_shape_is_given_as_lengths_or_as_one_sequence(name):
+    make = getattr(bp, name)
+    for lengths in ((2, 3), ((2, 3),), ([2, 3],), (np.array([2, 3]),), (np.int64(2), 3)):
+        assert make(*lengths).shape == (2, 3)
+    assert make().shape == make(()).shape == ()
+    assert make(4).shape == make((4,)).shape == (4,)
+
+
+@pytest.mark.parametrize("name", ["rand", "randn", "zeros", "ones"])
+def test_bad_shapes(name):
+    make = getattr(bp, name)
+    for shape, shown in (
+        ((2.5,), "(2.5,)"),
+        (("3",), "('3',)"),
+        ((None, 2), "(None, 2)"),
+        (((2, 3), 4), "((2, 3), 4)"),
+    ):
+        message = f"{name}: shape {shown} is not made of integers. Pass lengths such as 2, 3."
+        with pytest.raises(TypeError, match="^" + re.escape(message) + "$"):
+            make(*shape)
+    with pytest.raises(ValueError, match=rf"^{name}: shape \(2, -1\) has a negative length\. Pass lengths >= 0\.$"):
+        make(2, -1)
+
+
+def test_bad_shapes_of_full():
+    assert bp.full(2, 7.0).tolist() == [7.0, 7.0]
+    with pytest.raises(TypeError, match=r"^full: shape \(2\.5,\) is not made of integers\."):
+        bp.full(2.5, 0.0)

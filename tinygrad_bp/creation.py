@@ -6,6 +6,7 @@ Each takes `requires_grad` and `dtype`, whose default is that of the package. Ra
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from .tensor import DType, Tensor, as_array, default_dtype
 
-__all__ = ["arange", "eye", "from_numpy", "full", "ones", "tensor", "zeros"]
+__all__ = ["arange", "as_shape", "eye", "from_numpy", "full", "ones", "tensor", "zeros"]
+
+
+def as_shape(name: str, lengths: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape in ``(2, 3)`` or ``((2, 3),)``; errors speak in the name of `name`."""
+    shape = tuple(lengths[0]) if len(lengths) == 1 and np.ndim(lengths[0]) else lengths
+    try:
+        found = tuple(map(index, shape))
+    except TypeError:
+        raise TypeError(f"{name}: shape {shape} is not made of integers. Pass lengths such as 2, 3.") from None
+    if min(found, default=0) < 0:
+        raise ValueError(f"{name}: shape {found} has a negative length. Pass lengths >= 0.")
+    return found
 
 
 def tensor(data: Any, requires_grad: bool = False, dtype: DType = None) -> Tensor:
@@ -31,17 +44,19 @@ def from_numpy(array: NDArray[Any]) -> Tensor:
 
 def zeros(*shape: Any, requires_grad: bool = False, dtype: DType = None) -> Tensor:
     """Zeros of the given shape: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    return full(shape[0] if len(shape) == 1 else shape, 0.0, requires_grad, dtype)
+    return full(as_shape("zeros", shape), 0.0, requires_grad, dtype)
 
 
 def ones(*shape: Any, requires_grad: bool = False, dtype: DType = None) -> Tensor:
     """Ones of the given shape: ``ones(2, 3)`` or ``ones((2, 3))``."""
-    return full(shape[0] if len(shape) == 1 else shape, 1.0, requires_grad, dtype)
+    return full(as_shape("ones", shape), 1.0, requires_grad, dtype)
 
 
 def full(shape: Any, value: ArrayLike, requires_grad: bool = False, dtype: DType = None) -> Tensor:
     """`value` everywhere."""
-    return Tensor(np.full(shape, value, default_dtype() if dtype is None else dtype), requires_grad)
+    return Tensor(
+        np.full(as_shape("full", (shape,)), value, default_dtype() if dtype is None else dtype), requires_grad
+    )
 
 
 def arange(*args: Any, requires_grad: bool = False, dtype: DType = None) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .creation import as_shape
 from .tensor import Tensor, default_dtype
 
 __all__ = ["generator", "manual_seed", "rand", "randn", "seeded"]
@@ -54,21 +55,21 @@ def seeded(seed: int, operation: str) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def rand(*shape: int, requires_grad: bool = False, dtype: Any = None) -> Tensor:
-    """Uniform numbers in [0, 1), of the given shape.
+def rand(*shape: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
+    """Uniform numbers in [0, 1), of the given shape: ``rand(2, 3)`` or ``rand((2, 3))``.
 
     >>> manual_seed(0)
     >>> rand(2)
     tensor([0.63696169, 0.26978671])
     """
-    return Tensor(_generator.random(shape).astype(dtype or default_dtype()), requires_grad)
+    return Tensor(_generator.random(as_shape("rand", shape)).astype(dtype or default_dtype()), requires_grad)
 
 
-def randn(*shape: int, requires_grad: bool = False, dtype: Any = None) -> Tensor:
-    """Normal numbers with mean 0 and variance 1, of the given shape.
+def randn(*shape: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
+    """Normal numbers with mean 0 and variance 1, of the given shape: ``randn(2, 3)`` or ``randn((2, 3))``.
 
     >>> manual_seed(0)
     >>> randn(2)
     tensor([ 0.12573022, -0.13210486])
     """
-    return Tensor(_generator.standard_normal(shape).astype(dtype or default_dtype()), requires_grad)
+    return Tensor(_generator.standard_normal(as_shape("randn", shape)).astype(dtype or default_dtype()), requires_grad)

@@ -353,3 +353,19 @@ def test_a_link_stays_a_link(tmp_path):
     save(tmp_path / "link.npz", {"a": np.zeros(2)})
     assert (tmp_path / "link.npz").is_symlink()
     assert (load(tmp_path / "w.npz")["a"] == 0.0).all()
+
+
+# ---- arguments in the wrong order ---------------------------------------------------------------------------------
+
+
+def test_save_and_load_say_what_they_take(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = nn.Linear(2, 1)
+    with pytest.raises(TypeError, match=r"^save: the path is a dict\. Pass save\(path, state\)\.$"):
+        save(net.state_dict(), "a.npz")
+    with pytest.raises(TypeError, match=r"^save: the state is a Linear\. Pass save\(path, state\), as from state_dict"):
+        save("a.npz", net)
+    for path, kind in ((net, "Linear"), (5, "int"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=rf"^load: the path is a {kind}\. Pass load\(path\)\.$"):
+            load(path)
+    assert os.listdir() == []

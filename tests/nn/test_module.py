@@ -117,6 +117,35 @@ def test_call_passes_keywords_to_forward():
     assert Power()(3.0, exponent=2) == 9.0
 
 
+# ---- what would not be trained ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [bp.Tensor([[1.0, 2.0]]), np.zeros((1, 2)), 0.0, nn.Parameter([[1.0, 2.0]]) * 2.0])
+def test_only_a_parameter_takes_the_place_of_a_parameter(value):
+    layer = nn.Linear(2, 1)
+    before = layer.weight
+    message = rf"^Linear: weight is a Parameter; a {type(value).__name__} in its place would not be trained\. "
+    with pytest.raises(TypeError, match=message + r"Assign a Parameter, or write into weight\.data\[\.\.\.\]\.$"):
+        layer.weight = value
+    assert layer.weight is before
+    layer.weight = nn.Parameter([[1.0, 2.0]])
+    layer.bias = None
+    assert list(layer.state_dict()) == ["weight"]
+
+
+def test_a_leaf_that_requires_grad_must_be_a_parameter():
+    module = nn.Module()
+    with pytest.raises(
+        TypeError, match=r"^Module: w requires grad but is a Tensor, which .*\. Wrap it in nn\.Parameter\.$"
+    ):
+        module.w = bp.tensor([1.0], requires_grad=True)
+    module.w = nn.Parameter([1.0])
+    module.buffer = bp.tensor([1.0])
+    module.computed = module.w * 2.0
+    module._private = bp.tensor([1.0], requires_grad=True)
+    assert [name for name, _ in module.named_parameters()] == ["w"]
+
+
 # ---- Parameter ----------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +223,15 @@ def test_every_fault_of_a_state_is_listed_and_nothing_is_loaded():
         net.load_state_dict(state)
     for name, value in before.items():
         assert (net.state_dict()[name] == value).all()
+
+
+@pytest.mark.parametrize("state", ["a.npz", nn.Linear(2, 3), None, [1.0]])
+def test_a_state_that_is_no_dict(state):
+    message = (
+        rf"^load_state_dict: the state is a {type(state).__name__}\. Pass bp\.load\(path\) or net\.state_dict\(\)\.$"
+    )
+    with pytest.raises(TypeError, match=message):
+        nn.Linear(2, 3).load_state_dict(state)
 
 
 def test_a_lenient_load_takes_what_fits_and_says_what_did_not():

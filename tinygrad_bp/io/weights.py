@@ -42,7 +42,7 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     Raises
     ------
     ValueError, TypeError
-        Another suffix; a name that is no string or an array of another kind.
+        Another suffix; a name that is no string or an array of another kind; arguments in the wrong order.
     ImportError
         .safetensors without the package: ``pip install 'tinygrad_bp[cli]'``.
     OSError
@@ -57,6 +57,8 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     {'w': array([1., 1.])}
     """
     write, _ = _format("save", path)
+    if not isinstance(state, Mapping):
+        raise TypeError(f"save: the state is a {type(state).__name__}. Pass save(path, state), as from state_dict().")
     arrays = {name: _checked(name, value) for name, value in state.items()}
     with _in_place_of(Path(path)) as file:
         write(file, arrays)
@@ -158,6 +160,9 @@ _FORMATS: dict[str, Format] = {
 
 
 def _format(name: str, path: str | os.PathLike[str]) -> Format:
+    if not isinstance(path, (str, os.PathLike)):
+        call = {"save": "save(path, state)", "load": "load(path)"}[name]
+        raise TypeError(f"{name}: the path is a {type(path).__name__}. Pass {call}.")
     suffix = Path(path).suffix
     if suffix not in _FORMATS:
         raise ValueError(f"{name}: {os.fspath(path)} has the suffix '{suffix}'. Use .safetensors or .npz.")

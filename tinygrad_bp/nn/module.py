@@ -9,6 +9,7 @@ with ``_`` is private and skipped. What is reached twice is listed once, under i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import NoneType
 from typing import Any, Self, overload
 
 import numpy as np
@@ -55,6 +56,22 @@ class Module:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What a call computes; every subclass defines it."""
         raise NotImplementedError(f"{type(self).__name__}: has no forward. Define forward(self, ...) in the class.")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse what looks like a parameter and would not be trained."""
+        if not name.startswith("_"):
+            where, kind = f"{type(self).__name__}: {name}", type(value).__name__
+            if isinstance(vars(self).get(name), Parameter) and not isinstance(value, (Parameter, Module, NoneType)):
+                raise TypeError(
+                    f"{where} is a Parameter; a {kind} in its place would not be trained. "
+                    f"Assign a Parameter, or write into {name}.data[...]."
+                )
+            leaf = isinstance(value, Tensor) and value.requires_grad and value.is_leaf
+            if leaf and not isinstance(value, Parameter):
+                raise TypeError(
+                    f"{where} requires grad but is a {kind}, which would not be trained. Wrap it in nn.Parameter."
+                )
+        super().__setattr__(name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """``forward(...)``."""
@@ -169,7 +186,13 @@ class Module:
         ------
         ValueError
             Lists every missing and unexpected name and every array of another shape or dtype together.
+        TypeError
+            The state is no dict but, say, a path.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"load_state_dict: the state is a {type(state).__name__}. Pass bp.load(path) or net.state_dict()."
+            )
         tensors = self._tensors()
         arrays = {name: np.array(value.data if isinstance(value, Tensor) else value) for name, value in state.items()}
         missing = [name for name in tensors if name not in arrays]
