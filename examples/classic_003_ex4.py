@@ -1,11 +1,11 @@
 """Coursera's exercise 4: nnCostFunction, with the gradients left to the library.
 
-The course's two files are found through TINYGRAD_BP_DATA and read by SciPy; the short mode needs neither.
-Page: docs/classics/003-coursera-ex4.md.
+The course's files are found through TINYGRAD_BP_DATA and read by SciPy. Page: docs/classics/003-coursera-ex4.md.
 """
 
 # %% The cost, and its six results
 import os
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -59,15 +59,20 @@ def main(short=False):
     for Lambda in (0, 3):
         J, difference = checkNNGradients(Lambda)
         print(f"checkNNGradients, Lambda {Lambda}: J {J:.15f}, relative difference {difference:.1e}")
-    if not short:
+    if short:
+        return
+    folder = Path(os.environ.get("TINYGRAD_BP_DATA", "."))
+    try:
         from scipy.io import loadmat
 
-        folder = Path(os.environ.get("TINYGRAD_BP_DATA", "."))
-        data, weights = loadmat(folder / "ex4data1.mat"), loadmat(folder / "ex4weights.mat")
-        nn_params = np.concatenate([weights["Theta1"].ravel(), weights["Theta2"].ravel()])
-        for Lambda in (0, 1, 3):
-            J = nnCostFunction(nn_params, 400, 25, 10, data["X"], data["y"], Lambda)[3]
-            print(f"Lambda {Lambda}: J {J:.15f}")
+        data, weights = (loadmat(BytesIO((folder / name).read_bytes())) for name in ("ex4data1.mat", "ex4weights.mat"))
+    except (ImportError, FileNotFoundError) as missing:
+        print(f"No course data: {missing}. Name its folder in TINYGRAD_BP_DATA; '.[test]' installs SciPy.")
+        return
+    nn_params = np.concatenate([weights["Theta1"].ravel(), weights["Theta2"].ravel()])
+    for Lambda in (0, 1, 3):
+        J = nnCostFunction(nn_params, 400, 25, 10, data["X"], data["y"], Lambda)[3]
+        print(f"Lambda {Lambda}: J {J:.15f}")
 
 
 if __name__ == "__main__":

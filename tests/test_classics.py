@@ -388,7 +388,7 @@ def table():
     return rows
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs/classics").glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/classics").glob("0*.md")), ids=lambda path: path.name)
 def test_a_page_quotes_rows_as_they_are(page):
     """Where a page says `code` of `row`, the code stands in the statement that defines the row."""
     quotes = re.findall(r"`([^`]+)` of `(\w+)`", page.read_text("utf-8"))

@@ -28,6 +28,20 @@ def test_a_script_runs_in_short_mode(script, tmp_path, monkeypatch):
         pytest.skip(f"needs real data: {error}")
 
 
+@pytest.mark.parametrize("script", ["classic_001_network.py", "classic_003_ex4.py"])
+def test_a_script_without_its_data_says_so_in_one_line_and_runs_in_short_mode(script, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TINYGRAD_BP_DATA", raising=False)
+    main = runpy.run_path(str(ROOT / "examples" / script))["main"]
+    main(short=True)
+    short = capsys.readouterr().out.splitlines()
+    main()
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if "TINYGRAD_BP_DATA" in line]
+    assert len(told) == 1
+    assert [line for line in lines if line not in told] == short
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_is_one_idea_long(script):
     assert len(script.read_text("utf-8").splitlines()) < 80
