@@ -401,9 +401,9 @@ def test_the_hessian_of_a_small_net_against_differences():
 @pytest.mark.parametrize("transform", [bp.grad, bp.value_and_grad, bp.hessian])
 @pytest.mark.parametrize("shape", [(4,), (1,)])
 def test_05_a_gradient_needs_a_scalar(transform, shape):
-    message = (
-        f"grad: the function returned shape {shape}; only a scalar has a gradient. Reduce it, or use jacobian or vjp."
-    )
+    name = transform.__name__
+    advice = "hessian. Reduce it." if name == "hessian" else "gradient. Reduce it, or use jacobian or vjp."
+    message = f"{name}: the function returned shape {shape}; only a scalar has a {advice}"
     with refuses(RuntimeError, message):
         transform(lambda x: x[: shape[0]])(V)
 
@@ -413,11 +413,24 @@ def test_11_arguments_must_be_floating(x):
     dtype = bp.Tensor(x).dtype
     for name, call in (
         ("grad", bp.grad(ops.sum)),
+        ("value_and_grad", bp.value_and_grad(ops.sum)),
         ("jacobian", bp.jacobian(ops.sum)),
+        ("hessian", bp.hessian(ops.sum)),
         ("vjp", lambda x: bp.vjp(ops.sum, x)),
     ):
-        with refuses(TypeError, f"{name}: only floating dtypes can require grad, not {dtype}. Pass dtype=float."):
+        with refuses(TypeError, f"{name}: argument 0 has dtype {dtype}. Pass floats, such as 2.0."):
             call(x)
+
+
+@pytest.mark.parametrize("transform", [bp.grad, bp.value_and_grad, bp.jacobian, bp.hessian, bp.vjp])
+def test_what_is_differentiated_is_a_function(transform):
+    x = bp.tensor(2.0, requires_grad=True)
+    for arguments, kind in (((2.0,), "float"), ((x * x, x), "Tensor")):
+        message = (
+            f"{transform.__name__}: got a {kind}, not a function. Pass a function, or use bp.autograd.grad(outputs"
+        )
+        with refuses(TypeError, message):
+            transform(*arguments)
 
 
 @pytest.mark.parametrize("x", [1j, "a", None, object()])
@@ -459,6 +472,8 @@ def test_argnums_of_another_kind(argnums):
         bp.jacobian(f, argnums)(1.0, 2.0)
     with refuses(TypeError, "jacobian: argnums is (0, 1). Pass an integer."):
         bp.jacobian(f, (0, 1))(1.0, 2.0)
+    with refuses(TypeError, "hessian: argnums is (0, 1). Pass an integer."):
+        bp.hessian(f, (0, 1))(1.0, 2.0)
 
 
 def test_06_a_vector_that_does_not_fit():

@@ -6,8 +6,11 @@ tinygrad. Data sets, weight files, pictures, documents and the training loop loa
 
 from __future__ import annotations
 
+import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+import numpy
 
 from . import autograd, nn, ops, optim
 from .creation import arange, eye, from_numpy, full, ones, tensor, zeros
@@ -30,9 +33,24 @@ _LATER |= {name: name for name in ("data", "io", "spec", "training", "view")}
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
-        raise AttributeError(f"tinygrad_bp: there is no '{name}' here. See dir(tinygrad_bp).")
+        raise AttributeError(f"tinygrad_bp: there is no '{name}' here. {_instead(name)}")
     module = import_module(f"{__name__}.{_LATER[name]}")
     return module if name == _LATER[name] else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
+def _instead(name: str) -> str:
+    """Where a name of NumPy's or PyTorch's is, or the nearest word."""
+    if name in ops.__all__:
+        return f"Use np.{name}(t) or bp.ops.{name}." if hasattr(numpy, name) else f"Use bp.ops.{name}."
+    for package in (nn, optim):
+        if name in package.__all__:
+            return f"Use bp.{package.__name__.rpartition('.')[2]}.{name}."
+    near = difflib.get_close_matches(name, __all__, 1)
+    return f"Did you mean '{near[0]}'?" if near else "See dir(tinygrad_bp)."
 
 
 __all__ = [

@@ -16,7 +16,7 @@ import numpy as np
 from . import autograd, ops
 from .autograd import topological
 from .recipe import enable_grad, is_grad_enabled
-from .tensor import Tensor, as_array, require_floating
+from .tensor import Tensor, as_array
 
 __all__ = ["grad", "hessian", "jacobian", "value_and_grad", "vjp"]
 
@@ -37,7 +37,7 @@ class _Traced:
         self.name, outer = name, is_grad_enabled()
         arguments = list(args)
         for k in argnums:
-            arguments[k] = self._variable(args[k])
+            arguments[k] = self._variable(k, args[k])
         self.variables = [arguments[k] for k in argnums]
         with enable_grad():
             y = f(*arguments)
@@ -49,13 +49,14 @@ class _Traced:
         self.y = y if isinstance(y, Tensor) else Tensor(y)
         self.nested = outer and self._has_other_leaves()
 
-    def _variable(self, x: Any) -> Tensor:
+    def _variable(self, k: int, x: Any) -> Tensor:
         """A tensor only this call knows: a leaf, or an alias where an enclosing transform tracks `x`."""
         if isinstance(x, Tensor) and x.tracked:
             with enable_grad():
                 return ops.positive(x)
         array = as_array(x)
-        require_floating(array.dtype, self.name)
+        if array.dtype.kind != "f":
+            raise TypeError(f"{self.name}: argument {k} has dtype {array.dtype}. Pass floats, such as 2.0.")
         variable = _Variable(array, requires_grad=True)
         variable.open = True
         return variable
@@ -88,16 +89,25 @@ class _Traced:
     def require_scalar(self) -> None:
         if self.y.ndim:
             raise RuntimeError(
-                f"{self.name}: the function returned shape {self.y.shape}; only a scalar has a gradient. "
-                "Reduce it, or use jacobian or vjp."
+                f"{self.name}: the function returned shape {self.y.shape}; only a scalar has a "
+                + ("hessian. Reduce it." if self.name == "hessian" else "gradient. Reduce it, or use jacobian or vjp.")
             )
 
 
+def _require_function(name: str, f: Any) -> None:
+    if not callable(f):
+        raise TypeError(
+            f"{name}: got a {type(f).__name__}, not a function. "
+            "Pass a function, or use bp.autograd.grad(outputs, inputs) on tensors."
+        )
+
+
 def _positions(name: str, argnums: Argnums, n: int) -> tuple[int, ...]:
+    single = name in ("jacobian", "hessian")
     positions = argnums if isinstance(argnums, tuple) else (argnums,)
     for k in positions:
-        if not isinstance(k, int) or (name == "jacobian" and k is not argnums):
-            what = "an integer" if name == "jacobian" else "an integer or a tuple of integers"
+        if not isinstance(k, int) or (single and k is not argnums):
+            what = "an integer" if single else "an integer or a tuple of integers"
             raise TypeError(f"{name}: argnums is {argnums!r}. Pass {what}.")
         if not -n <= k < n:
             raise ValueError(f"{name}: argnums {k} is out of range for {n} arguments. Count from 0.")
@@ -116,6 +126,7 @@ def vjp(f: Callable[..., Any], *x: Any) -> tuple[Tensor, Callable[[Any], tuple[T
     >>> pull([1.0, 10.0])
     (tensor([ 3., 40.]), tensor([ 1., 20.]))
     """
+    _require_function("vjp", f)
     traced = _Traced("vjp", f, x, range(len(x)))
     return traced.value, lambda v: traced.pull(v if isinstance(v, Tensor) else as_array(v))
 
@@ -129,9 +140,14 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[...,
     >>> bp.value_and_grad(lambda x: (x * x).sum())([3.0, 4.0])
     (tensor(25.), tensor([6., 8.]))
     """
+    return _value_and_grad("value_and_grad", f, argnums)
+
+
+def _value_and_grad(name: str, f: Callable[..., Any], argnums: Argnums) -> Callable[..., Any]:
+    _require_function(name, f)
 
     def evaluate(*args: Any) -> Any:
-        traced = _Traced("grad", f, args, _positions("grad", argnums, len(args)))
+        traced = _Traced(name, f, args, _positions(name, argnums, len(args)))
         traced.require_scalar()
         gradients = traced.pull(None)
         return traced.value, gradients[0] if isinstance(argnums, int) else gradients
@@ -156,7 +172,7 @@ def grad(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     >>> bp.grad(cube)(2.0), bp.grad(bp.grad(cube))(2.0), bp.grad(bp.grad(bp.grad(cube)))(2.0)
     (tensor(12.), tensor(12.), tensor(6.))
     """
-    both = value_and_grad(f, argnums)
+    both = _value_and_grad("grad", f, argnums)
     return lambda *args: both(*args)[1]
 
 
@@ -170,9 +186,14 @@ def jacobian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
     tensor([[2., 0.],
             [0., 4.]])
     """
+    return _jacobian("jacobian", f, argnums)
+
+
+def _jacobian(name: str, f: Callable[..., Any], argnums: int) -> Callable[..., Tensor]:
+    _require_function(name, f)
 
     def evaluate(*args: Any) -> Tensor:
-        traced = _Traced("jacobian", f, args, _positions("jacobian", argnums, len(args)))
+        traced = _Traced(name, f, args, _positions(name, argnums, len(args)))
         y, (x,) = traced.y, traced.variables
         seeds = np.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
         rows = [traced.pull(seed)[0] for seed in seeds]
@@ -193,4 +214,5 @@ def hessian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Tensor]:
     tensor([[4., 2.],
             [2., 0.]])
     """
-    return jacobian(grad(f, argnums), argnums)
+    both = _value_and_grad("hessian", f, argnums)
+    return _jacobian("hessian", lambda *args: both(*args)[1], argnums)

@@ -212,13 +212,30 @@ EQUAL_SHAPES = [name for name in LOSSES if not name.startswith(("cross", "nll"))
 
 @pytest.mark.parametrize("name", EQUAL_SHAPES)
 @pytest.mark.parametrize(
-    ("shape", "target"), [((4, 1), (4,)), ((4,), (4, 1)), ((4, 3), (3,)), ((4, 3), ()), ((4,), (1,))]
+    ("shape", "target", "advice"),
+    [
+        ((4, 1), (4,), "Reshape: y[:, None]."),
+        ((4,), (4, 1), "Reshape: y.reshape(4,)."),
+        ((4, 3), (3, 4), "Reshape: y.reshape(4, 3), or transpose."),
+        ((4, 3), (4,), "Pass one target for each entry."),
+        ((4, 3), (3,), "Pass one target for each entry."),
+        ((4, 3), (), "Pass one target for each entry."),
+        ((4,), (1,), "Pass one target for each entry."),
+    ],
 )
-def test_nothing_is_broadcast_against_a_target(name, shape, target):
+def test_nothing_is_broadcast_against_a_target(name, shape, target, advice):
     function = LOSSES[name][0]
-    message = f"{function.__name__}: input has shape {shape}, target {target}. They must be equal; nothing is"
-    with pytest.raises(ValueError, match=re.escape(message)):
+    message = (
+        f"{function.__name__}: input has shape {shape}, target {target}. They must be equal; nothing is broadcast. "
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message + advice)}$"):
         function(bp.zeros(*shape), np.zeros(target))
+
+
+@pytest.mark.parametrize("name", EQUAL_SHAPES)
+def test_class_labels_belong_to_another_loss(name):
+    with pytest.raises(ValueError, match=r"nothing is broadcast\. For class labels use cross_entropy\.$"):
+        LOSSES[name][0](bp.tensor(A), LABELS)
 
 
 @pytest.mark.parametrize("function", [F.cross_entropy, F.nll_loss], ids=lambda f: f.__name__)
@@ -229,7 +246,8 @@ class TestLabels:
         labels[index] = label
         with pytest.raises(
             ValueError,
-            match=rf"^{function.__name__}: label {label} at index {index} is not a class; classes are 0 to 2\.$",
+            match=rf"^{function.__name__}: label {label} at index {index} is not a class; classes are 0 to 2\. "
+            r"Count labels from 0, and give the input a column for each\.$",
         ):
             function(bp.tensor(A), labels)
 
@@ -242,7 +260,8 @@ class TestLabels:
     @pytest.mark.parametrize("shape", [(5, 1), (4,), (), (1, 5)])
     def test_labels_of_another_shape(self, function, shape):
         otherwise = " or probabilities (5, 3)" if function is F.cross_entropy else ""
-        message = f"{function.__name__}: input (5, 3) needs labels (5,){otherwise}, the target has shape {shape}."
+        message = f"{function.__name__}: input (5, 3) needs labels (5,){otherwise}, the target has shape {shape}. "
+        message += "Flatten it: y.reshape(-1)." if np.prod(shape) == 5 else "Pass one label a row."
         with pytest.raises(ValueError, match=re.escape(message)):
             function(bp.tensor(A), np.zeros(shape, int))
 
@@ -263,7 +282,9 @@ def test_rows_that_are_no_distribution():
         F.cross_entropy(A, wrong)
     wrong = DISTRIBUTIONS.copy()
     wrong[1] = [-0.5, 1.0, 0.5]
-    with pytest.raises(ValueError, match=r"^cross_entropy: target -0\.5 at index \(1, 0\) is not in \[0, 1\]\.$"):
+    with pytest.raises(
+        ValueError, match=r"^cross_entropy: target -0\.5 at index \(1, 0\) is not in \[0, 1\]\. Pass prob"
+    ):
         F.cross_entropy(A, wrong)
 
 
@@ -271,7 +292,7 @@ def test_rows_that_are_no_distribution():
 def test_probabilities_outside_zero_and_one(bad):
     wrong = P.copy()
     wrong[2, 1] = bad
-    where = rf"{bad} at index \(2, 1\) is not in \[0, 1\]\.$"
+    where = rf"{bad} at index \(2, 1\) is not in \[0, 1\]\. Pass probabilities\.$"
     with pytest.raises(ValueError, match=rf"^binary_cross_entropy: input {where}"):
         F.binary_cross_entropy(wrong, Q)
     with pytest.raises(ValueError, match=rf"^binary_cross_entropy: target {where}"):

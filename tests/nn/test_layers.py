@@ -132,9 +132,18 @@ def test_sizes_that_are_no_integers_are_refused(size):
 
 def test_an_input_of_the_wrong_width_is_refused():
     with pytest.raises(
-        ValueError, match=r"linear: input \(64, 784\) has 784 features, weight \(10, 100\) expects 100\."
+        ValueError,
+        match=r"^linear: input \(64, 784\) has 784 features, weight \(10, 100\) expects 100\. "
+        r"Give the layer in_features=784 or the input 100 columns\.$",
     ):
         nn.Linear(100, 10)(np.zeros((64, 784)))
+
+
+@pytest.mark.parametrize("x", [5, 2.0, None, True, np.float64(2.0), bp.tensor(1.0)])
+def test_an_input_without_axes_is_refused(x):
+    message = r"^linear: input \(\) and weight \(1, 2\) do not fit\. Pass \(\.\.\., in\) and \(out, in\)\.$"
+    with pytest.raises(ValueError, match=message):
+        nn.Linear(2, 1)(x)
 
 
 # ---- Flatten ------------------------------------------------------------------------------------------------------

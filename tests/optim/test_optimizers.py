@@ -278,6 +278,7 @@ def test_a_step_between_forward_and_backward_is_noticed():
 # ---- construction -------------------------------------------------------------------------------------------------
 
 W = bp.tensor([1.0, 2.0], requires_grad=True)
+NET = nn.Linear(2, 1)
 
 
 @pytest.mark.parametrize("optimizer", [SGD, Adam])
@@ -307,6 +308,22 @@ def test_settings_that_are_no_numbers(optimizer, bad):
         (lambda: SGD(W, lr=0.1), TypeError, "SGD: got one Tensor for params. Pass a list of them, [tensor]."),
         (lambda: SGD([np.ones(2)], lr=0.1), TypeError, "SGD: parameter 0 is a ndarray. Pass Tensors."),
         (lambda: SGD([W, W * 2], lr=0.1), ValueError, "SGD: parameter 1 of shape (2,) was computed. Pass leaves."),
+        (
+            lambda: SGD([W, bp.Tensor([1.0])], lr=0.1),
+            ValueError,
+            "SGD: parameter 1 of shape (1,) does not require grad. Make it with requires_grad=True.",
+        ),
+        (lambda: SGD(NET, lr=0.1), TypeError, "SGD: got a Linear for params. Pass net.parameters()."),
+        (lambda: SGD(nn.Sequential(NET), lr=0.1), TypeError, "SGD: got a Sequential for params. Pass net.parameters()"),
+        (lambda: Adam(NET.parameters), TypeError, "Adam: got a method for params. Pass net.parameters()."),
+        (lambda: SGD(None, lr=0.1), TypeError, "SGD: got a NoneType for params. Pass net.parameters()."),
+        (lambda: SGD({"params": [W]}, lr=0.1), TypeError, "SGD: got a dict for params. Pass a list of dicts, [{...}]."),
+        (lambda: SGD([{"params": NET}], lr=0.1), TypeError, "SGD: got a Linear for params. Pass net.parameters()."),
+        (
+            lambda: SGD([W], lr=0.1).load_state_dict("sgd.npz"),
+            TypeError,
+            "load_state_dict: the state is a str. Pass what state_dict() returned.",
+        ),
         (lambda: SGD([W, W], lr=0.1), ValueError, "SGD: parameter 1 of shape (2,) is given twice. Pass it once."),
         (
             lambda: SGD([{"params": [W]}, {"params": [W]}], lr=0.1),
@@ -426,7 +443,7 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_is_loaded():
             "load_state_dict: exp_avg of parameter 1 has shape (4,), the parameter has (3,). Use the optimizer it was",
         ),
         (
-            SGD([bp.zeros(2), bp.zeros(3)], lr=0.5).state_dict(),
+            SGD([bp.zeros(n, requires_grad=True) for n in (2, 3)], lr=0.5).state_dict(),
             "load_state_dict: a group differs in betas, dampening, eps, momentum, nesterov. Use the optimizer it was",
         ),
         ({"w": 1}, "load_state_dict: got the keys ['w']. Pass what state_dict() returned."),

@@ -288,10 +288,23 @@ def _pair(name: str, input: Any, target: Any, reduction: str) -> tuple[Any, Any]
     shape = input.shape
     if target.shape != shape:
         raise ValueError(
-            f"{name}: input has shape {shape}, target {target.shape}. They must be equal; nothing is broadcast."
+            f"{name}: input has shape {shape}, target {target.shape}. They must be equal; nothing is broadcast. "
+            + _fitting(input, target)
         )
     _check_reduction(name, reduction, shape)
     return input, target
+
+
+def _fitting(input: Any, target: Any) -> str:
+    """What to do about a target of another shape."""
+    if input.ndim == 2 and input.shape[1] > 1 and target.shape == input.shape[:1] and target.dtype.kind in "iu":
+        return "For class labels use cross_entropy."
+    if target.size != input.size:
+        return "Pass one target for each entry."
+    if input.shape == (*target.shape, 1):
+        return "Reshape: y[:, None]."
+    transposed = ", or transpose" if target.shape == input.shape[::-1] and input.ndim == 2 else ""
+    return f"Reshape: y.reshape{input.shape}{transposed}."
 
 
 def _check_rows(name: str, values: Any, reduction: str) -> None:
@@ -310,12 +323,16 @@ def _check_reduction(name: str, reduction: str, shape: tuple[int, ...]) -> None:
 def _check_labels(name: str, labels: Any, shape: tuple[int, ...], otherwise: str) -> None:
     n, classes = shape
     if labels.shape != (n,):
-        raise ValueError(f"{name}: input {shape} needs labels ({n},){otherwise}, the target has shape {labels.shape}.")
+        raise ValueError(
+            f"{name}: input {shape} needs labels ({n},){otherwise}, the target has shape {labels.shape}. "
+            f"{'Flatten it: y.reshape(-1)' if labels.size == n else 'Pass one label a row'}."
+        )
     if labels.dtype.kind not in "iu" and n:
         raise TypeError(f"{name}: labels have dtype {labels.dtype}. Pass integers (labels.astype(int)){otherwise}.")
     if n and (np.minimum.reduce(labels) < 0 or np.maximum.reduce(labels) >= classes):
         wrong = (labels < 0) | (labels >= classes)
-        _refuse(name, "label", labels, wrong, f"is not a class; classes are 0 to {classes - 1}")
+        advice = "Count labels from 0, and give the input a column for each"
+        _refuse(name, "label", labels, wrong, f"is not a class; classes are 0 to {classes - 1}. {advice}")
 
 
 def _check_distributions(name: str, p: Any) -> None:
@@ -328,7 +345,7 @@ def _check_distributions(name: str, p: Any) -> None:
 
 def _check_unit(name: str, role: str, values: Any) -> None:
     if values.size and not (values.min() >= 0 and values.max() <= 1):
-        _refuse(name, role, values, ~((values >= 0) & (values <= 1)), "is not in [0, 1]")
+        _refuse(name, role, values, ~((values >= 0) & (values <= 1)), "is not in [0, 1]. Pass probabilities")
 
 
 def _refuse(name: str, what: str, values: ndarray[Any, Any], wrong: ndarray[Any, Any], why: str) -> None:

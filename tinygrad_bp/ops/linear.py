@@ -33,7 +33,7 @@ def _rows(x: Any) -> Any:
 def _linear(x: Any, w: Any, b: Any = None) -> Any:
     try:
         z = _product(x, w.T)
-    except ValueError:
+    except (AttributeError, ValueError):
         raise ValueError(_misfit(x, w)) from None
     if w.ndim != 2:
         raise ValueError(_misfit(x, w))
@@ -47,9 +47,11 @@ def _linear(x: Any, w: Any, b: Any = None) -> Any:
 
 
 def _misfit(x: Any, w: Any) -> str:
-    if w.ndim != 2 or x.ndim < 1:
-        return f"linear: input {x.shape} and weight {w.shape} do not fit. Pass (..., in) and (out, in)."
-    return f"linear: input {x.shape} has {x.shape[-1]} features, weight {w.shape} expects {w.shape[1]}."
+    x, w = np.shape(x), np.shape(w)
+    if len(w) != 2 or not x:
+        return f"linear: input {x} and weight {w} do not fit. Pass (..., in) and (out, in)."
+    advice = f"Give the layer in_features={x[-1]} or the input {w[1]} columns."
+    return f"linear: input {x} has {x[-1]} features, weight {w} expects {w[1]}. {advice}"
 
 
 linear = primitive(

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy import add, divide, isfinite, multiply, ndarray, sqrt, subtract, vdot
 
+from ..nn.module import Module, Parameter
 from ..recipe import wrote
 from ..tensor import Tensor
 
@@ -77,7 +78,7 @@ class Optimizer:
         self.state: dict[Tensor, dict[str, Any]] = {}
         if isinstance(params, Tensor):
             raise TypeError(f"{self._name}: got one Tensor for params. Pass a list of them, [tensor].")
-        groups = list(params)
+        groups = self._listed(params)
         for group in groups if groups and isinstance(groups[0], Mapping) else [{"params": groups}]:
             self.add_param_group(group)
 
@@ -149,7 +150,7 @@ class Optimizer:
         if unknown or "params" not in group:
             wrong = f"unknown {', '.join(unknown)}" if unknown else "no 'params'"
             raise ValueError(f"{self._name}: a group has {wrong}. Its keys are params, {', '.join(self.defaults)}.")
-        params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        params = [group["params"]] if isinstance(group["params"], Tensor) else self._listed(group["params"])
         if not params:
             raise ValueError(f"{self._name}: there are no parameters. Pass those of a model that has some.")
         known = set(self.state)
@@ -158,6 +159,11 @@ class Optimizer:
                 raise TypeError(f"{self._name}: parameter {position} is a {type(p).__name__}. Pass Tensors.")
             if not p.is_leaf:
                 raise ValueError(f"{self._name}: parameter {position} of shape {p.shape} was computed. Pass leaves.")
+            if not (p.requires_grad or isinstance(p, Parameter)):  # a Parameter is frozen on purpose
+                raise ValueError(
+                    f"{self._name}: parameter {position} of shape {p.shape} does not require grad. "
+                    "Make it with requires_grad=True."
+                )
             if p in known:
                 raise ValueError(f"{self._name}: parameter {position} of shape {p.shape} is given twice. Pass it once.")
             known.add(p)
@@ -172,6 +178,13 @@ class Optimizer:
     @property
     def _name(self) -> str:
         return type(self).__name__
+
+    def _listed(self, params: Any) -> list[Any]:
+        """What an iterator or a sequence holds; a network and its method are near misses."""
+        if isinstance(params, (Module, Mapping, str)) or not isinstance(params, Iterable):
+            instead = "a list of dicts, [{...}]" if isinstance(params, Mapping) else "net.parameters()"
+            raise TypeError(f"{self._name}: got a {type(params).__name__} for params. Pass {instead}.")
+        return list(params)
 
     def _check_settings(self, group: Group) -> None:
         """Refuse settings that are no numbers or out of range."""
@@ -220,7 +233,13 @@ class Optimizer:
         ------
         ValueError
             Other groups, other settings, or arrays of other shapes than these parameters need.
+        TypeError
+            The state is no dict.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"load_state_dict: the state is a {type(state_dict).__name__}. Pass what state_dict() returned."
+            )
         if set(state_dict) != {"state", "param_groups"}:
             raise ValueError(f"load_state_dict: got the keys {sorted(state_dict)}. Pass what state_dict() returned.")
         groups, parameters = state_dict["param_groups"], self._parameters()
@@ -273,7 +292,7 @@ class SGD(Optimizer):
     Raises
     ------
     ValueError, TypeError
-        No parameters, one given twice, something that is no leaf Tensor; settings that are no numbers or out of range.
+        No parameters, one given twice, something that is no leaf or does not require grad; settings out of range.
 
     Examples
     --------
@@ -352,7 +371,7 @@ class Adam(Optimizer):
     Raises
     ------
     ValueError, TypeError
-        No parameters, one given twice, something that is no leaf Tensor; settings that are no numbers or out of range.
+        No parameters, one given twice, something that is no leaf or does not require grad; settings out of range.
 
     Examples
     --------
