@@ -213,15 +213,13 @@ def fails(message):
     return fail
 
 
-def test_a_reader_that_goes_away_is_a_failed_run():
+def test_a_reader_that_goes_away_ends_the_run_in_silence():
     read, write = os.pipe()
     os.close(read)
     process = spawned("train", "digits.toml", stdout=write)
     os.close(write)
     _, errors = process.communicate()
-    assert process.returncode != 0
-    assert errors.splitlines()[0] == "[Errno 32] Broken pipe"
-    assert "Traceback" not in errors
+    assert (process.returncode, errors) == (1, "")
     assert left() == ["digits.toml"]
 
 
@@ -240,7 +238,10 @@ def test_a_reader_that_goes_away_is_a_failed_run():
         (["train", "wrong.toml"], r'wrong\.toml: optim\.lrr = 0\.05: SGD has no such key\. Did you mean "lr"\?'),
         (["train", "digits.toml", "-o", "full"], r"-o full: is not an empty folder\. Name a new one\."),
         (["train", "digits.toml", "-o", "wrong.toml"], r"-o wrong\.toml: is not an empty folder\. Name a new one\."),
-        (["train", "digits.toml", "-o", "wrong.toml/out"], r"\[Errno 20\] Not a directory: .*"),
+        (
+            ["train", "digits.toml", "-o", "wrong.toml/out"],
+            r"wrong\.toml/out: Not a directory\. Name another folder .*",
+        ),
     ],
 )
 def test_bad_usage_or_input_is_one_line_and_exit_code_2(arguments, message, capsys):

@@ -103,7 +103,7 @@ OURS = [
         ops.linear,
         of((2, 3), (4, 3), (3,)),
         ValueError,
-        "linear: bias (3,) does not fit weight (4, 3). Pass one bias a row, (4,).",
+        "linear: bias (3,) does not fit weight (4, 3). Pass one a row, (4,).",
     ),
     refused(ops.linear, [*of((2, 3), (4, 3)), 1.0], ValueError, "linear: bias () does not fit weight (4, 3)."),
     refused(

@@ -1,8 +1,9 @@
 """python -m tinygrad_bp: what a document describes, done.
 
 A command is a function of its arguments, named in `_parser`. Exit codes: 0 right, 1 a run that failed, 2 bad usage or
-input, 130 interrupted; whatever is wrong is one line on stderr. `train` writes its files into a hidden folder inside
-the run folder and moves them out when all are complete; whether it fails or is interrupted, it removes what it made.
+input, 130 interrupted; whatever is wrong is one line on stderr, except that a reader who leaves (``| head -1``) ends a
+run in silence. `train` writes its files into a hidden folder inside the run folder and moves them out when all are
+complete; whether it fails or is interrupted, it removes what it made.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: nothing was written.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 
@@ -147,8 +151,11 @@ def _empty(name: str) -> Path:
 def _draft(folder: Path) -> list[Path]:
     """A hidden folder in `folder`, and every folder that had to be made for it, innermost first."""
     draft = folder / f".{secrets.token_hex(4)}"
-    made = [path for path in (draft, *draft.parents) if not path.exists()]
-    draft.mkdir(parents=True)
+    try:
+        made = [path for path in (draft, *draft.parents) if not path.exists()]
+        draft.mkdir(parents=True)
+    except OSError as error:
+        raise type(error)(f"{folder}: {error.strerror}. Name another folder with -o.") from error
     return made
 
 
@@ -180,6 +187,8 @@ def _exit(code: int, *kinds: type[Exception]) -> Iterator[None]:
     """Errors of these kinds end the program: their message on stderr in one line, and the exit code."""
     try:
         yield
+    except BrokenPipeError:
+        raise
     except kinds as error:
         print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
         sys.exit(code)

@@ -181,7 +181,13 @@ def _read(path: Path) -> Any:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8. Save the document as UTF-8.") from error
-    return json.loads(text, object_pairs_hook=_unique) if path.suffix == ".json" else tomllib.loads(text)
+    try:
+        return json.loads(text, object_pairs_hook=_unique) if path.suffix == ".json" else tomllib.loads(text)
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise ValueError(f"this is no {kind}: {error}. Correct the document there.") from error
+    except RecursionError as error:
+        raise ValueError("the values are nested too deeply. Give the tables that a document has.") from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -243,8 +249,17 @@ def _model(table: Table, inputs: Any) -> tuple[nn.Sequential, Any]:
 
 def _loss(table: Table, outputs: Any, targets: Any) -> nn.Module:
     loss: nn.Module = _made(table, "loss", LOSSES, "loss")
+    labels = targets.ndim == 1 and targets.dtype.kind in "iu"
     with _at(f"loss of the model's output {np.shape(outputs)}"), no_grad():
-        cost = loss(outputs, targets)
+        try:
+            cost = loss(outputs, targets)
+        except ValueError as error:
+            if not labels or isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
+                raise
+            raise ValueError(
+                f"{table['type']} does not take class labels {targets.shape}. "
+                "Use CrossEntropyLoss, or NLLLoss after LogSoftmax."
+            ) from error
     if np.ndim(cost):
         raise ValueError(
             f'loss.reduction = {_shown(table["reduction"])}: gives no single number. Choose "mean" or "sum".'

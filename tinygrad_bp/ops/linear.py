@@ -40,9 +40,7 @@ def _linear(x: Any, w: Any, b: Any = None) -> Any:
     if b is None:
         return z
     if getattr(b, "shape", ()) != w.shape[:1]:
-        raise ValueError(
-            f"linear: bias {np.shape(b)} does not fit weight {w.shape}. Pass one bias a row, {w.shape[:1]}."
-        )
+        raise ValueError(f"linear: bias {np.shape(b)} does not fit weight {w.shape}. Pass one a row, {w.shape[:1]}.")
     return np.add(z, b, z if z.dtype == b.dtype else None)
 
 
