@@ -232,6 +232,26 @@ def test_nothing_is_broadcast_against_a_target(name, shape, target, advice):
         function(bp.zeros(*shape), np.zeros(target))
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_what_has_no_shape(name):
+    function = LOSSES[name][0]
+    for bad, kind in ((None, "NoneType"), ("a", "str"), ({}, "dict")):
+        message = f"^{function.__name__}: the {{}} is a {kind}\\. Pass a Tensor, an array or a list of numbers\\.$"
+        with pytest.raises(TypeError, match=message.format("input")):
+            function(bad, [0])
+        with pytest.raises(TypeError, match=message.format("target")):
+            function(bp.ones(1, 3), bad)
+    with pytest.raises(ValueError, match=rf"^{function.__name__}: the target is no regular array\. Pass rows of equal"):
+        function(bp.ones(2, 3), [[1], [2, 3]])
+
+
+def test_linear_takes_lists_and_refuses_ragged_ones():
+    assert F.linear([[1.0, 2.0]], np.array([[3.0, 4.0]])).tolist() == [[11.0]]
+    for layer in (lambda x: F.linear(x, np.ones((1, 2))), bp.nn.Linear(2, 1)):
+        with pytest.raises(ValueError, match=r"^linear: the input is no regular array\. Pass rows of equal length\.$"):
+            layer([[1, 2], [3]])
+
+
 @pytest.mark.parametrize("name", EQUAL_SHAPES)
 def test_class_labels_belong_to_another_loss(name):
     with pytest.raises(ValueError, match=r"nothing is broadcast\. For class labels use cross_entropy\.$"):
@@ -304,3 +324,15 @@ def test_probabilities_outside_zero_and_one(bad):
 def test_the_quadratic_loss_of_a_number():
     with pytest.raises(ValueError, match=r"^quadratic_loss: a number has no rows to average over\."):
         F.quadratic_loss(bp.tensor(1.0), 0.0)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 2), (3, 2, 4)])
+def test_the_quadratic_loss_has_one_cost_a_row(shape):
+    rng = np.random.default_rng(0)
+    a, y = bp.Tensor(rng.normal(size=shape), requires_grad=True), rng.normal(size=shape)
+    costs = F.quadratic_loss(a, y, reduction="none")
+    assert costs.shape == (3,)
+    assert np.allclose(costs.detach().numpy().sum() / 3, F.quadratic_loss(a, y).item())
+    weights = rng.normal(size=3)
+    costs.backward(weights)
+    assert np.allclose(a.grad.numpy(), (a.data - y) * weights.reshape(3, *[1] * (len(shape) - 1)))

@@ -49,7 +49,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     >>> linear(bp.tensor([[1.0, 2.0]]), bp.tensor([[3.0, 4.0]]), bp.tensor([5.0]))
     tensor([[16.]])
     """
-    return ops.linear(input, weight, bias)
+    return ops.linear(_array("linear", "input", input), weight, bias)
 
 
 def sigmoid(input: Any) -> Any:
@@ -240,7 +240,7 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Any:
     >>> cross_entropy(bp.tensor([[0.0, 0.0], [1000.0, 0.0]]), [0, 1], reduction="none")
     tensor([6.93147181e-01, 1.00000000e+03])
     """
-    input, target = _array(input), _array(target)
+    input, target = _array("cross_entropy", "input", input), _array("cross_entropy", "target", target)
     logits, values = _raw(input), _raw(target)
     _check_rows("cross_entropy", logits, reduction)
     if values.shape == logits.shape:
@@ -257,7 +257,7 @@ def nll_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     >>> nll_loss(bp.tensor(np.log([[0.25, 0.75], [0.5, 0.5]])), [1, 0], reduction="none")
     tensor([0.28768207, 0.69314718])
     """
-    input, target = _array(input), _array(target)
+    input, target = _array("nll_loss", "input", input), _array("nll_loss", "target", target)
     values, labels = _raw(input), _raw(target)
     _check_rows("nll_loss", values, reduction)
     _check_labels("nll_loss", labels, values.shape, "")
@@ -274,8 +274,16 @@ def _reduced(losses: Any, reduction: str) -> Any:
 # ---- what a loss accepts ------------------------------------------------------------------------------------------
 
 
-def _array(x: Any) -> Any:
-    return np.asarray(x) if isinstance(x, (list, tuple, float, int)) else x
+def _array(name: str, role: str, x: Any) -> Any:
+    """Lists and numbers as an array; what is none and has no shape is refused."""
+    if isinstance(x, (list, tuple, float, int)):
+        try:
+            return np.asarray(x)
+        except ValueError:
+            raise ValueError(f"{name}: the {role} is no regular array. Pass rows of equal length.") from None
+    if not hasattr(x, "shape"):
+        raise TypeError(f"{name}: the {role} is a {type(x).__name__}. Pass a Tensor, an array or a list of numbers.")
+    return x
 
 
 def _raw(x: Any) -> Any:
@@ -284,7 +292,7 @@ def _raw(x: Any) -> Any:
 
 def _pair(name: str, input: Any, target: Any, reduction: str) -> tuple[Any, Any]:
     """The input and a target of its shape; anything else is refused."""
-    input, target = _array(input), _array(target)
+    input, target = _array(name, "input", input), _array(name, "target", target)
     shape = input.shape
     if target.shape != shape:
         raise ValueError(

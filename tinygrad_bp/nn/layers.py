@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 
 from .. import ops
 from ..tensor import default_dtype
+from .functional import linear
 from .init import uniform_
 from .module import Module, Parameter
 
@@ -73,6 +74,8 @@ class Linear(Module):
 
     def forward(self, input: Any) -> Any:
         """``x W^T + b``."""
+        if isinstance(input, (list, tuple)):
+            return linear(input, self.weight, self.bias)  # which looks at its rows
         return ops.linear(input, self.weight, self.bias)
 
 
