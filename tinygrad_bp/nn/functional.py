@@ -276,6 +276,8 @@ def _reduced(losses: Any, reduction: str) -> Any:
 
 def _array(name: str, role: str, x: Any) -> Any:
     """Lists and numbers as an array; what is none and has no shape is refused."""
+    if isinstance(x, (Node, np.ndarray)):
+        return x
     if isinstance(x, (list, tuple, float, int)):
         try:
             return np.asarray(x)
