@@ -45,7 +45,7 @@ def tracked(inputs: tuple[Any, ...]) -> list[Any]:
         Tensor(x) if k in chosen or (isinstance(x, np.ndarray) and not chosen) else x for k, x in enumerate(inputs)
     ]
     for k in chosen:
-        leaves[k].requires_grad = True
+        leaves[k].tracked = True  # requires_grad would copy, and lose the layout
     return leaves
 
 

@@ -73,7 +73,7 @@ def close(a: Any, b: Any, tol: float) -> bool:
 
 def assert_close(a: Any, b: Any, what: str, tol: float = TOLERANCE) -> None:
     found = error(a, b)
-    assert found <= tol, f"{what}: relative error {found:.1e} > {tol:.0e}\n{str(a):.999}\nexpected\n{str(b):.999}"
+    assert found <= tol, f"{what}: relative error {found:.1e} > {tol:.0e}\n{a!s:.999}\nexpected\n{b!s:.999}"
 
 
 def assert_gradients(function: Callable[[], bp.Tensor], *leaves: bp.Tensor, tol: float = TOLERANCE) -> None:

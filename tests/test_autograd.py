@@ -1263,3 +1263,47 @@ def test_an_error_of_the_walk_has_no_note():
     with pytest.raises(RuntimeError, match=r"^backward: the partial of 'mine'") as caught:
         y.sum().backward()
     assert not hasattr(caught.value, "__notes__")
+
+
+def test_a_ufunc_needs_a_partial_for_each_input():
+    with refuses(TypeError, "m: its forward has 2 inputs and 1 outputs for 1 partials. Give one partial for each"):
+        primitive("m", np.multiply, lambda g, y, a, b: g * b)
+    with refuses(TypeError, "m: its forward has 1 inputs and 2 outputs for 1 partials."):
+        primitive("m", np.modf, lambda g, y, x: g)
+
+
+def test_an_unused_input_leaves_the_graph_as_it_was():
+    x, unused = leaf(1.0), leaf(2.0)
+    y = x * x
+    with refuses(RuntimeError, "grad: the outputs were not computed from input 1"):
+        autograd.grad(y, [x, unused])
+    y.backward()
+    assert x.grad.item() == 2.0
+
+
+def test_a_partial_may_return_an_array_where_the_backward_is_recorded():
+    constant = primitive("constant", lambda x: x * 3.0, lambda g, y, x: np.full(x.shape, 3.0))
+    x = leaf(1.0, 2.0)
+    (constant(x) * 1.0).sum().backward(create_graph=True)
+    assert x.grad.tolist() == [3.0, 3.0]
+
+
+def test_an_index_array_may_change_after_the_forward():
+    w, index = leaf(1.0, 2.0, 3.0), np.array([0, 1])
+    y = w[index].sum()
+    index[0] = 2
+    y.backward()
+    assert w.grad.tolist() == [1.0, 1.0, 0.0]
+
+
+def test_turning_requires_grad_on_leaves_the_users_array_alone():
+    array = np.ones(2)
+    t = bp.Tensor(array)
+    t.requires_grad = True
+    t.data += 1.0
+    assert array.tolist() == [1.0, 1.0]
+
+
+def test_take_counts_with_booleans():
+    x = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert np.array_equal(np.take(bp.Tensor(x), [True, False], axis=0).numpy(), np.take(x, [True, False], axis=0))

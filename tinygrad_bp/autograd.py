@@ -147,6 +147,8 @@ def _walk(
                     continue
                 if joint is None:
                     gx = gx(*args)
+                if create_graph and isinstance(gx, ndarray):
+                    gx = leaf(gx)
                 data = x.data
                 if getattr(gx, "shape", None) != data.shape or gx.dtype is not data.dtype:
                     gx = _fit(gx, x, op, inputs)
@@ -211,31 +213,27 @@ def _seed(output: Node, gradient: Any, name: str, create_graph: bool) -> Any:
 
 
 def _differentiate(
-    outputs: Sequence[Node],
-    gradients: Sequence[Any],
-    targets: Sequence[Node] | None,
-    retain: bool,
-    create: bool,
-    name: str,
-) -> dict[Node, Any]:
-    """Seed, sort, walk, then free the graph unless it is retained; on an error nothing has changed."""
-    seeds = [(output, _seed(output, gradient, name, create)) for output, gradient in zip(outputs, gradients)]
+    outputs: Sequence[Node], gradients: Sequence[Any], targets: Sequence[Node] | None, create_graph: bool, name: str
+) -> tuple[list[Node], dict[Node, Any]]:
+    """Seed, sort and walk: the computed nodes, inputs first, and the gradients. Nothing is changed yet."""
+    seeds = [(output, _seed(output, gradient, name, create_graph)) for output, gradient in zip(outputs, gradients)]
     order = topological(outputs)
-    if create:
-        with enable_grad():
-            grads = _walk(order, seeds, targets, True)
-    else:
-        grads = _walk(order, seeds, targets, False)
-    if not retain:
-        for node in order:
-            node.recipe, node.values = (node.recipe[0], None, None), None  # type: ignore[index]
-    return grads
+    if not create_graph:
+        return order, _walk(order, seeds, targets, False)
+    with enable_grad():
+        return order, _walk(order, seeds, targets, True)
+
+
+def _free(order: Iterable[Node]) -> None:
+    for node in order:
+        node.recipe, node.values = (node.recipe[0], None, None), None  # type: ignore[index]
 
 
 def backward(output: Node, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
     """Add dC/d(leaf) to the gradient of every leaf that `output` was computed from."""
-    retain = create_graph if retain_graph is None else retain_graph
-    grads = _differentiate([output], [gradient], None, retain, create_graph, "backward")
+    order, grads = _differentiate([output], [gradient], None, create_graph, "backward")
+    if not (create_graph if retain_graph is None else retain_graph):
+        _free(order)
     taken: set[int] = set()
     for node, g in grads.items():
         if node.recipe is None:
@@ -299,27 +297,22 @@ def grad(
             raise RuntimeError(
                 f"grad: input {k} of shape {x.data.shape} does not require grad. Set requires_grad=True."
             )
-    retain = create_graph if retain_graph is None else retain_graph
-    grads = _differentiate(outputs, grad_outputs, inputs, retain, create_graph, "grad")
-    results: list[Any] = []
-    taken: set[int] = set()
+    order, grads = _differentiate(outputs, grad_outputs, inputs, create_graph, "grad")
     for k, x in enumerate(inputs):
-        g = grads.get(x)
-        if g is None and not allow_unused:
+        if x not in grads and not allow_unused:
             raise RuntimeError(
                 f"grad: the outputs were not computed from input {k} of shape {x.data.shape}. "
                 "Pass allow_unused=True to get None for it."
             )
-        if g is not None:
-            g = _own(g, taken) if create_graph else leaf(np.array(g))
-        results.append(g)
-    return tuple(results)
+    if not (create_graph if retain_graph is None else retain_graph):
+        _free(order)
+    taken: set[int] = set()
+    found = [grads.get(x) for x in inputs]
+    return tuple(None if g is None else _own(g, taken) if create_graph else leaf(np.array(g)) for g in found)
 
 
 def _nodes(nodes: Any, what: str) -> list[Node]:
-    found: list[Any] = (
-        [nodes] if isinstance(nodes, Node) else list(nodes) if isinstance(nodes, (list, tuple)) else [nodes]
-    )
+    found: list[Any] = list(nodes) if isinstance(nodes, (list, tuple)) else [nodes]
     for k, node in enumerate(found):
         if not isinstance(node, Node):
             raise TypeError(f"grad: {what} {k} is a {type(node).__name__}. Pass Tensors.")

@@ -320,6 +320,9 @@ def row(
         if not callable(function) and (function is not None or function is forward):
             raise TypeError(f"{name}: a {type(function).__name__} is no function. Pass forward, then partials or None.")
     if isinstance(forward, np.ufunc):
+        if forward.nout != 1 or (partials and len(partials) != forward.nin):
+            counts = f"{forward.nin} inputs and {forward.nout} outputs for {len(partials)} partials"
+            raise TypeError(f"{name}: its forward has {counts}. Give one partial for each input of one output.")
         return Op(name, forward, partials, joint, forward.nin)
     try:
         arguments = inspect.signature(forward).parameters.values()

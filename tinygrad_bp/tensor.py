@@ -120,6 +120,7 @@ class Tensor(Node):
         if value:
             require_floating(self.dtype, "requires_grad")
             self.recipe = None  # what it was computed with had no derivative; from here on it is a leaf
+            self.data = self.data.copy()  # which the library may write
         self.tracked = bool(value)
 
     @property

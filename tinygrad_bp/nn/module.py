@@ -77,10 +77,6 @@ class Module:
         """``forward(...)``."""
         return self.forward(*args, **kwargs)
 
-    def __init_subclass__(cls) -> None:
-        if "forward" in vars(cls):
-            cls.__call__ = cls.forward  # type: ignore[method-assign]  # a call is a forward without a frame between
-
     # -- the tree --
 
     def _attributes(self) -> Iterator[tuple[str, Any]]:

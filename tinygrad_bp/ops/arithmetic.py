@@ -18,6 +18,11 @@ from ..recipe import Op, binary, primitive, unary
 # ---- g/d, but 0 where g is 0; a*b, but 0 where either is 0 (at every order: they are rows themselves) -------
 
 
+def _times(a: Any, b: Any) -> Any:
+    z = a * b
+    return z if np.isfinite(z).all() else np.where(np.logical_and(a, b), z, 0.0)
+
+
 over: Op = binary(
     "over",
     lambda g, d: np.where(g == 0, 0.0, g / d),
@@ -26,7 +31,7 @@ over: Op = binary(
 )
 times: Op = binary(
     "times",
-    lambda a, b: np.where(np.logical_and(a, b), a * b, 0.0),
+    _times,
     lambda h, z, a, b: times(h, b),
     lambda h, z, a, b: times(h, a),
 )

@@ -15,14 +15,17 @@ from ..recipe import row
 
 
 def _einsum_partials(g: Any, z: Any, xs: Sequence[Any], subscripts: str) -> list[Any]:
-    """For each operand the einsum of g with all the others (and of ones, for axes nobody else has)."""
+    """For each operand the einsum of g with all the others (and with ones, for letters that nobody else has)."""
     terms, output = subscripts.split("->")
     operands = terms.split(",")
     partials = []
     for k, (term, x) in enumerate(zip(operands, xs, strict=True)):
         own = _distinct(term, subscripts)
-        words = [output, own, *operands[:k], *operands[k + 1 :]]
-        arrays = [g, _diagonal(term, x), *xs[:k], *xs[k + 1 :]]
+        words = [output, *operands[:k], *operands[k + 1 :]]
+        arrays = [g, *xs[:k], *xs[k + 1 :]]
+        known = {axis for word, array in zip(words, arrays) for axis in zip(word, array.shape)}
+        if own != term or not known.issuperset(zip(term, x.shape)):
+            words, arrays = [*words, own], [*arrays, _diagonal(term, x)]
         partials.append(np.einsum(f"{','.join(words)}->{own}", *arrays))
     return partials
 

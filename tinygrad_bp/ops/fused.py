@@ -61,15 +61,21 @@ def _row_share(g: Any, reduction: str, n: int) -> Any:
 def _quadratic(a: Any, y: Any, reduction: str = "mean") -> Any:
     d = a - y
     if reduction == "none":
-        return 0.5 * (d * d).sum(-1)
+        return 0.5 * (d * d).sum(tuple(range(1, d.ndim)))
     return _averaged(0.5 * np.vdot(d, d), reduction, len(d))
+
+
+def _quadratic_slope(g: Any, d: Any, reduction: str) -> Any:
+    if reduction == "none":
+        return d * g.reshape((len(d),) + (1,) * (d.ndim - 1))
+    return d * _share(g, reduction, len(d))
 
 
 quadratic_loss = primitive(
     "quadratic_loss",
     _quadratic,
-    lambda g, c, a, y, reduction: (a - y) * _row_share(g, reduction, len(a)),
-    lambda g, c, a, y, reduction: (y - a) * _row_share(g, reduction, len(a)),
+    lambda g, c, a, y, reduction: _quadratic_slope(g, a - y, reduction),
+    lambda g, c, a, y, reduction: _quadratic_slope(g, y - a, reduction),
 )
 mse_loss = primitive(
     "mse_loss",

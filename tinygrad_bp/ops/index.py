@@ -15,7 +15,9 @@ from .shape import _from_zero, reshape
 
 
 def _is_basic(index: Any) -> bool:
-    """Whether an index takes every entry at most once: integers, slices, None, Ellipsis, and booleans arrays."""
+    """Whether an index takes every entry at most once: integers, slices, None, Ellipsis, or one boolean mask."""
+    if isinstance(index, np.ndarray) and index.dtype == bool:
+        return True
     parts = index if isinstance(index, tuple) else (index,)
     return all(part is None or part is Ellipsis or isinstance(part, (int, slice, np.integer)) for part in parts)
 
@@ -35,12 +37,12 @@ put: Op = unary("put", _put, lambda h, x, g, index, shape: h[index])
 
 
 def _raw(index: Any) -> Any:
-    """An index with Tensors and lists in it as arrays."""
+    """An index with Tensors, arrays and lists in it as arrays of its own, which nobody else can write."""
     if isinstance(index, tuple):
         return tuple(_raw(part) for part in index)
-    if isinstance(index, Node):
-        return index.data
-    return np.asarray(index, dtype=None if index else int) if isinstance(index, list) else index
+    if isinstance(index, (Node, np.ndarray)):
+        return np.array(index.data if isinstance(index, Node) else index)
+    return np.array(index, dtype=None if index else int) if isinstance(index, list) else index
 
 
 def getitem(x: Any, index: Any) -> Any:
@@ -52,7 +54,10 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """The slices at integer `indices` along `axis` (of the flattened tensor if None)."""
     if axis is None:
         x, axis = reshape(x, -1), 0
-    return getitem(x, (slice(None),) * _from_zero("take", x, axis) + (np.asarray(_raw(indices)),))
+    positions = np.asarray(_raw(indices))
+    if positions.dtype == bool:
+        positions = positions.astype(np.intp)  # here False and True are 0 and 1, not a mask
+    return getitem(x, (slice(None),) * _from_zero("take", x, axis) + (positions,))
 
 
 def take_along_axis(x: Any, indices: Any, axis: int | None) -> Any:

@@ -78,14 +78,21 @@ def std(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
 
 
 def _others(x: Any) -> Any:
-    """For every entry, the product of the other entries of its row: by halves, without a division."""
-    n = x.shape[-1]
-    if n <= 1:
-        return np.ones_like(x)
-    left, right = x[..., : n // 2], x[..., n // 2 :]
-    return np.concatenate(
-        [_others(left) * right.prod(-1, keepdims=True), _others(right) * left.prod(-1, keepdims=True)], -1
-    )
+    """For every entry, the product of the other entries of its row, without a division.
+
+    Pairs are multiplied level by level, up to the product of all; on the way down each takes its partner's product.
+    """
+    n, levels = x.shape[-1], []
+    while x.shape[-1] > 1:
+        if x.shape[-1] % 2:
+            x = np.concatenate([x, np.ones_like(x[..., :1])], -1)
+        levels.append(x)
+        x = x[..., 0::2] * x[..., 1::2]
+    others = np.ones_like(x)
+    for level in reversed(levels):
+        pairs = level.reshape((*level.shape[:-1], level.shape[-1] // 2, 2))
+        others = (others[..., : pairs.shape[-2], None] * pairs[..., ::-1]).reshape(level.shape)
+    return others[..., :n]
 
 
 def _prod_dx(g: Any, x: Any, axis: Any) -> Any:

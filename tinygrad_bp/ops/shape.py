@@ -89,6 +89,7 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     """Join along a new axis."""
+    arrays = list(arrays)
     shapes = sorted({np.shape(x) for x in arrays})
     if len(shapes) > 1:
         raise ValueError(f"stack: shapes {' and '.join(map(str, shapes))} differ. Pass arrays of one shape.")
