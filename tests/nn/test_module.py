@@ -325,3 +325,36 @@ def test_repr_is_the_tree():
         "  (first): Linear(in_features=2, out_features=3)",
         "  (stages.0): Block(note='text')",
     ]
+
+
+def test_a_read_only_buffer_is_refused_before_anything_is_loaded():
+    class Net(nn.Module):
+        def __init__(self):
+            self.w = nn.Parameter([1.0])
+            self.fixed = bp.Tensor(np.broadcast_to(np.ones(1), (2,)))
+
+        def forward(self, x):
+            return self.w * x
+
+    net = Net()
+    with pytest.raises(ValueError, match="fixed is read-only here"):
+        net.load_state_dict({"w": np.array([5.0]), "fixed": np.zeros(2)})
+    assert net.w.tolist() == [1.0]
+
+
+def test_a_call_is_forward_whatever_the_inheritance():
+    class A(nn.Module):
+        def forward(self, x):
+            return "A"
+
+    class Mixin:
+        def forward(self, x):
+            return "mixin"
+
+    class Both(Mixin, A):
+        pass
+
+    both = Both()
+    assert both(1) == both.forward(1) == "mixin"
+    both.forward = lambda x: "patched"
+    assert both(1) == "patched"

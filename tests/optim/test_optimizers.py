@@ -440,7 +440,7 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_is_loaded():
         (adam(2).state_dict(), "load_state_dict: groups of [1] parameters do not fit this optimizer's [2]."),
         (
             adam(2, 4, lr=0.5).state_dict(),
-            "load_state_dict: exp_avg of parameter 1 has shape (4,), the parameter has (3,). Use the optimizer it was",
+            "load_state_dict: exp_avg of parameter 1 has dtype float64 and shape (4,), it needs numbers of shape (3,).",
         ),
         (
             SGD([bp.zeros(n, requires_grad=True) for n in (2, 3)], lr=0.5).state_dict(),
@@ -448,6 +448,18 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_is_loaded():
         ),
         ({"w": 1}, "load_state_dict: got the keys ['w']. Pass what state_dict() returned."),
         (broken(state={5: {"exp_avg": np.zeros(2)}}), "load_state_dict: there is no parameter 5 here, only 2."),
+        (
+            broken(state={0: {"step": 1.0, "_lr": 2.0}}),
+            "load_state_dict: parameter 0 has ['_lr', 'step'], Adam remembers ['exp_avg', 'exp_avg_sq', 'step']. Use",
+        ),
+        (
+            broken(state={0: {"step": np.ones(2), "exp_avg": np.ones(2), "exp_avg_sq": np.ones(2)}}),
+            "load_state_dict: step of parameter 0 has dtype float64 and shape (2,), it needs numbers of shape ().",
+        ),
+        (
+            broken(state={0: {"step": "1", "exp_avg": np.ones(2), "exp_avg_sq": np.ones(2)}}),
+            "load_state_dict: step of parameter 0 has dtype <U1 and shape (), it needs numbers of shape ().",
+        ),
         (
             broken(param_groups=[adam(2, 3).param_groups[0] | {"params": [0, 1], "lr": -1.0}]),
             "Adam: lr is -1.0. Pass a number in [0, inf).",
@@ -478,3 +490,32 @@ def test_a_model_and_its_optimizer_can_be_copied_together(copied):
     assert (twin.weight.data != net.weight.data).all()
     step(twin, twins)
     assert (twin.weight.data == net.weight.data).all()
+
+
+def test_21_a_step_that_fails_halfway_has_stamped_what_it_wrote():
+    w, frozen = bp.Tensor([1.0], requires_grad=True), bp.Tensor([1.0], requires_grad=True)
+    loss = (w * w).sum()
+    w.grad = frozen.grad = bp.ones(1)
+    frozen.data.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        SGD([w, frozen], lr=1.0).step()
+    with pytest.raises(RuntimeError, match=r"^backward: an input of 'multiply' .* was written after"):
+        loss.backward()
+
+
+def test_a_number_resumes_in_the_dtype_of_its_parameter():
+    def train(optimizer, p, steps):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            (p * p * 0.3).sum().backward()
+            optimizer.step()
+
+    a, b = (bp.Tensor(np.float32(1.7), requires_grad=True) for _ in range(2))
+    whole, half = SGD([a], lr=0.1, momentum=0.9), SGD([b], lr=0.1, momentum=0.9)
+    train(whole, a, 20)
+    train(half, b, 10)
+    resumed = SGD([b], lr=0.1, momentum=0.9)
+    resumed.load_state_dict(half.state_dict())
+    train(resumed, b, 10)
+    assert a.item() == b.item()
+    assert resumed.state_dict()["state"][0]["momentum_buffer"].dtype == np.float32

@@ -202,6 +202,8 @@ class Module:
                 faults.append(f"{name} has shape {given.shape}, not {own.shape}")
             elif given.dtype != own.dtype:
                 faults.append(f"{name} has dtype {given.dtype}, not {own.dtype}")
+            elif not own.flags.writeable:
+                faults.append(f"{name} is read-only here")
         if faults:
             raise ValueError(
                 f"load_state_dict: the state does not fit {type(self).__name__}: {'; '.join(faults)}. "

@@ -53,9 +53,9 @@ def _share(g: Any, reduction: str, n: int) -> Any:
     return g / n if reduction == "mean" else g
 
 
-def _row_share(g: Any, reduction: str, n: int) -> Any:
+def _row_share(g: Any, x: Any, reduction: str) -> Any:
     """The same where a loss belongs to a whole row of the input."""
-    return g[..., None] if reduction == "none" else _share(g, reduction, n)
+    return g.reshape((len(x),) + (1,) * (x.ndim - 1)) if reduction == "none" else _share(g, reduction, len(x))
 
 
 def _quadratic(a: Any, y: Any, reduction: str = "mean") -> Any:
@@ -65,17 +65,11 @@ def _quadratic(a: Any, y: Any, reduction: str = "mean") -> Any:
     return _averaged(0.5 * np.vdot(d, d), reduction, len(d))
 
 
-def _quadratic_slope(g: Any, d: Any, reduction: str) -> Any:
-    if reduction == "none":
-        return d * g.reshape((len(d),) + (1,) * (d.ndim - 1))
-    return d * _share(g, reduction, len(d))
-
-
 quadratic_loss = primitive(
     "quadratic_loss",
     _quadratic,
-    lambda g, c, a, y, reduction: _quadratic_slope(g, a - y, reduction),
-    lambda g, c, a, y, reduction: _quadratic_slope(g, y - a, reduction),
+    lambda g, c, a, y, reduction: (a - y) * _row_share(g, a, reduction),
+    lambda g, c, a, y, reduction: (y - a) * _row_share(g, a, reduction),
 )
 mse_loss = primitive(
     "mse_loss",
@@ -114,7 +108,7 @@ def _cross_entropy_slope(x: Any, y: Any) -> Any:
 
 def _per_row(slope: Any, g: Any, reduction: str) -> Any:
     """A slope of every row times its gradient; a row whose loss was left out gets 0, even if it holds no number."""
-    share = _row_share(g, reduction, len(slope))
+    share = _row_share(g, slope, reduction)
     return times(slope, share) if reduction == "none" else slope * share
 
 

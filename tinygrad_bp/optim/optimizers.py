@@ -69,6 +69,9 @@ class Optimizer:
 
     ranges: ClassVar[dict[str, tuple[float, float]]] = {"lr": (0.0, inf)}
 
+    remembered: ClassVar[dict[str, bool]] = {}
+    """What `update` keeps in `state` for a parameter, by name: an array like it (True) or one number (False)."""
+
     check_finite = True
     """Whether a step refuses gradients that are not finite; set False to save the pass over them."""
 
@@ -107,7 +110,8 @@ class Optimizer:
         FloatingPointError
             A gradient has entries that are nan or infinite; no parameter was written.
         ValueError, TypeError
-            A learning rate that is no number or out of range; no parameter was written.
+            A learning rate that is no number or out of range; no parameter was written. Other settings are checked
+            when a group is added or loaded.
         """
         updates = []
         for group in self.param_groups:
@@ -122,11 +126,13 @@ class Optimizer:
                     updates.append((p, g, group))
         if not updates:
             raise RuntimeError(f"{self._name}.step: no parameter has a gradient. Call backward() on the loss first.")
-        for p, g, group in updates:
-            state = self.state[p]
-            state["_lr"][()] = group["lr"]
-            self.update(p.data, g, state, group)
-        wrote(*[p for p, _, _ in updates])
+        try:
+            for p, g, group in updates:
+                state = self.state[p]
+                state["_lr"][()] = group["lr"]
+                self.update(p.data, g, state, group)
+        finally:
+            wrote(*[p for p, _, _ in updates])
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -256,13 +262,19 @@ class Optimizer:
             if i not in range(len(parameters)):
                 raise ValueError(f"load_state_dict: there is no parameter {i} here, only {len(parameters)}.")
             p = parameters[i]
+            if set(kept) != set(self.remembered):
+                raise ValueError(
+                    f"load_state_dict: parameter {i} has {sorted(kept)}, {self._name} remembers "
+                    f"{sorted(self.remembered)}. Use the optimizer it was saved from."
+                )
             for name, value in kept.items():
-                if np.shape(value) not in ((), p.shape):
+                array, shape = np.array(value), p.shape if self.remembered[name] else ()
+                if array.shape != shape or array.dtype.kind not in "fiu":
                     raise ValueError(
-                        f"load_state_dict: {name} of parameter {i} has shape {np.shape(value)}, the parameter has "
-                        f"{p.shape}. Use the optimizer it was saved from."
+                        f"load_state_dict: {name} of parameter {i} has dtype {array.dtype} and shape {array.shape}, "
+                        f"it needs numbers of shape {shape}. Use the optimizer it was saved from."
                     )
-                loaded[p][name] = np.array(value, p.dtype if np.shape(value) else float)
+                loaded[p][name] = array.astype(p.dtype if self.remembered[name] else float)
         for p, kept in loaded.items():
             state = self.state[p]
             for name in [name for name in state if name[0] != "_" and name not in kept]:
@@ -311,6 +323,7 @@ class SGD(Optimizer):
         "dampening": (0.0, 1.0),
         "weight_decay": (0.0, inf),
     }
+    remembered: ClassVar[dict[str, bool]] = {"momentum_buffer": True}
 
     def __init__(
         self,
@@ -389,6 +402,7 @@ class Adam(Optimizer):
         "eps": (0.0, inf),
         "weight_decay": (0.0, inf),
     }
+    remembered: ClassVar[dict[str, bool]] = {"step": False, "exp_avg": True, "exp_avg_sq": True}
 
     def __init__(
         self,
