@@ -237,13 +237,13 @@ def backward(output: Node, gradient: Any = None, retain_graph: bool | None = Non
     taken: set[int] = set()
     for node, g in grads.items():
         if node.recipe is None:
-            g = _own(g, taken) if create_graph else leaf(_alone(g))
+            if create_graph:
+                g = _own(g, taken)
+            elif type(g) is ndarray and g.base is None:
+                g = leaf(g)
+            else:
+                g = leaf(np.array(g))
             node.gradient = g if node.gradient is None else _sum(node.gradient, g)
-
-
-def _alone(g: Any) -> Any:
-    """An array that is no view."""
-    return g if type(g) is ndarray and g.base is None else np.array(g)
 
 
 def _own(g: Any, taken: set[int]) -> Any:
