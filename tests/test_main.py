@@ -183,6 +183,17 @@ def test_a_kill_leaves_no_file():
     assert [path for path in left() if Path(path).is_file()] == ["digits.toml", "long.toml"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="ends a process as Unix does")
+def test_the_end_of_a_terminal_leaves_nothing():
+    Path("long.toml").write_text(LONG)
+    process = spawned("train", "long.toml", "-o", "out/here")
+    process.stdout.readline()
+    process.terminate()
+    process.communicate()
+    assert process.returncode == 143
+    assert left() == ["digits.toml", "long.toml"]
+
+
 @pytest.mark.parametrize("where", ["save", "draw_curves", "evaluate"])
 @pytest.mark.parametrize("output", [[], ["-o", "out/here"], ["-o", "empty"]])
 def test_a_file_that_cannot_be_written_leaves_none(where, output, monkeypatch, capsys):

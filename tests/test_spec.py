@@ -481,3 +481,19 @@ def test_nonsense_is_refused_in_one_line_or_makes_sense(changes):
         assert len(str(error).splitlines()) == 1
     else:
         assert isinstance(experiment, bp.spec.Experiment)
+
+
+def test_to_spec_keeps_the_dtype_under_another_default():
+    net = bp.nn.Sequential(bp.nn.Linear(2, 3))
+    bp.set_default_dtype(np.float32)
+    try:
+        assert bp.to_spec(net)["layers"][0]["dtype"] == "float64"
+        assert "dtype" not in bp.to_spec(bp.nn.Sequential(bp.nn.Linear(2, 3)))["layers"][0]
+    finally:
+        bp.set_default_dtype(np.float64)
+
+
+def test_to_spec_refuses_shared_weights():
+    shared = bp.nn.Linear(2, 2)
+    with pytest.raises(ValueError, match=r"^to_spec: stage 2 is an earlier one again\. A document cannot share"):
+        bp.to_spec(bp.nn.Sequential(shared, bp.nn.ReLU(), shared))

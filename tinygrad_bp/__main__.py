@@ -15,6 +15,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -35,6 +36,8 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv`, by default that of the process; returns the exit code."""
     arguments = _parser().parse_args(argv)
+    with suppress(ValueError):  # where this is not the main thread
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         arguments.command(arguments)
     except KeyboardInterrupt:

@@ -29,6 +29,7 @@ from . import data, nn, optim
 from .nn import losses
 from .random import manual_seed
 from .recipe import no_grad
+from .tensor import default_dtype
 from .training import Record, fit
 
 __all__ = ["Experiment", "from_spec", "to_spec"]
@@ -153,6 +154,8 @@ def to_spec(model: nn.Sequential) -> dict[str, Any]:
         if LAYERS.get(kind) is not type(stage):
             full = f"{type(stage).__module__}.{kind}"
             raise TypeError(f"to_spec: stage {position} is a {full}. A document knows only nn's {', '.join(LAYERS)}.")
+        if isinstance(stage, nn.Linear) and any(stage is other for other in model[:position]):
+            raise ValueError(f"to_spec: stage {position} is an earlier one again. A document cannot share weights.")
         fields = _arguments(LAYERS[kind])
         settings = {name: _setting(stage, name, fields[name]) for name in fields}
         layers.append({"type": kind} | {name: v for name, v in settings.items() if v != fields[name].default})
@@ -161,9 +164,9 @@ def to_spec(model: nn.Sequential) -> dict[str, Any]:
 
 def _setting(stage: Any, name: str, argument: _Argument) -> Any:
     """The value with which the constructor would make this stage again."""
-    if name == "dtype":  # None, the default, stands for float64 in a document
+    if name == "dtype":
         dtype = next(stage.parameters()).dtype
-        return None if dtype == np.float64 else dtype.name
+        return None if dtype == default_dtype() else dtype.name
     value = getattr(stage, name)
     return value is not None if argument.hint is bool and not isinstance(value, bool) else value
 

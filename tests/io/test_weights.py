@@ -369,3 +369,11 @@ def test_save_and_load_say_what_they_take(tmp_path, monkeypatch):
         with pytest.raises(TypeError, match=rf"^load: the path is a {kind}\. Pass load\(path\)\.$"):
             load(path)
     assert os.listdir() == []
+
+
+def test_a_comment_in_an_npz_does_no_harm(tmp_path):
+    path = tmp_path / "w.npz"
+    save(path, {"w": np.ones(3)})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"trained on Monday"
+    assert load(path)["w"].tolist() == [1.0, 1.0, 1.0]

@@ -336,3 +336,9 @@ def test_the_quadratic_loss_has_one_cost_a_row(shape):
     weights = rng.normal(size=3)
     costs.backward(weights)
     assert np.allclose(a.grad.numpy(), (a.data - y) * weights.reshape(3, *[1] * (len(shape) - 1)))
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.quadratic_loss])
+def test_a_loss_of_integers_alone_is_refused(loss):
+    with pytest.raises(TypeError, match=rf"^{loss.__name__}: input has dtype uint8, target uint8\. Pass floats"):
+        loss(np.array([0], np.uint8), np.array([20], np.uint8))

@@ -114,7 +114,8 @@ def _read_npz(data: bytes) -> Arrays:
                 if entry.read():  # at its end the entry's checksum is compared
                     raise ValueError(f"'{info.filename}' is longer than its array")
             arrays[info.filename.removesuffix(".npy")] = array
-    promised = int.from_bytes(data[-12:-10], "little")  # in the last record of the file; zipfile does not compare
+        end = len(data) - len(archive.comment)
+    promised = int.from_bytes(data[end - 12 : end - 10], "little")  # in the last record; zipfile does not compare
     if promised != min(len(arrays), 0xFFFF):
         raise ValueError(f"{len(arrays)} arrays were found, the file should hold {promised}")
     return arrays

@@ -301,6 +301,8 @@ def _pair(name: str, input: Any, target: Any, reduction: str) -> tuple[Any, Any]
             f"{name}: input has shape {shape}, target {target.shape}. They must be equal; nothing is broadcast. "
             + _fitting(input, target)
         )
+    if input.dtype.kind != "f" and target.dtype.kind != "f":
+        raise TypeError(f"{name}: input has dtype {input.dtype}, target {target.dtype}. Pass floats for one of them.")
     _check_reduction(name, reduction, shape)
     return input, target
 
