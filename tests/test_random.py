@@ -81,3 +81,10 @@ def test_bad_shapes_of_full():
     assert bp.full(2, 7.0).tolist() == [7.0, 7.0]
     with pytest.raises(TypeError, match=r"^full: shape \(2\.5,\) is not made of integers\."):
         bp.full(2.5, 0.0)
+
+
+@pytest.mark.parametrize("draw", [random.rand, random.randn])
+def test_random_numbers_are_floating(draw):
+    assert draw(2, dtype="float32").dtype == np.float32
+    with pytest.raises(TypeError, match=rf"^{draw.__name__}: int64 is not a floating dtype\. Pass float64"):
+        draw(2, dtype=np.int64)

@@ -16,7 +16,7 @@ from .tensor import Tensor, default_dtype
 
 __all__ = ["generator", "manual_seed", "rand", "randn", "seeded"]
 
-_generator = np.random.default_rng()
+_generator: np.random.Generator | None = None  # made at the first draw: numpy.random is a third of the import of NumPy
 
 
 def generator() -> np.random.Generator:
@@ -26,6 +26,9 @@ def generator() -> np.random.Generator:
     >>> generator().standard_normal(2)
     array([ 0.12573022, -0.13210486])
     """
+    global _generator
+    if _generator is None:
+        _generator = np.random.default_rng()
     return _generator
 
 
@@ -62,7 +65,7 @@ def rand(*shape: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     >>> rand(2)
     tensor([0.63696169, 0.26978671])
     """
-    return Tensor(_generator.random(as_shape("rand", shape)).astype(dtype or default_dtype()), requires_grad)
+    return _floating("rand", generator().random(as_shape("rand", shape)), requires_grad, dtype)
 
 
 def randn(*shape: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
@@ -72,4 +75,11 @@ def randn(*shape: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor
     >>> randn(2)
     tensor([ 0.12573022, -0.13210486])
     """
-    return Tensor(_generator.standard_normal(as_shape("randn", shape)).astype(dtype or default_dtype()), requires_grad)
+    return _floating("randn", generator().standard_normal(as_shape("randn", shape)), requires_grad, dtype)
+
+
+def _floating(name: str, drawn: Any, requires_grad: bool, dtype: Any) -> Tensor:
+    new = default_dtype() if dtype is None else np.dtype(dtype)
+    if new.kind != "f":
+        raise TypeError(f"{name}: {new} is not a floating dtype. Pass float64 or float32.")
+    return Tensor(drawn.astype(new), requires_grad)
