@@ -126,7 +126,13 @@ def _progress(epochs: int) -> Iterator[Callable[[Record], None]]:
 
     with Progress(BarColumn(20), TextColumn("{task.description}"), TimeRemainingColumn()) as progress:
         task = progress.add_task("starting", total=epochs)
-        yield lambda record: progress.update(task, advance=1, description=_line(record, epochs))
+        yield lambda record: progress.update(task, advance=1, description=_line(_gist(record), epochs))
+
+
+def _gist(record: Record) -> Record:
+    """The loss and the accuracy, on held out rows where there are any: what fits beside a bar in 80 columns."""
+    accuracies = [key for key in ("test_accuracy", "accuracy") if key in record]
+    return {key: record[key] for key in ("epoch", "loss", *accuracies[:1])}
 
 
 def _line(record: Record, epochs: int) -> str:
