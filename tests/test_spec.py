@@ -497,3 +497,8 @@ def test_to_spec_refuses_shared_weights():
     shared = bp.nn.Linear(2, 2)
     with pytest.raises(ValueError, match=r"^to_spec: stage 2 is an earlier one again\. A document cannot share"):
         bp.to_spec(bp.nn.Sequential(shared, bp.nn.ReLU(), shared))
+
+
+def test_a_document_is_a_path_or_a_dict():
+    with pytest.raises(TypeError, match=r"^from_spec: the document is a list\. Pass a path or a dict\."):
+        bp.from_spec([1])

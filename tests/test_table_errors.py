@@ -200,3 +200,13 @@ def test_refused(f: Callable[..., Any], arrays: list[Any], kind: type[Exception]
 def test_hstack_of_nothing() -> None:
     with pytest.raises(ValueError, match="concatenate: need at least one array"):
         ops.hstack([])
+
+
+def test_pad_refuses_a_dict():
+    with pytest.raises(TypeError, match=r"^pad: pad_width is a dict\. Pass one \(before, after\) for each axis\."):
+        ops.pad(np.ones(3), {0: (1, 1)})
+
+
+def test_a_norm_along_a_numpy_integer():
+    x = np.array([[3.0, 4.0], [6.0, 8.0]])
+    assert np.linalg.norm(Tensor(x), 2, np.int64(1)).tolist() == [5.0, 10.0]

@@ -893,3 +893,8 @@ def test_20_an_operator_with_assignment_makes_a_new_tensor():
     constant = bp.Tensor([1.0])
     constant *= 3.0
     assert constant.tolist() == [3.0]
+
+
+def test_13_a_dtype_nobody_knows_is_refused():
+    with pytest.raises(TypeError, match=r"^Tensor: data type 'foo' not understood\. Pass a dtype of real numbers"):
+        bp.Tensor([1.0], dtype="foo")

@@ -174,3 +174,10 @@ def test_a_loader_that_runs_dry_is_refused():
     model, *rest = digits_net()
     with pytest.raises(ValueError, match=r"fit: the loader gave no batch in epoch 2\. Pass one that starts anew"):
         bp.fit(model, *rest, iter(batches()), epochs=2)
+
+
+@pytest.mark.parametrize("epochs", [2.5, "3", True, None])
+def test_epochs_that_are_no_integer_are_refused(epochs):
+    net = bp.nn.Sequential(bp.nn.Linear(1, 1))
+    with pytest.raises(TypeError, match=r"^fit: epochs is .* Pass an integer >= 1\."):
+        bp.fit(net, bp.nn.MSELoss(), bp.optim.SGD(net.parameters(), lr=0.1), [], epochs=epochs)

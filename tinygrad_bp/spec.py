@@ -128,6 +128,8 @@ def from_spec(document: str | os.PathLike[str] | Table) -> Experiment:
     """
     if isinstance(document, Mapping):
         return _experiment(document)
+    if not isinstance(document, (str, os.PathLike)):
+        raise TypeError(f"from_spec: the document is a {type(document).__name__}. Pass a path or a dict.")
     path = Path(document)
     with _at(os.fspath(document)):
         return _experiment(_read(path))

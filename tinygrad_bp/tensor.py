@@ -43,21 +43,23 @@ def set_default_dtype(dtype: DTypeLike) -> None:
 
 def as_array(data: Any, dtype: DType = None) -> NDArray[Any]:
     """Real numbers or bools as an ndarray of native byte order, sharing memory with an array where it can."""
-    if isinstance(data, Node):
-        data = data.data
+    data = data.data if isinstance(data, Node) else data
     if isinstance(data, (np.matrix, np.ma.MaskedArray)):
         raise TypeError(f"Tensor: a {type(data).__name__} has other arithmetic. Pass np.asarray(...) of it.")
     try:
+        wanted = None if dtype is None else np.dtype(dtype)
         array = np.asarray(data)
+    except TypeError as error:
+        raise TypeError(f"Tensor: {error}. Pass a dtype of real numbers or bools.") from error
     except ValueError as error:
         raise ValueError(f"Tensor: the data is no regular array ({error}). Pass rows of equal length.") from error
-    if dtype is None:
+    if wanted is None:
         typed = isinstance(data, (ndarray, np.generic)) or array.dtype.kind != "f"
-        dtype = array.dtype.newbyteorder("=") if typed else _default_dtype
-    if array.dtype.kind not in "fiub" or np.dtype(dtype).kind not in "fiub":
-        bad = array.dtype if array.dtype.kind not in "fiub" else np.dtype(dtype)
-        raise TypeError(f"Tensor: dtype {bad} is not offered. Pass real numbers or bools.")
-    return array.astype(dtype, copy=False)
+        wanted = array.dtype.newbyteorder("=") if typed else _default_dtype
+    bad = [str(given) for given in (array.dtype, wanted) if given.kind not in "fiub"]
+    if bad:
+        raise TypeError(f"Tensor: dtype {bad[0]} is not offered. Pass real numbers or bools.")
+    return array.astype(wanted, copy=False)
 
 
 def require_floating(dtype: np.dtype[Any], what: str) -> None:

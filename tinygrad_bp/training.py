@@ -84,6 +84,8 @@ def fit(
     >>> len(history), round(model.weight.item(), 3)
     (50, 3.0)
     """
+    if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)):
+        raise TypeError(f"fit: epochs is {epochs!r}, a {type(epochs).__name__}. Pass an integer >= 1.")
     if epochs < 1:
         raise ValueError(f"fit: epochs is {epochs}. Train for at least 1.")
     model.train()

@@ -169,3 +169,9 @@ def test_flatten(start, end, shape, flat):
 def test_flatten_without_axes_to_flatten():
     with pytest.raises(ValueError, match=r"^Flatten: input \(3,\) has no axes from 1 to -1\. Add a batch axis\.$"):
         nn.Flatten()(np.zeros(3))
+
+
+@pytest.mark.parametrize("settings", [{"start_dim": "a"}, {"end_dim": 1.0}, {"start_dim": True}])
+def test_flatten_needs_axes(settings):
+    with pytest.raises(TypeError, match=r"^Flatten: \w+ is .* Give the number of an axis\."):
+        nn.Flatten(**settings)

@@ -173,7 +173,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     ValueError
         For matrix norms other than the Frobenius norm, which need singular values.
     """
-    single = isinstance(axis, int) or (axis is None and np.ndim(x) <= 1)
+    single = isinstance(axis, (int, np.integer)) or (axis is None and np.ndim(x) <= 1)
     if ord is None or (ord == "fro" and not single) or (ord == 2 and single):
         return _norm(x, axis, keepdims)
     if not single:

@@ -52,6 +52,8 @@ pad = unary(
 
 
 def _pad(x: Any, pad_width: Any, mode: str, value: float) -> Any:
+    if isinstance(pad_width, dict):
+        raise TypeError("pad: pad_width is a dict. Pass one (before, after) for each axis.")
     if mode != "constant":
         raise ValueError(f"pad: mode '{mode}' is not offered. Pass mode='constant'.")
     return np.pad(x, pad_width, constant_values=value)
