@@ -187,7 +187,7 @@ class Op:
                     tracked = True
                 x = x.data
             elif (x.dtype.kind not in "fiub") if type(x) is ndarray else (type(x) not in NUMBERS):
-                strange = True
+                strange = True  # a list, a NumPy scalar, or nothing to compute with: _plain decides
             values.append(x)
         if strange and found:
             return Op.__call__(self, *map(self._plain, inputs), params=params)

@@ -156,7 +156,8 @@ def to_spec(model: nn.Sequential) -> dict[str, Any]:
         if LAYERS.get(kind) is not type(stage):
             full = f"{type(stage).__module__}.{kind}"
             raise TypeError(f"to_spec: stage {position} is a {full}. A document knows only nn's {', '.join(LAYERS)}.")
-        if isinstance(stage, nn.Linear) and any(stage is other for other in model[:position]):
+        again = any(stage is other for other in model[:position])
+        if again and isinstance(stage, nn.Module) and [*stage.parameters()]:
             raise ValueError(f"to_spec: stage {position} is an earlier one again. A document cannot share weights.")
         fields = _arguments(LAYERS[kind])
         settings = {name: _setting(stage, name, fields[name]) for name in fields}

@@ -55,9 +55,9 @@ def _misfit(x: Any, w: Any) -> str:
 linear = primitive(
     "linear",
     _linear,
-    lambda g, z, x, w, b: _product(g, w),  #           BP2: the error, back through the weights
+    lambda g, z, x, w, b: _product(g, w),  #                 BP2: the error, back through the weights
     lambda g, z, x, w, b: _product(_rows(g).T, _rows(x)),  # BP4: error times input
-    lambda g, z, x, w, b: g,  #                        BP3: the error itself
+    lambda g, z, x, w, b: g,  #                              BP3: the error itself
 )
 
 # ---- matmul ------------------------------------------------------------------------------------------------
