@@ -64,7 +64,7 @@ MAP = [
     "checking/diagnosis.py",
     "checking/verdict.py",
     "checking/opinions.py",
-    "checking/gradcheck.py",
+    "checking/checks.py",
     "checking/__init__.py",
     "checking/hypothesis_hook.py",
     "checking/strategies.py",

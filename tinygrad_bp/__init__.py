@@ -20,7 +20,8 @@ from .tensor import Tensor, set_default_dtype
 from .transforms import grad, hessian, jacobian, value_and_grad, vjp
 
 if TYPE_CHECKING:
-    from . import data, io, spec, training, view
+    from . import checking, data, io, spec, training, view
+    from .checking import assert_gradcheck, check_backprop, check_layer, check_loss, gradcheck, numeric_jacobian
     from .io.weights import load, save
     from .spec import from_spec, to_spec
     from .training import fit
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LATER = {"fit": "training", "from_spec": "spec", "to_spec": "spec", "load": "io.weights", "save": "io.weights"}
-_LATER |= {name: name for name in ("data", "io", "spec", "training", "view")}
+_LATER |= {name: name for name in ("checking", "data", "io", "spec", "training", "view")}
+_CHECKS = ("assert_gradcheck", "check_backprop", "check_layer", "check_loss", "gradcheck", "numeric_jacobian")
+_LATER |= dict.fromkeys(_CHECKS, "checking")
 
 
 def __getattr__(name: str) -> Any:
@@ -56,7 +59,12 @@ def _instead(name: str) -> str:
 __all__ = [
     "Tensor",
     "arange",
+    "assert_gradcheck",
     "autograd",
+    "check_backprop",
+    "check_layer",
+    "check_loss",
+    "checking",
     "data",
     "enable_grad",
     "eye",
@@ -65,6 +73,7 @@ __all__ = [
     "from_spec",
     "full",
     "grad",
+    "gradcheck",
     "hessian",
     "io",
     "is_grad_enabled",
@@ -73,6 +82,7 @@ __all__ = [
     "manual_seed",
     "nn",
     "no_grad",
+    "numeric_jacobian",
     "ones",
     "ops",
     "optim",

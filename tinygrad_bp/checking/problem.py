@@ -1,0 +1,534 @@
+"""What is checked: a function and its backward, whatever they were written in, as functions of one flat vector.
+
+A :class:`Problem` holds the float arguments side by side in one vector x and the outputs in one vector y, so that the
+rest of the checker knows two things only: ``value(x) = y`` and ``vjp(v) = v . dy/dx``. It counts the calls of the
+function, puts random generators back before each of them, and never lets the function touch the arrays it keeps. The
+adapters at the end make Problems of Tensor functions, of NumPy code written by hand, of a loss with gradients in hand,
+and of layers.
+"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import autograd, random
+from ..nn.module import Module
+from ..recipe import Node, leaf, unary, wrote
+from ..tensor import Tensor
+from .report import Diagnosis
+
+__all__ = ["Broken", "Problem", "of_backprop", "of_function", "of_gradient", "of_layer", "of_loss"]
+
+Array = NDArray[Any]
+Forward = Callable[[list[Array]], Any]
+Backward = Callable[[list[Array], list[Array]], Sequence[Any]]
+
+
+class Broken(Exception):  # noqa: N818 - not an error of the checker: a finding about what it checks
+    """The contract is broken so badly that nothing can be measured."""
+
+    def __init__(self, code: str, text: str, hint: str) -> None:
+        super().__init__(text)
+        self.diagnosis = Diagnosis(code, text, hint)
+
+
+class Problem:
+    """A function of float arrays and its backward.
+
+    Parameters
+    ----------
+    name : str
+        What reports call it.
+    forward : callable
+        Takes the list of arrays, returns an array or Tensor, or a tuple, list or dict of them.
+    backward : callable
+        Takes the list of arrays and the list of incoming gradients, one for each output; returns a gradient for each
+        array, None for zero.
+    inputs : mapping
+        The float arrays by name. They are copied, and measured in float64.
+    others : mapping
+        What the function takes besides: shown to the diagnosis, never changed.
+    rng : numpy.random.Generator, optional
+        What the function draws from: put back to its present state before each call, as the package's own always is.
+    record : callable
+        Of functions of Tensors: takes leaves instead of arrays. Without it the gradients are arrays that the backward
+        made, which may share memory with nothing.
+    leave : callable
+        Undoes what calls of the function have left behind.
+
+    Raises
+    ------
+    Broken
+        The function cannot be called, or there is nothing to differentiate.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        forward: Forward,
+        backward: Backward,
+        inputs: Mapping[str, Any],
+        *,
+        others: Mapping[str, Any] | None = None,
+        rng: np.random.Generator | None = None,
+        record: Callable[[list[Any]], Any] | None = None,
+        leave: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name, self.forward, self.backward, self.leave = name, forward, backward, leave
+        self.others, self.record, self.owns_gradients = dict(others or {}), record, record is None
+        self.evals = 0
+        try:
+            self._start(inputs, rng)
+        except Broken:
+            leave()
+            raise
+
+    def _start(self, inputs: Mapping[str, Any], rng: np.random.Generator | None) -> None:
+        self._generators = [(g.bit_generator, g.bit_generator.state) for g in (random.generator(), rng) if g]
+        self.given = {key: np.array(a) for key, a in inputs.items()}
+        self.names = list(inputs)
+        if not self.names:
+            raise Broken("INPUT", "no argument is a float array, so there is nothing to differentiate", "Pass floats")
+        self.inputs = [a.astype(np.float64) for a in self.given.values()]
+        for key, a in zip(self.names, self.inputs):
+            _require_finite(key, a)
+        self.shapes = [a.shape for a in self.inputs]
+        self.cuts = _cuts(self.shapes)
+        self.x = _joined(self.inputs)
+        outputs = _float_outputs(self._call(self.arrays(self.x)))
+        self.outputs, self.output_shapes = list(outputs), [np.shape(y) for y in outputs.values()]
+        self.output_cuts = _cuts(self.output_shapes)
+        self.y = _joined(outputs.values())
+        for key, y in outputs.items():
+            _require_finite(f"the output {key}", y, "Check where the function is finite")
+
+    # -- the function --
+
+    def arrays(self, x: Array) -> list[Array]:
+        """The vector x as the arguments: views of one fresh copy."""
+        x = x.copy()
+        return [x[cut].reshape(shape) for cut, shape in zip(self.cuts, self.shapes)]
+
+    def value(self, x: Array) -> Array:
+        """Y at x; nan where the function cannot be computed."""
+        try:
+            outputs = _float_outputs(self._call(self.arrays(x)))
+        except Broken as broken:
+            if broken.diagnosis.code != "RAISES":
+                raise
+            return np.full(self.y.shape, np.nan)
+        if [np.shape(y) for y in outputs.values()] != self.output_shapes:
+            raise Broken(
+                "SHAPE",
+                f"the output has shape {', '.join(str(np.shape(y)) for y in outputs.values())} near the inputs and "
+                f"{', '.join(map(str, self.output_shapes))} at them",
+                "Return one shape, whatever the values",
+            )
+        return _joined(outputs.values())
+
+    def _call(self, arrays: list[Array]) -> Any:
+        self.evals += 1
+        self.rewind()
+        try:
+            return self.forward(arrays)
+        except Exception as error:
+            raise _raised("forward", error) from error
+
+    def graph(self) -> list[Any]:
+        """The outputs as Tensors with the graph behind them; nothing of NumPy code written by hand."""
+        self.rewind()
+        return [] if self.record is None else _tensors(self.record(_tracked(self.arrays(self.x))))
+
+    def rewind(self) -> None:
+        """Put the random generators where they were at first."""
+        for generator, state in self._generators:
+            generator.state = state
+
+    # -- its backward --
+
+    def upstream(self, v: Array) -> list[Array]:
+        """The vector v as the incoming gradients of the outputs: fresh arrays."""
+        return [v[cut].reshape(shape).copy() for cut, shape in zip(self.output_cuts, self.output_shapes)]
+
+    def pull(self, arrays: list[Array], upstream: list[Array]) -> list[Any]:
+        """What the backward returns: a gradient for each argument, as it came."""
+        self.rewind()
+        try:
+            return list(self.backward(arrays, upstream))
+        except Broken:
+            raise
+        except Exception as error:
+            raise _raised("backward", error) from error
+
+    def vjp(self, v: Array) -> Array:
+        """V . dy/dx as one vector: zeros for None, nan for what has not the shape of its argument."""
+        return self.flat(self.pull(self.arrays(self.x), self.upstream(v)))
+
+    def flat(self, gradients: Sequence[Any]) -> Array:
+        """Gradients as they came, as one vector."""
+        return _joined(
+            np.zeros(shape) if g is None else g if fits(g, shape) else np.full(shape, np.nan)
+            for g, shape in zip(gradients, self.shapes)
+        )
+
+
+def fits(g: Any, shape: tuple[int, ...]) -> bool:
+    """Whether g is real numbers of that shape."""
+    return np.shape(g) == shape and np.asarray(g).dtype.kind in "fiub"
+
+
+def _joined(arrays: Any) -> Array:
+    flat = [np.asarray(a, np.float64).ravel() for a in arrays]
+    return np.concatenate(flat) if flat else np.zeros(0)
+
+
+def _cuts(shapes: list[tuple[int, ...]]) -> list[slice]:
+    ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)]).tolist()
+    return [slice(a, b) for a, b in zip(ends[:-1], ends[1:])]
+
+
+def _require_finite(what: str, array: Array, hint: str = "Pass finite numbers") -> None:
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        index = tuple(map(int, bad[0]))
+        at = f" at index {index}" if index else ""
+        raise Broken("NONFINITE", f"{what} is {np.asarray(array)[index]}{at}", hint)
+
+
+def _float_outputs(result: Any) -> dict[str, Array]:
+    """The float arrays among what a forward returned, by name."""
+    if isinstance(result, Mapping):
+        named = {str(key): value for key, value in result.items()}
+    elif isinstance(result, (tuple, list)):
+        named = {f"y[{k}]": value for k, value in enumerate(result)}
+    else:
+        named = {"y": result}
+    arrays = {key: value.data if isinstance(value, Node) else np.asarray(value) for key, value in named.items()}
+    for key, value in arrays.items():
+        if value.dtype.kind not in "fiub":
+            kind = type(named[key]).__name__ if value.dtype.kind == "O" else value.dtype
+            raise Broken("INPUT", f"the forward returned a {kind} for {key}", "Return real numbers")
+    floats = {key: value for key, value in arrays.items() if value.dtype.kind == "f"}
+    if not floats:
+        kinds = " and ".join(str(value.dtype) for value in arrays.values()) or "nothing"
+        raise Broken("INPUT", f"the forward returned {kinds}, which has no derivative", "Return floats")
+    return floats
+
+
+def _raised(what: str, error: Exception) -> Broken:
+    """A finding of an exception that a user's function let out: its words, and the last line of theirs."""
+    own = str(Path(autograd.__file__).parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if not f.filename.startswith(own)]
+    at = f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""
+    text = " ".join(str(error).split())
+    return Broken("RAISES", f"the {what} raised {type(error).__name__}: {text}{at}", "Mend the call, or the function")
+
+
+# ---- functions of Tensors ------------------------------------------------------------------------------------------
+
+
+def argument_names(function: Any, count: int) -> list[str]:
+    """The names of the first `count` positional arguments, as the signature has them; else x, or x0, x1 ..."""
+    names = getattr(function, "names", None) or _parameters(getattr(function, "forward", function))
+    spare = ["x"] if count == 1 else [f"x{k}" for k in range(count)]
+    return [*names[:count], *spare[len(names) :]]
+
+
+def _parameters(function: Any) -> Sequence[str]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def _name(function: Any) -> str:
+    name = getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
+    return "function" if name == "<lambda>" else str(name)
+
+
+def _is_float(value: Any) -> bool:
+    value = value.data if isinstance(value, Node) else value
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind == "c":
+        raise Broken("DTYPE", f"an argument has dtype {value.dtype}", "Pass real numbers")
+    return isinstance(value, float) or (isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind == "f")
+
+
+class _Arguments:
+    """The arguments of a call, the float arrays among them replaceable."""
+
+    def __init__(self, function: Callable[..., Any], given: Sequence[Any]) -> None:
+        given = [np.asarray(a, np.float64) if _is_float_list(a) else a for a in given]
+        names = argument_names(function, len(given))
+        self.given = given
+        self.positions = [k for k, value in enumerate(given) if _is_float(value)]
+        self.floats = {names[k]: _array(given[k]) for k in self.positions}
+        self.others = {names[k]: _array(a) for k, a in enumerate(given) if _is_data(a) and k not in self.positions}
+        self.label = f"{_name(function)}({', '.join(names)})"
+
+    def filled(self, floats: Sequence[Any]) -> list[Any]:
+        """All arguments, with these in the place of the float arrays."""
+        arguments = list(self.given)
+        for k, value in zip(self.positions, floats):
+            arguments[k] = value
+        return arguments
+
+
+def _is_float_list(value: Any) -> bool:
+    """Whether a list of numbers is meant as a float array."""
+    if not isinstance(value, (list, tuple)):
+        return False
+    try:
+        return np.asarray(value).dtype.kind == "f"
+    except (TypeError, ValueError):
+        return False
+
+
+def _is_data(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, np.generic, Node))
+
+
+def _array(value: Any) -> Array:
+    return np.asarray(value.data if isinstance(value, Node) else value)
+
+
+def of_function(fn: Callable[..., Any], inputs: Sequence[Any], rng: np.random.Generator | None = None) -> Problem:
+    """A function of Tensors, with the backward that its graph gives."""
+    call = _Arguments(fn, inputs)
+
+    def record(leaves: Sequence[Any]) -> Any:
+        return fn(*call.filled(leaves))
+
+    return Problem(
+        call.label,
+        lambda arrays: record([Tensor(a) for a in arrays]),
+        lambda arrays, upstream: _pulled(record, _tracked(arrays), upstream),
+        call.floats,
+        others=call.others,
+        rng=rng,
+        record=record,
+    )
+
+
+def of_gradient(fn: Callable[..., Any], inputs: Sequence[Any], rng: np.random.Generator | None = None) -> Problem:
+    """The backward of a function of Tensors as the function: (x, v) -> v . dy/dx, differentiated by x and by v."""
+    call, first = _Arguments(fn, inputs), of_function(fn, inputs, rng)
+    n = len(call.floats)
+    v = np.random.default_rng(1).standard_normal(first.y.size)
+    names = ["incoming gradient"] if len(first.outputs) == 1 else [f"incoming gradient of {y}" for y in first.outputs]
+
+    def gradients(leaves: Sequence[Any], create_graph: bool) -> list[Any]:
+        outputs = _tensors(fn(*call.filled(leaves[:n])))
+        paired = [(y, u) for y, u in zip(outputs, leaves[n:]) if y.tracked]
+        ys, us = [y for y, _ in paired], [u for _, u in paired]
+        found = autograd.grad(ys, leaves[:n], us, create_graph=create_graph, allow_unused=True) if ys else [None] * n
+        return [Tensor(np.zeros_like(x.data)) if g is None else g for x, g in zip(leaves, found)]
+
+    return Problem(
+        f"gradient of {call.label}",
+        lambda arrays: dict(zip(call.floats, gradients(_tracked(arrays), False))),
+        lambda arrays, upstream: _pulled(lambda leaves: gradients(leaves, True), _tracked(arrays), upstream),
+        {**call.floats, **dict(zip(names, first.upstream(v)))},
+        others=call.others,
+        rng=rng,
+        record=lambda leaves: gradients(leaves, True),
+    )
+
+
+def _tracked(arrays: Sequence[Array]) -> list[Any]:
+    """Leaves that require grad and share memory with the arrays, so that a write into them is seen."""
+    return [leaf(a, True) for a in arrays]
+
+
+def _tensors(result: Any) -> list[Any]:
+    """The float outputs in the order of `_float_outputs`; constants count as Tensors."""
+    values = (
+        list(result.values())
+        if isinstance(result, Mapping)
+        else result
+        if isinstance(result, (list, tuple))
+        else [result]
+    )
+    tensors = [y if isinstance(y, Node) else Tensor(y) for y in values]
+    return [y for y in tensors if y.data.dtype.kind == "f"]
+
+
+def _pulled(
+    record: Callable[[list[Any]], Any], leaves: list[Any], upstream: list[Array], wanted: Sequence[Any] | None = None
+) -> list[Any]:
+    """The gradients of the leaves, None where there is no path; the first partial is handed `upstream` itself."""
+    outputs = [_handing(v)(y) for y, v in zip(_tensors(record(leaves)), upstream) if y.tracked]
+    wanted = leaves if wanted is None else wanted
+    if not outputs:
+        return [None] * len(wanted)
+    found = autograd.grad(outputs, wanted, [np.zeros(y.shape) for y in outputs], allow_unused=True)
+    return [None if g is None else g.data for g in found]
+
+
+def _handing(v: Array) -> Any:
+    """A row that hands `v` back as the gradient, itself and not a copy, so that a write into it is seen."""
+    return unary("upstream", lambda y: y, lambda g, z, y: v.astype(y.dtype, copy=False))
+
+
+# ---- NumPy code written by hand ------------------------------------------------------------------------------------
+
+
+def of_backprop(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    arrays: Sequence[Any],
+    loss: bool = False,
+    rng: np.random.Generator | None = None,
+) -> Problem:
+    """``forward(*arrays)`` and ``backward(*arrays, upstream)``; of a `loss`, ``backward(*arrays)``."""
+    call = _Arguments(forward, arrays)
+    names = argument_names(forward, len(arrays))
+
+    def gradients(floats: list[Array], upstream: list[Array]) -> list[Any]:
+        handed = [] if loss else [tuple(upstream) if several else upstream[0]]
+        found = _per_argument(backward(*call.filled(floats), *handed), names, call.positions)
+        return [None if g is None else np.asarray(g) * upstream[0] for g in found] if loss else found
+
+    problem = Problem(
+        call.label, lambda floats: forward(*call.filled(floats)), gradients, call.floats, others=call.others, rng=rng
+    )
+    several = len(problem.outputs) > 1
+    if loss and problem.y.size != 1:
+        shape = problem.output_shapes[0]
+        raise Broken("SHAPE", f"the loss has shape {shape}", "Return a scalar, or pass a backward that takes upstream")
+    return problem
+
+
+def _per_argument(found: Any, names: list[str], positions: list[int]) -> list[Any]:
+    """What a backward returned, as one gradient for each float argument."""
+    wanted = [names[k] for k in positions]
+    if isinstance(found, Mapping):
+        missing = [name for name in wanted if name not in found]
+        if missing:
+            has = ", ".join(map(str, found)) or "nothing"
+            raise Broken("COUNT", f"the backward returned {has}; {missing[0]} is missing", "Name each float argument")
+        return [found[name] for name in wanted]
+    if not isinstance(found, (tuple, list)):
+        found = (found,)
+    if len(found) == len(positions):
+        return list(found)
+    if len(found) == len(names):
+        return [found[k] for k in positions]
+    raise Broken(
+        "COUNT",
+        f"the backward returned {_counted(len(found), 'gradient')} for {_counted(len(positions), 'float argument')}",
+        f"Return one for each: {', '.join(wanted)}",
+    )
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" + "s" * (n != 1)
+
+
+# ---- a loss with its gradients in hand -----------------------------------------------------------------------------
+
+
+def of_loss(f: Callable[..., Any], params: Any, grads: Any, rng: np.random.Generator | None = None) -> Problem:
+    """A scalar ``f(*params)``, or ``f()`` that reads `params` where they are, and its gradients `grads`."""
+    arrays, given = _leaves(params, "params"), list(_leaves(grads, "grads").values())
+    if len(arrays) != len(given):
+        raise Broken("COUNT", f"there are {len(arrays)} parameters and {len(given)} gradients", "Pass one for each")
+    in_place = not _takes_arguments(f)
+    if in_place:
+        for key, a in arrays.items():
+            if a.dtype != np.float64 or not a.flags.writeable:
+                what = f"{key} is read-only" if a.dtype == np.float64 else f"{key} has dtype {a.dtype}"
+                raise Broken("INPUT", f"{what}; f() reads it where it is, so it is written", "Pass float64 arrays")
+    before = [a.copy() for a in arrays.values()]
+
+    def forward(floats: list[Array]) -> Any:
+        if not in_place:
+            return f(*floats)
+        _write(arrays.values(), floats)
+        return f()
+
+    problem = Problem(
+        f"{_name(f)}({', '.join(arrays)})" if not in_place else f"{_name(f)}()",
+        forward,
+        lambda floats, upstream: [None if g is None else np.asarray(g) * upstream[0] for g in given],
+        arrays,
+        rng=rng,
+        leave=lambda: _write(arrays.values(), before) if in_place else None,
+    )
+    if problem.y.size != 1:
+        problem.leave()
+        raise Broken("SHAPE", f"the loss has shape {problem.output_shapes[0]}", "Return a scalar")
+    return problem
+
+
+def _write(targets: Any, values: Any) -> None:
+    for target, value in zip(targets, values):
+        target[...] = value
+
+
+def _takes_arguments(f: Callable[..., Any]) -> bool:
+    try:
+        return bool(inspect.signature(f).parameters)
+    except (TypeError, ValueError):
+        return True
+
+
+def _leaves(tree: Any, path: str) -> dict[str, Any]:
+    """The arrays of nested lists, tuples and dicts by their place; Tensors as the arrays they hold."""
+    if isinstance(tree, Mapping):
+        items = [(f"{path}[{key!r}]", value) for key, value in tree.items()]
+    elif isinstance(tree, (list, tuple)) or hasattr(tree, "__next__"):
+        items = [(f"{path}[{k}]", value) for k, value in enumerate(tree)]
+    elif tree is None:
+        return {path: None}
+    else:
+        return {path: _array(tree)}
+    return {name: a for place, value in items for name, a in _leaves(value, place).items()}
+
+
+# ---- layers --------------------------------------------------------------------------------------------------------
+
+
+def of_layer(layer: Module, inputs: Sequence[Any], rng: np.random.Generator | None = None) -> Problem:
+    """A layer as a function of its inputs and of all its parameters, which are replaced and put back."""
+    call = _Arguments(layer.forward, inputs)
+    parameters = {name: p for name, p in layer.named_parameters() if p.requires_grad}
+    arrays_before = [p.data for p in parameters.values()]
+    buffers = [(b, b.data.copy()) for b in layer.buffers()]
+    n = len(parameters)
+
+    def record(leaves: list[Any]) -> Any:
+        for p, x in zip(parameters.values(), leaves):
+            p.data = x.data
+        wrote(*parameters.values())
+        return layer(*call.filled(leaves[n:]))
+
+    def backward(arrays: list[Array], upstream: list[Array]) -> list[Any]:
+        leaves = _tracked(arrays)
+        return _pulled(record, leaves, upstream, [*parameters.values(), *leaves[n:]])
+
+    def leave() -> None:
+        for p, a in zip(parameters.values(), arrays_before):
+            p.data = a
+        for b, a in buffers:
+            b.data[...] = a
+        wrote(*parameters.values())
+
+    return Problem(
+        repr(layer) if "\n" not in repr(layer) else type(layer).__name__,
+        lambda arrays: record([Tensor(a) for a in arrays]),
+        backward,
+        {**{name: p.data for name, p in parameters.items()}, **call.floats},
+        others=call.others,
+        rng=rng,
+        record=record,
+        leave=leave,
+    )

@@ -1,0 +1,304 @@
+"""Right, wrong or cannot tell: each derivative judged against its measured value and the error of that measurement.
+
+`full` measures every derivative alone. `fast` measures sums of them with random signs along a few lines, judges those
+with the numeric error as the tolerance (a share of the sum would let single entries hide), and goes down by halves to
+the entries that are wrong. Where numbers cannot decide the verdict is UNSURE, never PASS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .contract import Contract
+from .differences import EPS, Estimate, Line, depths, derivatives, entries, line, noise_level, random_line, scales
+from .problem import Problem
+from .report import Verdict
+
+__all__ = ["Findings", "fast", "full"]
+
+Array = NDArray[Any]
+PASS, KINK, UNSURE, FAIL = Verdict.PASS, Verdict.KINK, Verdict.UNSURE, Verdict.FAIL
+
+LARGEST_TABLE = 2_000_000  # derivatives held at once while they are measured
+PROJECTIONS = 3
+LINES = 160  # that fast mode may spend on finding what is wrong
+LOCATED = 8  # wrong entries that are enough
+SAMPLE = 40  # entries of a wrong argument measured alone for the diagnosis
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What a derivative may be off, and how sharply it must be measured; arrays that broadcast with the derivatives."""
+
+    rtol: float
+    floor: Array
+    """Rounding of function and backward: absolute."""
+    tight: Array
+    """An error this small is sharp at once."""
+    unit: Array
+    """An error this small is sharp enough at the end."""
+    safety: float
+    """How many estimated errors a difference must exceed to be called wrong."""
+
+    def at(self, columns: Any) -> Tolerance:
+        """The same for some of the inputs."""
+        return Tolerance(self.rtol, self.floor[columns], self.tight[columns], self.unit[columns], self.safety)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything measured, as matrices: a row for each entry of x, a column for each output (or for v . y)."""
+
+    analytic: Array
+    estimate: Estimate
+    verdict: Array
+    measured: Array
+    """Which entries of x were measured alone."""
+    noise: float
+    """Of the function, relative to its size."""
+    floor: Array
+    mode: str
+    v: Array | None = None
+    """Fast mode: the incoming gradient whose product with the outputs was differentiated."""
+
+
+def judge(a: Array, found: Estimate, tolerance: Tolerance, strict: bool = False) -> Array:
+    """A :class:`Verdict` for each analytic value `a` against what was measured.
+
+    Wrong is what is off by more than the tolerance and several times the numeric error. Right is what is not, if the
+    measurement was sharp. At a kink any value between the slopes to the two sides is allowed.
+    """
+    size = np.fmax(np.abs(a), np.abs(found.value))
+    allowed = tolerance.rtol * size + tolerance.floor
+    loose = tolerance.tight if strict else np.maximum(1e-4 * np.abs(found.value), tolerance.unit)
+    sharp = found.error <= np.maximum(allowed, loose)
+    off = np.abs(a - found.value) > allowed + tolerance.safety * found.error
+    verdict = np.where(off, FAIL, np.where(sharp, PASS, UNSURE))
+    margin = 0.05 * (found.hi - found.lo) + allowed
+    between = (a >= found.lo - margin) & (a <= found.hi + margin)
+    verdict = np.where(found.kink, np.where(between, KINK, FAIL), verdict)
+    measurable = np.isfinite(found.error)
+    return np.where(np.isfinite(a), verdict, np.where(measurable, FAIL, UNSURE)).astype(np.int8)
+
+
+class _Measuring:
+    """What both modes need: scales, the noise of the function, and the tolerances made of them."""
+
+    def __init__(self, problem: Problem, contract: Contract, rtol: float, rng: np.random.Generator) -> None:
+        self.problem, self.contract, self.rtol, self.rng = problem, contract, rtol, rng
+        self.scale = scales(problem)
+        self.depth = depths(problem, self.scale)
+        u = random_line(problem, self.scale, rng)
+        self.noise = noise_level(lambda h: problem.value(problem.x + h * u), problem.y)
+        self.size = float(np.abs(problem.y).max(initial=0.0))
+        self.relative = float(np.max(self.noise, initial=0.0)) / self.size if self.size else 0.0
+        self.resolution = max(1e-8, 20.0 * self.relative)
+        self.safety = 10.0 if self.relative > 2e-8 else 6.0
+
+    def tolerance(self, analytic: Array) -> Tolerance:
+        """For a matrix of analytic derivatives, a row for each entry of x."""
+        s = self.scale[:, None]
+        size = np.abs(np.nan_to_num(analytic, posinf=0.0, neginf=0.0))
+        largest = (size * s).max(axis=0, initial=0.0)
+        block = np.zeros_like(s)
+        for cut in self.problem.cuts:
+            block[cut] = size[cut].max(initial=0.0)
+        rounding = 32.0 * EPS * np.maximum(block, largest.max(initial=0.0) / s)
+        floor = rounding + (4.0 * EPS * self.size / s) + 10.0 * self.contract.defect[:, None]
+        row = 1e-5 * largest / s
+        unit = np.maximum(self.resolution * self.size / s, row)
+        return Tolerance(self.rtol, floor + 0.0 * row, 1e-3 * row, unit, self.safety)
+
+
+# ---- full ----------------------------------------------------------------------------------------------------------
+
+
+def full(problem: Problem, contract: Contract, rtol: float, rng: np.random.Generator) -> Findings:
+    """Every derivative of every output by every entry of x."""
+    measuring = _Measuring(problem, contract, rtol, rng)
+    seeds = np.eye(problem.y.size)
+    analytic = np.array([problem.vjp(v) for v in seeds]).reshape(problem.y.size, problem.x.size).T
+    tolerance = measuring.tolerance(analytic)
+    found = _measured(measuring, analytic, tolerance, np.arange(problem.x.size), problem.y, measuring.noise)
+    verdict = judge(analytic, found, tolerance)
+    _at_infinite_slopes(measuring, analytic, verdict)
+    _at_ties(measuring, analytic, found, tolerance, verdict)
+    measured = np.ones(problem.x.size, bool)
+    return Findings(analytic, found, verdict, measured, measuring.relative, tolerance.floor, "full")
+
+
+def _measured(
+    measuring: _Measuring, analytic: Array, tolerance: Tolerance, columns: Array, y: Array, noise: Array,
+    v: Array | None = None,
+) -> Estimate:  # fmt: skip
+    """The derivatives by these entries of x, as many at a time as memory allows."""
+    shape = (len(columns), y.size)
+    found = Estimate.unknown(shape)
+    at_once = max(1, LARGEST_TABLE // (6 * max(1, y.size)))
+    for start in range(0, len(columns), at_once):
+        part = columns[start : start + at_once]
+        lines = entries(measuring.problem, part.tolist(), measuring.scale, v)
+
+        def decided(estimate: Estimate, which: Array, part: Array = part) -> Array:
+            chosen = part[which]
+            return np.asarray(
+                (judge(analytic[chosen], estimate, tolerance.at(chosen), strict=True) == PASS).all(axis=1)
+            )
+
+        found.put(slice(start, start + at_once), derivatives(lines, y, noise, decided, measuring.depth[part]))
+    return found
+
+
+def _at_infinite_slopes(measuring: _Measuring, analytic: Array, verdict: Array) -> None:
+    """An infinite derivative is right where the slopes on every side that exists grow without bound in its sense."""
+    for i in np.flatnonzero(np.isinf(analytic).any(axis=1)):
+        (at,) = entries(measuring.problem, [int(i)], measuring.scale)
+        agree = np.isinf(analytic[i])
+        exists = np.zeros_like(agree)
+        for sign in (1.0, -1.0):
+            samples = [at(sign * 2.0**-k) for k in (16, 20, 24)]
+            a, b, c = ((y - measuring.problem.y) / h for y, h in samples)
+            there = np.isfinite(c)
+            grows = (np.abs(b) > 1.5 * np.abs(a)) & (np.abs(c) > 1.5 * np.abs(b)) & (np.sign(c) == np.sign(analytic[i]))
+            agree &= ~there | grows
+            exists |= there
+        verdict[i] = np.where(agree & exists, KINK, verdict[i])
+
+
+def _at_ties(measuring: _Measuring, analytic: Array, found: Estimate, tolerance: Tolerance, verdict: Array) -> None:
+    """Where several entries meet at a kink (max at a tie), the derivative along all of them together must fit too."""
+    problem, at_kink = measuring.problem, verdict == KINK
+    tied = at_kink.sum(axis=0) >= 2
+    if not tied.any():
+        return
+    members = at_kink.any(axis=1)
+    step = 2.0**-12 * measuring.scale[members].min()
+    u = np.where(members, step, 0.0)
+    ahead = (problem.value(problem.x + u) - problem.y) / step
+    behind = (problem.y - problem.value(problem.x - u)) / step
+    alone = np.where(members[:, None], np.where(at_kink, found.hi, found.value), 0.0).sum(axis=0)
+    along = np.where(members[:, None], analytic, 0.0).sum(axis=0)
+    noise = 20.0 * measuring.noise / step + 1e-3 * np.abs(along)
+    lo, hi = np.fmin(ahead, behind), np.fmax(ahead, behind)
+    meet = np.abs(alone - hi) > noise + 0.01 * np.abs(alone)
+    outside = tied & meet & ((along < lo - noise) | (along > hi + noise))
+    verdict[at_kink & outside] = FAIL
+
+
+# ---- fast ----------------------------------------------------------------------------------------------------------
+
+
+def fast(problem: Problem, contract: Contract, rtol: float, rng: np.random.Generator) -> Findings:
+    """Sums of all derivatives with random signs; where one is off, the entries that make it so."""
+    measuring = _Measuring(problem, contract, rtol, rng)
+    n = problem.x.size
+    passed = True
+    for _ in range(PROJECTIONS):
+        v = rng.standard_normal(problem.y.size)
+        signs = measuring.scale * rng.choice([-1.0, 1.0], n)
+        search = _Search(measuring, v, signs)
+        if search.judged(np.arange(n)) != PASS:
+            passed = False
+            break
+    verdict, measured = np.full((n, 1), PASS, np.int8), np.zeros(n, bool)
+    found = Estimate.unknown((n, 1))
+    analytic = search.gradient[:, None]
+    tolerance = measuring.tolerance(analytic)
+    if not passed:
+        verdict[:, 0] = search.descend()
+        columns = search.worth_measuring(verdict[:, 0])
+        if len(columns):
+            y, noise = np.array([v @ problem.y]), np.array([search.noise])
+            alone = _measured(measuring, analytic, tolerance, columns, y, noise, v)
+            found.put(columns, alone)
+            verdict[columns] = judge(analytic[columns], alone, tolerance.at(columns))
+            measured[columns] = True
+    return Findings(analytic, found, verdict, measured, measuring.relative, tolerance.floor, "fast", v)
+
+
+class _Search:
+    """Sums of derivatives of v . y along one line with random signs, halved until what is wrong stands alone."""
+
+    def __init__(self, measuring: _Measuring, v: Array, u: Array) -> None:
+        self.measuring, self.v, self.u = measuring, v, u
+        self.gradient = measuring.problem.vjp(v)
+        self.y = float(v @ measuring.problem.y)
+        self.noise = float(np.sqrt(np.square(measuring.noise * v).sum()))
+        self.size = float(np.sqrt(np.square(measuring.problem.y * v).sum()))
+
+    def judged(self, columns: Array) -> int:
+        """The verdict on the sum over these entries of x."""
+        measuring, g = self.measuring, self.gradient[columns]
+        u = np.zeros_like(self.u)
+        u[columns] = self.u[columns]
+        a = np.array([[g @ u[columns]]])
+        size = np.abs(u[columns])
+        with np.errstate(invalid="ignore"):
+            floor = 64.0 * EPS * (np.abs(g) @ size) + 10.0 * measuring.contract.defect[columns] @ size
+        unit = measuring.resolution * self.size
+        tolerance = Tolerance(
+            1e-9, np.array([[floor]]), np.array([[1e-3 * unit]]), np.array([[unit]]), measuring.safety
+        )
+
+        def decided(found: Estimate, _: Array) -> Array:
+            return np.asarray((judge(a, found, tolerance, strict=True) == PASS).all(axis=1))
+
+        at: Line = line(measuring.problem, u, self.v)
+        found = derivatives([at], np.array([self.y]), np.array([self.noise]), decided)
+        return int(judge(a, found, tolerance)[0, 0])
+
+    def descend(self) -> Array:
+        """A verdict for each entry of x: PASS where a line through it was right, else what its own line says.
+
+        The whole line is known to be off; its parts are judged, arguments first, then halves. When the lines allowed
+        are used up, or wrong entries enough are found, what is left is UNSURE.
+        """
+        verdict = np.full(self.u.size, UNSURE, np.int8)
+        stack = [
+            np.arange(cut.start, cut.stop) for cut in reversed(self.measuring.problem.cuts) if cut.stop > cut.start
+        ]
+        wrong = 0
+        for _ in range(LINES):
+            if not stack or wrong >= LOCATED:
+                break
+            columns = stack.pop()
+            found = self.judged(columns)
+            if found == PASS:
+                verdict[columns] = PASS
+            elif len(columns) == 1:
+                verdict[columns] = found
+                wrong += found == FAIL
+            else:
+                stack += [columns[len(columns) // 2 :], columns[: len(columns) // 2]]
+        return verdict
+
+    def worth_measuring(self, verdict: Array) -> Array:
+        """The entries found wrong or undecided alone, and a sample of the rest of their arguments."""
+        chosen: list[int] = []
+        for cut in self.measuring.problem.cuts:
+            columns = np.arange(cut.start, cut.stop)
+            open_ = columns[verdict[cut] != PASS]
+            if len(open_):
+                known = columns[(verdict[cut] == FAIL) | (verdict[cut] == KINK)]
+                sample = self.measuring.rng.permutation(columns)[:SAMPLE]
+                undecided = self.measuring.rng.permutation(open_)[:SAMPLE]
+                chosen += sorted({*known.tolist(), *sample.tolist(), *undecided.tolist()})
+        return np.array(chosen, int)
+
+
+def select(mode: str, problem: Problem) -> str:
+    """The mode that "auto" means: every derivative alone up to 2,000 entries, unless the outputs are very many too."""
+    if mode != "auto":
+        return mode
+    small = problem.x.size <= 2000 and problem.x.size * problem.y.size <= LARGEST_TABLE // 2
+    return "full" if small else "fast"
+
+
+def worst_of(verdicts: Sequence[int]) -> int:
+    """The worst of several verdicts."""
+    return max(verdicts, default=int(PASS))
