@@ -50,6 +50,8 @@ MAP = [
     "checking/report.py",
     "checking/patterns.py",
     "checking/diagnosis.py",
+    "checking/strategies.py",
+    "checking/hypothesis_hook.py",
     "view/curves.py",
     "view/__init__.py",
     "data/loader.py",
@@ -66,8 +68,8 @@ MAP = [
     "checking/opinions.py",
     "checking/checks.py",
     "checking/__init__.py",
-    "checking/hypothesis_hook.py",
     "checking/strategies.py",
+    "checking/hypothesis_hook.py",
     "training.py",
     "spec.py",
     "__main__.py",
@@ -80,7 +82,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [path.relative_to(PACKAGE).as_posix() for path in FILES]
 
 # What the extras bring, imported only inside functions.
-OPTIONAL = {"rich", "matplotlib", "safetensors"}
+OPTIONAL = {"rich", "matplotlib", "safetensors", "hypothesis"}
+# What a file is made for and imports at once: it is loaded by nothing else of the package.
+FOR = {"checking/strategies.py": {"hypothesis"}, "checking/pytest_plugin.py": {"pytest"}}
 
 
 class Import(ast.NodeVisitor):
@@ -157,8 +161,9 @@ def test_a_file_imports_only_from_files_above_it(path):
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_a_file_needs_numpy_only_and_extras_inside_functions(path):
+    name = path.relative_to(PACKAGE).as_posix()
     for module, line, runs in Import(path).outside:
-        allowed = {"numpy"} if runs else {"numpy"} | OPTIONAL
+        allowed = {"numpy"} | (FOR.get(name, set()) if runs else OPTIONAL)
         assert module in allowed | sys.stdlib_module_names, f"{path}:{line} imports {module}"
 
 

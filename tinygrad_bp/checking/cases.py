@@ -43,7 +43,11 @@ class Case:
 
 
 def save_case(
-    path: str | os.PathLike[str], kind: Kind, things: Sequence[Any], inputs: Mapping[str, Any], options: Mapping[str, Any]
+    path: str | os.PathLike[str],
+    kind: Kind,
+    things: Sequence[Any],
+    inputs: Mapping[str, Any],
+    options: Mapping[str, Any],
 ) -> None:
     """Write a check to the file `path`, which ends in .npz.
 
