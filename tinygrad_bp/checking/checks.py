@@ -346,6 +346,8 @@ def _why(found: verdict.Findings) -> str:
     error = found.estimate.error[unsure]
     if not np.isfinite(error).any() and np.isinf(error).any():
         return "undecided (domain): the function cannot be computed on both sides. Check at a point inside its domain."
+    if (found.estimate.kink & unsure).any() or (found.mode == "fast" and (found.verdict == Verdict.KINK).any()):
+        return "undecided (kinks): more kinks than fast mode takes apart. Check at another point, or with mode='full'."
     if found.noise > 1e-9:
         return "undecided (noise): rounding inside the function hides the derivative. Compute in float64 throughout."
     return "undecided (chaotic): the differences settle at no step. Check at another point, or a smoother function."
@@ -354,7 +356,8 @@ def _why(found: verdict.Findings) -> str:
 def _blocks(problem: Problem, found: verdict.Findings) -> Any:
     """The matrices as one block for each pair of output and argument."""
     columns = zip(problem.outputs, problem.output_cuts, problem.output_shapes)
-    pairs = [("v . y", slice(0, 1), ())] if found.mode == "fast" else list(columns)
+    projected = found.mode == "fast" and problem.y.size > 1
+    pairs = [("(v . y)", slice(0, 1), ())] if projected else list(columns)
     e = found.estimate
     matrices = (found.analytic, e.value, e.error, found.verdict, e.lo, e.hi)
     for output, rows, shape in pairs:
@@ -365,13 +368,11 @@ def _blocks(problem: Problem, found: verdict.Findings) -> Any:
 
 def _diagnosed(problem: Problem, contract: Contract, found: verdict.Findings) -> list[Diagnosis]:
     """A name for what is wrong with each argument that has a wrong entry."""
-    single = len(problem.outputs) == 1
-    y: Array
+    y, v = problem.y, contract.v
     if found.v is not None:
-        y, v = np.asarray([found.v @ problem.y]), np.ones(1)
-    else:
-        y = problem.y.reshape(problem.output_shapes[0]) if single else problem.y
-        v = contract.v.reshape(y.shape)
+        y, v = np.reshape(found.v @ y, (1,)), np.ones(1)
+    elif len(problem.outputs) == 1:
+        y, v = (a.reshape(problem.output_shapes[0]) for a in (y, v))
     scale = scales(problem)
     rivals = {name: found.estimate.value[cut].T for name, cut in zip(problem.names, problem.cuts)}
     values = dict(zip(problem.names, problem.inputs)) | problem.others

@@ -7,6 +7,7 @@ And a gradient of any function has a symmetric derivative: a field that has not 
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,9 @@ def _complex_step(problem: Problem, u: Array, v: Array) -> float | None:
     h = 1e-20
     x = problem.x + 1j * h * u
     try:
-        result = problem.forward([x[cut].reshape(shape) for cut, shape in zip(problem.cuts, problem.shapes)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # such as that an imaginary part was discarded
+            result = problem.forward([x[cut].reshape(shape) for cut, shape in zip(problem.cuts, problem.shapes)])
         outputs = result if isinstance(result, (tuple, list)) else [result]
         y = np.concatenate([np.asarray(y, complex).ravel() for y in outputs])
     except Exception:  # it was not written for complex numbers

@@ -7,7 +7,6 @@ the entries that are wrong. Where numbers cannot decide the verdict is UNSURE, n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,7 +198,7 @@ def fast(problem: Problem, contract: Contract, rtol: float, rng: np.random.Gener
     n = problem.x.size
     passed = True
     for _ in range(PROJECTIONS):
-        v = rng.standard_normal(problem.y.size)
+        v = rng.standard_normal(problem.y.size) if problem.y.size > 1 else np.ones(1)
         signs = measuring.scale * rng.choice([-1.0, 1.0], n)
         search = _Search(measuring, v, signs)
         if search.judged(np.arange(n)) != PASS:
@@ -212,7 +211,9 @@ def fast(problem: Problem, contract: Contract, rtol: float, rng: np.random.Gener
     if not passed:
         verdict[:, 0] = search.descend()
         columns = search.worth_measuring(verdict[:, 0])
-        if len(columns):
+        if not len(columns):
+            verdict[:] = UNSURE  # the whole is off, and no part of it
+        else:
             y, noise = np.array([v @ problem.y]), np.array([search.noise])
             alone = _measured(measuring, analytic, tolerance, columns, y, noise, v)
             found.put(columns, alone)
@@ -255,27 +256,29 @@ class _Search:
     def descend(self) -> Array:
         """A verdict for each entry of x: PASS where a line through it was right, else what its own line says.
 
-        The whole line is known to be off; its parts are judged, arguments first, then halves. When the lines allowed
-        are used up, or wrong entries enough are found, what is left is UNSURE.
+        The whole line is known to be off; its parts are judged, arguments first, then halves of those that are off.
+        When the lines allowed are used up, or wrong entries enough are found, what is left is UNSURE.
         """
         verdict = np.full(self.u.size, UNSURE, np.int8)
-        stack = [
-            np.arange(cut.start, cut.stop) for cut in reversed(self.measuring.problem.cuts) if cut.stop > cut.start
-        ]
-        wrong = 0
-        for _ in range(LINES):
-            if not stack or wrong >= LOCATED:
-                break
-            columns = stack.pop()
-            found = self.judged(columns)
-            if found == PASS:
-                verdict[columns] = PASS
-            elif len(columns) == 1:
-                verdict[columns] = found
-                wrong += found == FAIL
-            else:
-                stack += [columns[len(columns) // 2 :], columns[: len(columns) // 2]]
+        arguments = [np.arange(cut.start, cut.stop) for cut in self.measuring.problem.cuts if cut.stop > cut.start]
+        off = [columns for columns in arguments if not self._settled(columns, verdict)]
+        for columns in off:
+            self._halve(columns, verdict, LINES // len(off))
         return verdict
+
+    def _settled(self, columns: Array, verdict: Array) -> bool:
+        found = self.judged(columns)
+        if found == PASS or len(columns) == 1:
+            verdict[columns] = found
+        return found == PASS
+
+    def _halve(self, columns: Array, verdict: Array, lines: int) -> None:
+        stack = [columns]
+        while stack and lines > 0 and (verdict[columns] == FAIL).sum() < LOCATED:
+            part = stack.pop()
+            halves = [half for half in np.array_split(part, 2) if len(half)]
+            lines -= len(halves)
+            stack += [half for half in halves if not self._settled(half, verdict) and len(half) > 1][::-1]
 
     def worth_measuring(self, verdict: Array) -> Array:
         """The entries found wrong or undecided alone, and a sample of the rest of their arguments."""
@@ -297,8 +300,3 @@ def select(mode: str, problem: Problem) -> str:
         return mode
     small = problem.x.size <= 2000 and problem.x.size * problem.y.size <= LARGEST_TABLE // 2
     return "full" if small else "fast"
-
-
-def worst_of(verdicts: Sequence[int]) -> int:
-    """The worst of several verdicts."""
-    return max(verdicts, default=int(PASS))
