@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
@@ -133,15 +133,20 @@ class Case:
         return int(np.count_nonzero(gap[self.counts] < 0.1 * np.abs(self.residual[self.counts]))) >= least
 
     @cached_property
+    def arguments(self) -> dict[str, Array]:
+        """The other arguments that are numbers."""
+        arrays = {name: np.asarray(value) for name, value in self.others.items()}
+        return {name: value for name, value in arrays.items() if value.dtype.kind in "fiub"}
+
+    @cached_property
     def values(self) -> dict[str, Array]:
         """What a factor or a mask may be made of: arguments, output, likely intermediate values."""
-        own = {self.argument: self.x, **{name: np.asarray(value) for name, value in self.others.items()}}
-        own = {name: value.astype(float) for name, value in own.items() if value.dtype.kind in "fiub"}
-        output = {"output" if "y" in own else "y": self.y.astype(float)}
-        found = {**own, **output, **dict(intermediates(own))}
+        own = {self.argument: self.x, **self.arguments}
+        output = {"output" if "y" in own else "y": self.y}
+        found = {**own, **output, **dict(intermediates(own, self.x.shape))}
         if len(self.analytic) == 1:
             found["incoming gradient"] = self.v
-        return {name: np.squeeze(value) for name, value in found.items() if value.size > 1}
+        return {name: np.squeeze(value).astype(float) for name, value in found.items() if value.size > 1}
 
     def aligned(self, functions: Mapping[str, Callable[[Array], Array]]) -> Iterator[tuple[str, Array]]:
         """Every function of every value, at the sample, in every way its axes fit those of x and y."""
@@ -174,7 +179,11 @@ class Case:
     def dimension(self, size: float, accuracy: float) -> str:
         """What has this size: an axis, several axes, an array; empty where nothing has."""
         output = self.v.shape if self.y.size == 1 else self.y.shape
-        shapes = {self.argument: self.x.shape, **{k: np.shape(a) for k, a in self.others.items()}, "the output": output}
+        shapes = {
+            self.argument: self.x.shape,
+            **{name: value.shape for name, value in self.arguments.items()},
+            "the output": output,
+        }
         for count in (1, 2, 3, 4):
             for name, shape in shapes.items():
                 for axes in combinations([k for k in range(len(shape)) if shape[k] > 1], count):
@@ -272,8 +281,8 @@ def sign_or_factor(case: Case) -> Diagnosis | None:
     text = f"off by the constant factor {c:.6g}" if not simple else f"{'twice' if large else 'half'} the right value"
     notes = ["the sign is wrong too"] if c < 0 else []
     notes += [f"{size:.6g} is the size of {where}"] if where else []
-    for name, value in case.others.items():
-        scalar = float(np.asarray(value).item()) if np.size(value) == 1 else 0.0
+    for name, value in case.arguments.items():
+        scalar = float(value.item()) if value.size == 1 else 0.0
         if scalar and abs(c * scalar - 1) <= accuracy:
             notes.append(f"{c:.6g} is 1 / {name}")
         elif scalar and abs(c / scalar - 1) <= accuracy:
@@ -417,23 +426,41 @@ def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
 
 
 def chain_factor(case: Case) -> Diagnosis | None:
-    """A * F = c * N (F is missing) or A = c * N * F (F is one too many), F a function of a value at hand."""
+    """A F = c N (F is missing) or A = c N F (F is one too many), F a function of a value at hand."""
     a, n, tolerance = case.at(case.analytic), case.at(case.numeric), case.at(case.tolerance)
-    best: tuple[tuple[bool, int], Diagnosis] | None = None
-    for order, (name, factor) in enumerate(case.aligned(FUNCTIONS)):
-        if not factor.all() or distinct(factor) < 2:
-            continue
-        for missing in (True, False):
-            c = multiple(a * factor, n, tolerance) if missing else multiple(a, n * factor, tolerance * np.abs(factor))
-            if c is None:
-                continue
-            plain = min(abs(abs(c) - k) for k in (0.5, 1, 2)) < 1e-4
-            if (plain or distinct(factor) > 2) and (best is None or (not plain, order) < best[0]):
-                text = f"the factor {name} is missing" if missing else f"there is one factor {name} too many"
-                text += "" if abs(c - 1) < 1e-4 else f" (and the constant {1 / c if missing else c:.4g})"
-                hint = f"multiply the gradient by {name}" if missing else f"divide the gradient by {name}"
-                best = (not plain, order), case.says("CHAIN", text, hint)
-    return best[1] if best else None
+    found = []
+    for name, factor in case.aligned(FUNCTIONS):
+        if factor.all() and distinct(factor) > 1:
+            for c, text, hint in (
+                (multiple(a * factor, n, tolerance), "the factor {} is missing", "multiply by {}"),
+                (
+                    multiple(a, n * factor, tolerance * np.abs(factor)),
+                    "there is one factor {} too many",
+                    "divide by {}",
+                ),
+            ):
+                if c is not None and (_plain(c) or distinct(factor) > 2):
+                    found.append((not _plain(c), c, text.format(name), hint.format(name)))
+    if not found:
+        return None
+    _, c, text, hint = min(found, key=lambda one: one[0])
+    return case.says("CHAIN", text if abs(c - 1) < 1e-4 else f"{text} (and a constant, {c:.4g})", hint)
+
+
+def _plain(c: float) -> bool:
+    return min(abs(abs(c) - k) for k in (0.5, 1, 2)) < 1e-4
+
+
+def mistaken_value(case: Case) -> Diagnosis | None:
+    """A f(q) = c N f(p): the function f of one value, where that of another belongs; c = 1 or -1."""
+    a, n, tolerance = case.at(case.analytic), case.at(case.numeric), case.at(case.tolerance)
+    for word, function in FUNCTIONS.items():
+        terms = [(name, z) for name, z in case.aligned({word: function}) if z.all() and distinct(z) > 1]
+        for (p, used), (q, right) in permutations(terms, 2):
+            c = multiple(a * right, n * used, tolerance * np.abs(used))
+            if p != q and c is not None and abs(abs(c) - 1) < 1e-4 and distinct(used / right) > 2:
+                return case.says("CHAIN", f"the factor is {p}, where {q} belongs", f"take {q}")
+    return None
 
 
 def missing_mean(case: Case) -> Diagnosis | None:
@@ -450,16 +477,15 @@ def missing_mean(case: Case) -> Diagnosis | None:
 
 
 def missing_term(case: Case) -> Diagnosis | None:
-    """A - N = c * F, F a function of a value at hand."""
-    d, tolerance, found = case.at(case.analytic - case.numeric), case.at(case.tolerance), None
-    for name, term in case.aligned({"{}": FUNCTIONS["{}"], "sign({})": np.sign}):
-        if distinct(term) > 2:
-            error = tolerance / max(float(np.abs(d).max() / np.abs(term).max()), 1e-300)
-            c = multiple(d, term, np.maximum(error, 1e-12))
-            if c is not None and found is None:
-                kind = "is missing" if c < 0 else "is one too many"
-                found = case.says("MISSING", f"A - N = {c:.6g} * {name}: this term {kind}", f"add {-c:.6g} * {name}")
-    return found
+    """A - N = c F, F a value at hand; of a scalar also the sign of one."""
+    d, tolerance = case.at(case.analytic - case.numeric), case.at(case.tolerance)
+    words = ("{}", "sign({})") if len(case.analytic) == 1 else ("{}",)
+    for name, term in case.aligned({word: FUNCTIONS[word] for word in words}):
+        c = multiple(term, d, tolerance) if distinct(term) > 1 and np.count_nonzero(term) > 2 else None
+        if c is not None:
+            text = f"A - N = {1 / c:.6g} * {name}: this term is {'missing' if c < 0 else 'one too many'}"
+            return case.says("MISSING", text, f"add {-1 / c:.6g} * {name}")
+    return None
 
 
 def missing_path(case: Case) -> Diagnosis | None:
@@ -480,7 +506,8 @@ def missing_path(case: Case) -> Diagnosis | None:
             noise = 2 * float(np.linalg.norm(case.tolerance[block]))
             ranks.append([rank(part[block], noise) for part in (case.residual, case.numeric, case.analytic)])
         worst = max(r for r, _, _ in ranks)
-        if worst in (1, 2) and all(not r or r + 1 < max(n_rank, a_rank) for r, n_rank, a_rank in ranks):
+        wide = min(np.count_nonzero(case.residual.any(k)) for k in (0, 1)) > worst + 1
+        if wide and worst in (1, 2) and all(not r or r + 1 < max(n_rank, a_rank) for r, n_rank, a_rank in ranks):
             where = f"each slice along axis {axes[0]}" if rest else "all"
             text = f"A - N has rank {worst} over {where}: a path through a mean, variance, norm or sum is missing"
             return case.says("MISSING", text, "differentiate the statistic too, it depends on every entry")
@@ -492,9 +519,9 @@ def missing_path(case: Case) -> Diagnosis | None:
 
 def repeated(case: Case) -> Diagnosis | None:
     """Wrong exactly in the rows of x that an integer argument names more than once."""
-    for name, index in case.others.items():
-        if np.asarray(index).dtype.kind in "iu" and np.size(index) > 1 and case.x.ndim:
-            rows = np.asarray(index).ravel()
+    for name, index in case.arguments.items():
+        if index.dtype.kind in "iu" and index.size > 1 and case.x.ndim:
+            rows = index.ravel()
             if rows.min() >= -len(case.x) and rows.max() < len(case.x):
                 many = np.bincount(rows % len(case.x), minlength=len(case.x))[case.sample[case.y.ndim]] > 1
                 if case.divided_by(many, least=1):
@@ -504,27 +531,75 @@ def repeated(case: Case) -> Diagnosis | None:
 
 
 def region(case: Case) -> Diagnosis | None:
-    """Wrong exactly where a value at hand is < 0, > 0, == 0, ...; or at one index, or the edge, of an axis."""
-    inside = ""
+    """Wrong exactly where a value at hand is < 0, > 0, == 0, ...; or off by one factor there, by another elsewhere."""
+    a, n, tolerance = case.at(case.analytic), case.at(case.numeric), case.at(case.tolerance)
+    if case.wrong.any(0).sum() < 2:
+        return None
     for name, z in case.aligned({"{}": FUNCTIONS["{}"]}):
         for word, predicate in PREDICATES.items():
-            side = predicate(z)
-            if not inside and case.divided_by(side) and (word == "{} == 0" or distinct(z[side]) > 1):
-                inside = word.replace("{}", name)
+            side, where = predicate(z), word.replace("{}", name)
+            if not side.any() or side.all() or (distinct(z[side]) < 2 and word != "{} == 0"):
+                continue
+            inside, outside = (multiple(a[k], n[k], tolerance[k]) for k in (side, ~side))
+            if case.divided_by(side):
+                return case.says(
+                    "REGION", f"wrong exactly where {where}: there {_off(case, inside)}", "check that branch or mask"
+                )
+            if inside and outside and distinct(z[~side]) > 1:
+                text = f"{inside:.6g} times the right gradient where {where}, {outside:.6g} times elsewhere"
+                return case.says("REGION", text, "check the two branches: they may be exchanged")
+    return None
+
+
+def index_region(case: Case) -> Diagnosis | None:
+    """Wrong exactly at one index, or both ends, of an axis of x or y."""
+    if case.wrong.any(0).sum() < 2:
+        return None
     for axis, size in reversed(list(enumerate(case.full))):
         index = case.sample[axis]
-        for k in {0, size - 1, *index[case.at(case.wrong)][:1].tolist()}:
-            if not inside and size > 2 and case.divided_by(index == k):
-                inside = f"the index is {k} along {case.axis(axis)}"
-        if not inside and size > 3 and case.divided_by((index == 0) | (index == size - 1)):
-            inside = f"{case.axis(axis)} has its edges (padding?)"
-    if not inside:
-        return None
+        (wrong,) = np.nonzero(case.at(case.wrong))
+        k = index[wrong[0]] if wrong.size else 0
+        for side, where in (
+            (index == k, f"the index is {k} along {case.axis(axis)}"),
+            ((index == 0) | (index == size - 1), f"{case.axis(axis)} ends, at both edges (padding?)"),
+        ):
+            if size > 2 and case.divided_by(side):
+                c = multiple(*(case.at(z)[side] for z in (case.analytic, case.numeric, case.tolerance)))
+                return case.says(
+                    "REGION", f"wrong exactly where {where}: there {_off(case, c)}", "check the slice or the padding"
+                )
+    return None
+
+
+def _off(case: Case, c: float | None) -> str:
+    if case.lost[case.wrong & case.live].all():
+        return "the gradient is 0"
+    return f"it is {c:.6g} times the right one" if c else "it is off"
+
+
+def no_mask(case: Case) -> Diagnosis | None:
+    """Wrong exactly where N = 0 and A is not."""
     wrong = case.wrong & case.live
-    c = multiple(case.analytic[wrong], case.numeric[wrong], case.tolerance[wrong])
-    there = f"it is {c:.6g} times the right one" if c else "it is off"
-    there = "the gradient is 0" if case.lost[wrong].all() else there
-    return case.says("REGION", f"wrong exactly where {inside}: there {there}", "check that branch, mask or slice")
+    spurious = case.live & (np.abs(case.numeric) <= case.tolerance)
+    if (wrong != spurious).any() or min(wrong.sum(), case.right.sum()) < 3:
+        return None
+    return case.says(
+        "REGION", "right, but not 0 where the numeric gradient is 0: a mask is missing", "multiply by the mask"
+    )
+
+
+def misplaced(case: Case) -> Diagnosis | None:
+    """Every row of A has the numbers of that row of N, at other entries."""
+    if not case.counts.all() or case.wrong.sum() < 4:
+        return None
+    order_a, order_n = (np.argsort(z, axis=1) for z in (case.analytic, case.numeric))
+    a, n, tolerance = (
+        np.take_along_axis(z, order, 1)
+        for z, order in ((case.analytic, order_a), (case.numeric, order_n), (case.tolerance, order_n))
+    )
+    if (np.abs(a - n) > tolerance).any():
+        return None
+    return case.says("REGION", "the right numbers at the wrong entries", "check the indices: argmax, gather, slices")
 
 
 def some_entries(case: Case) -> Diagnosis | None:
@@ -565,10 +640,14 @@ RULES: tuple[Callable[[Case], Diagnosis | None], ...] = (
     contributions,
     chain_factor,
     repeated,
-    region,
-    some_entries,
     missing_mean,
     missing_term,
+    region,
+    index_region,
+    some_entries,
+    mistaken_value,
+    no_mask,
+    misplaced,
     missing_path,
 )
 

@@ -123,16 +123,28 @@ def fits(shape: Shape, full: Shape) -> Iterator[tuple[int, ...]]:
             yield axes
 
 
-def intermediates(values: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
-    """What a function of `values` is likely to compute on its way: a @ b, a @ b + c, a - b."""
+def intermediates(values: Mapping[str, Array], shape: Shape) -> Iterator[tuple[str, Array]]:
+    """What a function of `values` is likely to compute on its way: a @ b, a @ b + c, a - b, the one-hot rows of labels.
+
+    The one-hot rows have as many columns as an array of `shape`.
+    """
     for (p, a), (q, b) in permutations(values.items(), 2):
-        if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0]:
-            yield f"({p} @ {q})", a @ b
+        if {a.ndim, b.ndim} <= {1, 2} and a.ndim + b.ndim > 2 and a.shape[-1] == b.shape[0]:
+            ab = a @ b
+            yield f"({p} @ {q})", ab
             for r, c in values.items():
-                if r not in (p, q) and c.ndim and c.shape == (a @ b).shape[2 - c.ndim :]:
-                    yield f"({p} @ {q} + {r})", a @ b + c
-        if a.shape == b.shape and a.size > 1 and p < q:
-            yield f"({p} - {q})", a - b
+                if r not in (p, q) and c.ndim and c.shape == ab.shape[ab.ndim - c.ndim :]:
+                    yield f"({p} @ {q} + {r})", ab + c
+        if a.shape == b.shape and p < q:
+            yield f"({p} - {q})", a.astype(float) - b
+    for name, labels in values.items():
+        if (
+            labels.dtype.kind in "iu"
+            and labels.size
+            and labels.min() >= 0
+            and labels.max() < max(shape[-1:], default=0)
+        ):
+            yield f"one_hot({name})", np.eye(shape[-1])[labels]
 
 
 def slices(shape: Shape, axes: Sequence[int]) -> Array:
