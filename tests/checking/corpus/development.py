@@ -359,7 +359,7 @@ _SPECIFIC = (
         "abs", "outside the slopes at a kink", "KINK REGION", lambda x, u: (u * np.where(x == 0, -3, np.sign(x)),), True
     ),
     mistake("abs", "x/|x| at 0", "NONFINITE", lambda x, u: (u * np.where(x == 0, np.nan, np.sign(x)),), True),
-    mistake("maximum", "branches exchanged", "REGION", lambda a, b, u: (u * (a < b), u * (a >= b))),
+    mistake("maximum", "branches exchanged", "REGION SWAPPED", lambda a, b, u: (u * (a < b), u * (a >= b))),
     mistake("maximum", "ties counted twice", "KINK REGION", lambda a, b, u: (u * (a >= b), u * (a <= b)), True),
     mistake("embedding", "duplicates overwritten", "DUPLICATE", _embedding_overwritten),
     mistake("embedding", "next row", "SHIFT", _embedding_next_row),
@@ -471,6 +471,10 @@ def _returns_inputs(f: Function) -> Function:
     return replace(f, backward=lambda *a: tuple(a[k] for k in floats(a[:-1])))
 
 
+def _too_many(f: Function) -> Function:
+    return replace(f, backward=lambda *a: (*f.backward(*a), *a[:-1]))
+
+
 def _is_square(x: Any) -> bool:
     return x.ndim == 2 and x.shape[0] == x.shape[1]
 
@@ -488,9 +492,9 @@ _GENERAL = (
     anywhere("input written", "MUTATION", _writes_input),
     anywhere("incoming gradient written", "MUTATION", _writes_upstream),
     anywhere("accumulates over calls", "ACCUMULATES", _accumulates),
-    anywhere("inputs returned", "SHARED", _returns_inputs),
+    anywhere("inputs returned", "SHARED UPSTREAM", _returns_inputs),
     anywhere("None", "NONE DETACHED", changed(lambda g: None, slice(-1, None))),
-    anywhere("one gradient too many", "COUNT", lambda f: replace(f, backward=lambda *a: (*f.backward(*a), np.ones(3)))),
+    anywhere("too many gradients", "COUNT", _too_many),
     anywhere("float32 gradients", "DTYPE", changed(lambda g: g.astype(np.float32))),
     anywhere("one entry nan", "NONFINITE", changed(put(3, lambda g: math.nan), slice(0, 1))),
     anywhere("raveled", "SHAPE", where(lambda x: x.ndim > 1, np.ravel)),

@@ -682,7 +682,7 @@ _GENERAL = (
     anywhere("flipped, first axis", "FLIP", where(lambda x: x.ndim > 1 and len(x) > 1, lambda g: g[::-1].copy())),
     anywhere("shifted back, first axis", "SHIFT", where(lambda x: len(x) > 3, lambda g: np.roll(g, -1, 0))),
     anywhere("pushed by one", "SHIFT", where(lambda x: len(x) > 3, _pushed)),
-    anywhere("gradients exchanged", "", _swapped),
+    anywhere("gradients exchanged", "SWAPPED", _swapped),
 )
 
 MISTAKES: tuple[Mistake, ...] = _SPECIFIC + _GENERAL
