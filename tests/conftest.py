@@ -11,10 +11,12 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy loads: on nets this small a second thread spins for nothing
 os.environ["MPLBACKEND"] = "Agg"
+
+from hypothesis import settings  # which loads NumPy where the package is installed, to register its strategies
+
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
 
