@@ -108,6 +108,13 @@ class Case:
         return np.where(self.wrong & self.counts, self.analytic - self.numeric, 0.0)
 
     @cached_property
+    def sharpness(self) -> float:
+        """A relative difference that can be seen in most entries."""
+        seen = self.live & (np.abs(self.numeric) > self.tolerance)
+        ratio = 20 * self.tolerance[seen] / np.abs(self.numeric[seen])
+        return float(np.median(ratio)) if ratio.size else 1.0
+
+    @cached_property
     def gradient(self) -> Array:
         """N^T v, what `raw` should be; nan where it was not measured."""
         if self.v.size == len(self.numeric):
@@ -126,11 +133,23 @@ class Case:
 
     def explained_by(self, model: Array, least: int = 2) -> bool:
         """model = N wherever it counts, and thereby at least `least` wrong entries come right."""
-        gap = np.abs(model.reshape(self.numeric.shape) - np.where(self.counts, self.numeric, 0))
-        with np.errstate(invalid="ignore"):
-            if not (gap[self.counts] <= self.tolerance[self.counts]).all():
-                return False
-        return int(np.count_nonzero(gap[self.counts] < 0.1 * np.abs(self.residual[self.counts]))) >= least
+        return bool(np.count_nonzero(self._mended(model.reshape(self.numeric.shape))) >= least)
+
+    def explained_by_rows(self, model: Array) -> bool:
+        """The same up to a factor for each output, such as the slope of what follows, where A itself is not."""
+        return self._mended_by_rows(model.reshape(self.numeric.shape)) > 2 > self._mended_by_rows(self.analytic)
+
+    def _mended_by_rows(self, model: Array) -> int:
+        """How many entries, beyond one of each row, come right."""
+        factor = (model * np.where(self.counts, self.numeric, 0)).sum(1) / (model * model).sum(1)
+        mended = self._mended(np.where(np.isfinite(factor), factor, 0)[:, None] * model)
+        return int(np.count_nonzero(mended) - np.count_nonzero(mended.any(1)))
+
+    def _mended(self, model: Array) -> Array:
+        """The wrong entries at which the model agrees with N; none if it disagrees anywhere."""
+        gap = np.abs(np.where(self.counts, model - self.numeric, 0))
+        agrees = (gap <= self.tolerance).all()
+        return np.asarray(agrees & (gap < 0.1 * np.abs(self.residual)))
 
     @cached_property
     def arguments(self) -> dict[str, Array]:
@@ -253,6 +272,15 @@ def at_kinks(case: Case) -> Diagnosis | None:
 # One number for all entries.
 
 
+def flat(case: Case) -> Diagnosis | None:
+    """N = 0 everywhere, A is not: saturated, most likely, and no place to tell one mistake from another."""
+    if not case.wrong.any() or (case.live & (np.abs(case.numeric) > case.tolerance)).any():
+        return None
+    k = int(np.argmax(np.where(case.wrong & case.counts, np.abs(case.analytic), -1)))
+    text = f"the function does not change here, yet the gradient is {case.analytic.flat[k]:.6g} at {case.entry(k)}"
+    return case.says("OTHER", text, "if the inputs are saturated, check at smaller ones: more can be told there")
+
+
 def detached(case: Case) -> Diagnosis | None:
     """A = 0 everywhere, N is not."""
     if not case.lost.any() or (np.abs(case.analytic) > 0)[case.counts & ~case.lost].any():
@@ -322,7 +350,8 @@ def transposed(case: Case) -> Diagnosis | None:
     """A with its axes in another order is N; or A was reshaped where it had to be transposed."""
     tensor, own = case.analytic.reshape(case.full), case.y.ndim
     for order in orders(case.full, case.full):
-        if case.explained_by(tensor.transpose(order)):
+        model = tensor.transpose(order)
+        if case.explained_by(model) or (order[0] != 0 and case.explained_by_rows(model)):
             moved = [k for k in range(len(order)) if order[k] != k]
             if min(moved) >= own:
                 text = f"the gradient is transposed: its axes are in the order {tuple(k - own for k in order[own:])}"
@@ -342,23 +371,24 @@ def transposed(case: Case) -> Diagnosis | None:
     return None
 
 
-def flipped(case: Case) -> Diagnosis | None:
-    """A reversed along some axes is N."""
-    tensor = case.analytic.reshape(case.full)
-    for axes in flips(case.full):
-        if case.explained_by(np.flip(tensor, axes)):
-            own = [k for k in axes if k >= case.y.ndim] or list(axes)
-            text = f"the gradient is reversed along {' and '.join(map(case.axis, own))}"
-            return case.says("FLIP", text, "reverse it (a convolution's kernel, a scan)")
-    return None
-
-
 def shifted(case: Case) -> Diagnosis | None:
     """A moved by one along an axis is N."""
     for axis, moved in shifts(case.analytic.reshape(case.full)):
         if case.explained_by(moved, 3):
             text = f"the gradient is off by one along {case.axis(axis)}"
             return case.says("SHIFT", text, "check the two ends of the slice")
+    return None
+
+
+def flipped(case: Case) -> Diagnosis | None:
+    """A reversed along some axes is N."""
+    tensor = case.analytic.reshape(case.full)
+    for axes in flips(case.full):
+        model = np.flip(tensor, axes)
+        if case.explained_by(model) or (axes[0] < case.y.ndim and case.explained_by_rows(model)):
+            own = [k for k in axes if k >= case.y.ndim] or list(axes)
+            text = f"the gradient is reversed along {' and '.join(map(case.axis, own))}"
+            return case.says("FLIP", text, "reverse it (a convolution's kernel, a scan)")
     return None
 
 
@@ -430,7 +460,7 @@ def chain_factor(case: Case) -> Diagnosis | None:
     a, n, tolerance = case.at(case.analytic), case.at(case.numeric), case.at(case.tolerance)
     found = []
     for name, factor in case.aligned(FUNCTIONS):
-        if factor.all() and distinct(factor) > 1:
+        if factor.all() and distinct(factor, case.sharpness) > 1:
             for c, text, hint in (
                 (multiple(a * factor, n, tolerance), "the factor {} is missing", "multiply by {}"),
                 (
@@ -439,7 +469,7 @@ def chain_factor(case: Case) -> Diagnosis | None:
                     "divide by {}",
                 ),
             ):
-                if c is not None and (_plain(c) or distinct(factor) > 2):
+                if c is not None and (_plain(c) or distinct(factor, case.sharpness) > 2):
                     found.append((not _plain(c), c, text.format(name), hint.format(name)))
     if not found:
         return None
@@ -455,10 +485,10 @@ def mistaken_value(case: Case) -> Diagnosis | None:
     """A f(q) = c N f(p): the function f of one value, where that of another belongs; c = 1 or -1."""
     a, n, tolerance = case.at(case.analytic), case.at(case.numeric), case.at(case.tolerance)
     for word, function in FUNCTIONS.items():
-        terms = [(name, z) for name, z in case.aligned({word: function}) if z.all() and distinct(z) > 1]
+        terms = [(name, z) for name, z in case.aligned({word: function}) if z.all() and distinct(z, case.sharpness) > 1]
         for (p, used), (q, right) in permutations(terms, 2):
             c = multiple(a * right, n * used, tolerance * np.abs(used))
-            if p != q and c is not None and abs(abs(c) - 1) < 1e-4 and distinct(used / right) > 2:
+            if p != q and c is not None and abs(abs(c) - 1) < 1e-4 and distinct(used / right, case.sharpness) > 2:
                 return case.says("CHAIN", f"the factor is {p}, where {q} belongs", f"take {q}")
     return None
 
@@ -481,7 +511,7 @@ def missing_term(case: Case) -> Diagnosis | None:
     d, tolerance = case.at(case.analytic - case.numeric), case.at(case.tolerance)
     words = ("{}", "sign({})") if len(case.analytic) == 1 else ("{}",)
     for name, term in case.aligned({word: FUNCTIONS[word] for word in words}):
-        c = multiple(term, d, tolerance) if distinct(term) > 1 and np.count_nonzero(term) > 2 else None
+        c = multiple(term, d, tolerance) if distinct(term, case.sharpness) > 1 and np.count_nonzero(term) > 2 else None
         if c is not None:
             text = f"A - N = {1 / c:.6g} * {name}: this term is {'missing' if c < 0 else 'one too many'}"
             return case.says("MISSING", text, f"add {-1 / c:.6g} * {name}")
@@ -538,14 +568,14 @@ def region(case: Case) -> Diagnosis | None:
     for name, z in case.aligned({"{}": FUNCTIONS["{}"]}):
         for word, predicate in PREDICATES.items():
             side, where = predicate(z), word.replace("{}", name)
-            if not side.any() or side.all() or (distinct(z[side]) < 2 and word != "{} == 0"):
+            if not side.any() or side.all() or (distinct(z[side], case.sharpness) < 2 and word != "{} == 0"):
                 continue
             inside, outside = (multiple(a[k], n[k], tolerance[k]) for k in (side, ~side))
             if case.divided_by(side):
                 return case.says(
                     "REGION", f"wrong exactly where {where}: there {_off(case, inside)}", "check that branch or mask"
                 )
-            if inside and outside and distinct(z[~side]) > 1:
+            if inside and outside and distinct(z[~side], case.sharpness) > 1:
                 text = f"{inside:.6g} times the right gradient where {where}, {outside:.6g} times elsewhere"
                 return case.says("REGION", text, "check the two branches: they may be exchanged")
     return None
@@ -590,14 +620,13 @@ def no_mask(case: Case) -> Diagnosis | None:
 
 def misplaced(case: Case) -> Diagnosis | None:
     """Every row of A has the numbers of that row of N, at other entries."""
-    if not case.counts.all() or case.wrong.sum() < 4:
+    rows = np.asarray(case.counts.all(1))
+    if (case.wrong & rows[:, None]).sum() < 4:
         return None
-    order_a, order_n = (np.argsort(z, axis=1) for z in (case.analytic, case.numeric))
-    a, n, tolerance = (
-        np.take_along_axis(z, order, 1)
-        for z, order in ((case.analytic, order_a), (case.numeric, order_n), (case.tolerance, order_n))
-    )
-    if (np.abs(a - n) > tolerance).any():
+    a, n, tolerance = case.analytic[rows], case.numeric[rows], case.tolerance[rows]
+    by_a, by_n = np.argsort(a, axis=1), np.argsort(n, axis=1)
+    gap = np.take_along_axis(a, by_a, 1) - np.take_along_axis(n, by_n, 1)
+    if (np.abs(gap) > np.take_along_axis(tolerance, by_n, 1)).any():
         return None
     return case.says("REGION", "the right numbers at the wrong entries", "check the indices: argmax, gather, slices")
 
@@ -628,13 +657,14 @@ RULES: tuple[Callable[[Case], Diagnosis | None], ...] = (
     wrong_shape,
     not_finite,
     at_kinks,
+    flat,
     detached,
     sign_or_factor,
     swapped,
     other_direction,
     transposed,
-    flipped,
     shifted,
+    flipped,
     skip_path,
     diagonal_only,
     contributions,

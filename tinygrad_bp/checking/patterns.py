@@ -50,6 +50,7 @@ FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
     "sqrt({})": np.sqrt,
     "log({})": np.log,
     "sigmoid({})": _sigmoid,
+    "sigmoid(-{})": lambda z: _sigmoid(-z),
     "sigmoid'({})": lambda z: _sigmoid(z) * _sigmoid(-z),
     "tanh({})": np.tanh,
     "tanh'({})": lambda z: 1 - np.tanh(z) ** 2,
@@ -79,10 +80,10 @@ def multiple(a: Array, b: Array, tolerance: Array) -> float | None:
     return c if c and np.isfinite(c) and (np.abs(a - c * b) <= abs(c)).all() else None
 
 
-def distinct(z: Array) -> int:
-    """How many values of `z` differ by more than a thousandth of the largest."""
+def distinct(z: Array, apart: float) -> int:
+    """How many values of `z` there are that differ by more than `apart` of the largest."""
     z = np.sort(z, axis=None)
-    return 1 + int(np.count_nonzero(np.diff(z) > 1e-3 * np.abs(z).max())) if z.size else 0
+    return 1 + int(np.count_nonzero(np.diff(z) > apart * np.abs(z).max())) if z.size else 0
 
 
 def rank(a: Array, tolerance: float) -> int:
