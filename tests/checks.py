@@ -30,7 +30,7 @@ def naming(sample: Sample) -> Iterator[None]:
 
 def signed(shape: tuple[int, ...], k: int = 0) -> Any:
     """A random direction without zeros."""
-    return np.asarray(samples.real(*shape, k=k + 7))
+    return np.asarray(-samples.real(*shape, k=k + 7))
 
 
 def floats(inputs: tuple[Any, ...]) -> list[int]:

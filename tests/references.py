@@ -43,6 +43,10 @@ def reduced(losses: Any, reduction: str, n: int) -> Any:
     return losses.sum() if reduction == "sum" else losses.sum() / n
 
 
+def quadratic_loss(a: Any, y: Any, reduction: str = "mean") -> Any:
+    return reduced(((a - y) ** 2).reshape(len(a), -1).sum(1) / 2, reduction, len(a))
+
+
 def bce_with_logits(x: Any, y: Any, reduction: str = "mean") -> Any:
     p, q = 1.0 / (1.0 + np.exp(-x)), 1.0 / (1.0 + np.exp(x))
     return reduced(-y * np.log(p) - (1.0 - y) * np.log(q), reduction, x.size)
@@ -92,7 +96,7 @@ FORMULAS: dict[str, Function] = {
     "linear": lambda x, w, b: x @ w.T + (0.0 if b is None else b),
     "softmax": lambda x, axis=-1: np.exp(x) / np.sum(np.exp(x), axis, keepdims=True),
     "log_softmax": log_softmax,
-    "quadratic_loss": lambda a, y, reduction="mean": reduced(((a - y) ** 2).sum(-1) / 2, reduction, len(a)),
+    "quadratic_loss": quadratic_loss,
     "mse_loss": lambda a, y, reduction="mean": reduced((a - y) ** 2, reduction, a.size),
     "binary_cross_entropy_with_logits": bce_with_logits,
     "cross_entropy": cross_entropy,

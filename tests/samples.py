@@ -198,6 +198,7 @@ ROWS: dict[str, Samples] = {
     "clip": [
         *[S(real(*shape), -1.03, 1.03) for shape in SHAPES],
         *[S(real(2, 3), None, 0.2), S(real(2, 3), 0.2, None), S(real(2, 3), array([-1.0, 0.1, 1.0]), 5.0)],
+        S(real(20), real(20, k=1) - 1.0, real(20, k=2) + 1.0),
         *[S(real(2, 3), unit(3, k=1) - 1.0, fraction(2, 1, k=1)), S(real(3), unit(2, 1, k=1), None)],
     ],
     "where": [
@@ -222,7 +223,7 @@ ROWS: dict[str, Samples] = {
     "softplus": [S(array([-40.0, -5.0, 0.0, 5.0, 40.0]))],
     "logaddexp": [S(array([0.0, 30.0, -30.0]), array([0.0, -5.0, 5.0]))],
     "leaky_relu": vary(real(2, 3), negative_slope=[0.2, 0.0, -1.0]),
-    "elu": vary(real(2, 3), alpha=[0.7, 2.0]),
+    "elu": vary(real(2, 3), alpha=[0.7, 2.0, -0.7]),
     # reductions
     **{name: nothing(REDUCTIONS[name]) for name in ("sum", "norm", "all", "any", "count_nonzero")},
     "max": [R((), axis=0), R((), axis=-1, keepdims=True)],
@@ -307,6 +308,8 @@ ROWS: dict[str, Samples] = {
         *vary(real(3, 3), subscripts=["ii->i", "ii->"]),
         *[R((2, 2, 3), (3,), subscripts="iij,j->i"), R((2, 2, 2), subscripts="iii->i"), R((), subscripts="->")],
         *[R((2, 1), (2, 3), subscripts="ij,ij->i"), R((0, 3), (3, 2), subscripts="ij,jk->ik")],
+        *[R((2, 2), subscripts="AA->A"), R((2, 2), (3,), subscripts="ii,A->iA")],
+        R((1,) * 27, subscripts="ABCDEFGHIJKLMNOPQRSTUVWXYZZ->A"),
     ],
     # fused
     **{
@@ -316,7 +319,7 @@ ROWS: dict[str, Samples] = {
         ]
         for name in ("softmax", "log_softmax")
     },
-    "quadratic_loss": loss(real, real),
+    "quadratic_loss": [*loss(real, real), *[R(shape, shape, reduction="none") for shape in [(3,), (2, 3, 2)]]],
     "mse_loss": [*loss(real, real), R((), ()), R((0, 3), (0, 3), reduction="sum")],
     "binary_cross_entropy_with_logits": [*loss(real, fraction), S(10.0 * real(3), fraction(3))],
     "cross_entropy": [

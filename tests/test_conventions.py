@@ -54,6 +54,20 @@ def test_a_line_of_the_page(f: str, x: str, gradient: str) -> None:
         assert np.isfinite(second).all()
 
 
+@pytest.mark.parametrize(("f", "x", "gradient"), lines_of_the_page(), ids=lambda cell: cell)
+def test_a_line_of_the_page_is_linear_in_the_incoming_gradient(f: str, x: str, gradient: str) -> None:
+    """A gradient at a kink is a share of the incoming one, of any sign, and its derivative by it is that share."""
+    expected, point = np.array(eval(gradient, NAMES), float), Tensor(eval(x, NAMES), requires_grad=True)
+    with np.errstate(all="ignore"):
+        y = eval(f, NAMES | {"x": point})
+    u = Tensor(np.full(y.shape, -2.0), requires_grad=True)
+    (first,) = autograd.grad(y, point, u, create_graph=True)
+    assert_close(first.data, -2.0 * expected, "twice as much, downhill", 1e-15)
+    if np.isfinite(expected).all():
+        (by_u,) = autograd.grad(first.sum(), u, allow_unused=True) if first.requires_grad else (None,)
+        assert_close(0.0 if by_u is None else by_u.data.sum(), expected.sum(), "by the incoming gradient", 1e-15)
+
+
 # ---- zero stays zero -------------------------------------------------------------------------------------------------
 
 ROWS = {row.name: row for row in ops.TABLE}

@@ -10,6 +10,7 @@ import pytest
 
 from tinygrad_bp import Tensor, ops
 
+from . import samples
 from .differences import assert_close
 
 ULP = np.finfo(float).eps
@@ -157,3 +158,35 @@ def test_expm1_and_log1p_near_zero() -> None:
     for row in (ops.expm1, ops.log1p):
         assert row(np.array(1e-300)) == 1e-300
         assert gradient(row, 1e-300) == 1.0
+
+
+def test_a_tiny_gradient_is_not_none() -> None:
+    """Only 0 divided by anything is taken for 0."""
+    assert ops.over(np.array(1e-200), 1e-200) == 1.0
+    assert gradient(lambda x: ops.over(x, 1e-200), 1e-200) == 1e200
+
+
+# ---- dtypes ----------------------------------------------------------------------------------------------------------
+
+TWO_FLOATS = [row for row in ops.TABLE if row.name in samples.BINARY and row.differentiable]
+
+
+@pytest.mark.parametrize("row", TWO_FLOATS, ids=lambda row: row.name)
+def test_45_each_gradient_has_the_dtype_of_its_input(row: Any) -> None:
+    domains = samples.BINARY[row.name]
+    single, double = domains[0](3).astype(np.float32), domains[1](2, 3, k=1)
+    a, b = Tensor(single, requires_grad=True), Tensor(double, requires_grad=True)
+    row(a, b).sum().backward()
+    assert a.grad is not None
+    assert b.grad is not None
+    assert (a.grad.dtype, b.grad.dtype) == (np.float32, np.float64)
+
+
+@pytest.mark.parametrize("there", [np.float32, np.float64])
+@pytest.mark.parametrize("here", [np.float32, np.float64])
+def test_45_a_gradient_comes_back_through_a_cast(here: Any, there: Any) -> None:
+    x = Tensor(np.ones(3, here), requires_grad=True)
+    (3.0 * x.astype(there)).sum().backward()
+    assert x.grad is not None
+    assert x.grad.dtype == here
+    assert x.grad.tolist() == [3.0, 3.0, 3.0]
