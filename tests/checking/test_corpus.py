@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from .corpus import development, held_out
-from .corpus.functions import AT_KINK, FLOAT32, NEAR_KINK, NOMINAL, REGIMES, floats, is_mistake, jacobian, regimes_of, steps
+from .corpus.functions import (
+    AT_KINK,
+    FLOAT32,
+    NEAR_KINK,
+    NOMINAL,
+    REGIMES,
+    floats,
+    is_mistake,
+    jacobian,
+    regimes_of,
+    steps,
+)
 
 FUNCTIONS = development.FUNCTIONS + held_out.FUNCTIONS
 MISTAKES = development.MISTAKES + held_out.MISTAKES

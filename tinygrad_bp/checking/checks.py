@@ -32,6 +32,7 @@ Array = NDArray[Any]
 Mode = Literal["auto", "full", "fast"]
 Kinks = Literal["allow", "fail"]
 Seed = int | np.random.Generator | None
+Make = Callable[[np.random.Generator | None], Problem]
 
 UNMEASURABLE = {"NONDETERMINISTIC", "ACCUMULATES", "UPSTREAM", "COUNT"}  # numbers would only repeat the finding
 
@@ -78,13 +79,7 @@ def gradcheck(
     'FACTOR'
     """
     call = Call("function", (fn,), _named(fn, inputs), _given(mode=mode, order=order, rtol=rtol, kinks=kinks))
-    if order not in (1, 2):
-        raise ValueError(f"gradcheck: order is {order!r}. Pass 1 or 2.")
-    report = _checked(lambda g: of_function(fn, inputs, g), call, mode, rtol, kinks, rng)
-    if order == 1 or not report.ok:
-        return report
-    second = _checked(lambda g: of_gradient(fn, inputs, g), call, mode, rtol, kinks, rng, symmetric=True)
-    return replace(second, order=2, evals=report.evals + second.evals)
+    return _to_order(order, lambda g: of_function(fn, inputs, g), call, mode, rtol, kinks, rng)
 
 
 def check_backprop(
@@ -164,13 +159,15 @@ def check_layer(
     layer: Module,
     *inputs: Any,
     mode: Mode = "auto",
+    order: Literal[1, 2] = 1,
     rtol: float = 1e-6,
     kinks: Kinks = "allow",
     rng: Seed = None,
 ) -> Report:
     """Are the gradients of a layer right, by every parameter and every input, in training and in evaluation?
 
-    The layer is left as it was found. The report is the worse of the two; its notes name the other.
+    The layer is left as it was found. The report is the worse of the two; its notes name the other. The parameters are
+    those of :func:`gradcheck`.
 
     Examples
     --------
@@ -184,13 +181,13 @@ def check_layer(
     modes = {module: module.training for module in layer.modules()}
     parameters = {name: p.data.copy() for name, p in layer.named_parameters()}
     inputs_by_name = _named(layer.forward, inputs) | parameters
-    call = Call("layer", (layer,), inputs_by_name, _given(mode=mode, rtol=rtol, kinks=kinks))
+    call = Call("layer", (layer,), inputs_by_name, _given(mode=mode, order=order, rtol=rtol, kinks=kinks))
     reports = {}
     try:
         for training in (True, False):
             layer.train(training)
             which = "training" if training else "evaluation"
-            reports[which] = _checked(lambda g: of_layer(layer, inputs, g), call, mode, rtol, kinks, rng)
+            reports[which] = _to_order(order, lambda g: of_layer(layer, inputs, g), call, mode, rtol, kinks, rng)
     finally:
         for module, training in modes.items():
             module.training = training
@@ -227,11 +224,22 @@ def _given(**options: Any) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value != defaults[key]}
 
 
+def _to_order(order: int, make: Make, call: Call, mode: str, rtol: float, kinks: str, rng: Seed) -> Report:
+    """The check of a function, and at order 2, where that is right, of its backward."""
+    if order not in (1, 2):
+        raise ValueError(f"gradcheck: order is {order!r}. Pass 1 or 2.")
+    report = _checked(make, call, mode, rtol, kinks, rng)
+    if order == 1 or not report.ok:
+        return report
+    second = _checked(lambda g: of_gradient(make(g)), call, mode, rtol, kinks, rng, symmetric=True)
+    return replace(second, order=2, evals=report.evals + second.evals)
+
+
 # ---- one check -----------------------------------------------------------------------------------------------------
 
 
 def _checked(
-    make: Callable[[np.random.Generator | None], Problem],
+    make: Make,
     call: Call | None,
     mode: str,
     rtol: float,
@@ -319,7 +327,7 @@ def _status(problem: Problem, contract: Contract, found: verdict.Findings, diagn
         notes.append(
             f"the forward is noisy: {found.noise:.0e} of its size ({digits} inside?); smaller errors do not show"
         )
-    zero = [name for name, cut in zip(problem.names, problem.cuts) if _vanishes(found, cut)]
+    zero = [name for name, cut in zip(problem.names, problem.cuts) if found.vanishes[cut].all()]
     worst = int(found.verdict.max(initial=0))
     if contract.broken:
         return "CONTRACT", notes
@@ -332,13 +340,6 @@ def _status(problem: Problem, contract: Contract, found: verdict.Findings, diagn
     if zero:
         notes.append(f"every derivative by {' and '.join(zero)} is zero here: not tested")
     return ("KINK" if worst == Verdict.KINK else "PASS"), notes
-
-
-def _vanishes(found: verdict.Findings, cut: slice) -> bool:
-    """Whether no derivative of a block rises above rounding."""
-    a, n = np.abs(found.analytic[cut]), np.abs(found.estimate.value[cut])
-    near = (a <= found.floor[cut]) & ~(n > found.floor[cut] + 6.0 * np.nan_to_num(found.estimate.error[cut]))
-    return bool(near.all())
 
 
 def _why(found: verdict.Findings) -> str:
@@ -381,7 +382,8 @@ def _diagnosed(problem: Problem, contract: Contract, found: verdict.Findings) ->
         part = found.verdict[cut].T
         if not (part == Verdict.FAIL).any():
             continue
-        raw = None if contract.raw[k] is None or found.mode == "fast" else np.asarray(contract.raw[k], float)
+        raw = contract.raw[k]
+        real = found.mode == "full" and raw is not None and np.asarray(raw).dtype.kind in "fiub"
         case = Case(
             argument=name,
             x=problem.inputs[k],
@@ -393,7 +395,7 @@ def _diagnosed(problem: Problem, contract: Contract, found: verdict.Findings) ->
             wrong=part == Verdict.FAIL,
             kink=found.estimate.kink[cut].T,
             measured=found.measured[cut],
-            raw=raw,
+            raw=np.asarray(raw, np.float64) if real else None,
             v=v,
             step=scale[cut],
             rivals={other: n for other, n in rivals.items() if other != name},
@@ -417,9 +419,9 @@ def _where(problem: Problem, call: Call | None) -> list[str]:
         return []
     found, seen = [], set()
     for node in autograd.topological([y for y in outputs if y.tracked]):
-        op, inputs, params = node.recipe  # type: ignore[misc]
+        op, _, params = node.recipe  # type: ignore[misc]
         small = sum(np.size(value) for value in node.values) <= 400
-        if op.name in seen or not small or not op.partials + (op.joint,):
+        if op.name in seen or not small or not op.differentiable:
             continue
         seen.add(op.name)
         found += _of_a_row(op, node.values, params)

@@ -40,6 +40,8 @@ def examine(problem: Problem, rng: np.random.Generator) -> Contract:
     """Call forward and backward a few times each, and look at everything but the numbers."""
     v, w = (rng.standard_normal(problem.y.size) for _ in range(2))
     broken = _of_the_forward(problem)
+    if any(d.code == "NONDETERMINISTIC" for d in broken):
+        return Contract(tuple(broken), np.zeros(problem.x.size), v, [None] * len(problem.names))
     arrays, upstream = problem.arrays(problem.x), problem.upstream(v)
     raw = problem.pull(arrays, upstream)
     broken += _of_the_arrays(problem, arrays, upstream, v, raw)
@@ -50,14 +52,18 @@ def examine(problem: Problem, rng: np.random.Generator) -> Contract:
     if not np.array_equal(first, again, equal_nan=True):
         broken.append(_not_repeatable(problem, first, again))
         return Contract(tuple(broken), np.zeros(problem.x.size), v, raw)
-    other, mixed = problem.vjp(w), problem.vjp(v - 3.0 * w)
+    other, mixed, none = problem.vjp(w), problem.vjp(v - 3.0 * w), problem.vjp(0.0 * v)
     with np.errstate(invalid="ignore"):
         defect = np.nan_to_num(np.abs(mixed - first + 3.0 * other), posinf=0.0)
     size = np.abs(np.nan_to_num(first, posinf=0.0, neginf=0.0))
     bound = 1e-6 * size + 1e-9 * size.max(initial=0.0)
+    if any(np.asarray(g).dtype.itemsize < 8 for g in raw if g is not None):  # float32 has rounded them
+        bound = 1e-4 * size + 1e-5 * size.max(initial=0.0)
     if (defect > bound + _rounding(problem)).any():
         broken.append(_not_linear(problem, v, first))
         defect = np.zeros_like(defect)
+    elif np.nan_to_num(none).any():
+        broken.append(_not_zero(problem, none))
     elif not np.allclose(_strided(problem, v), first, 1e-9, 1e-12 * size.max(initial=0.0), equal_nan=True):
         text = "the gradients are others when the incoming gradient is not contiguous in memory"
         broken.append(Diagnosis("LAYOUT", text, "Index it by axis; do not reshape, ravel or read its buffer in place"))
@@ -151,6 +157,15 @@ def _not_repeatable(problem: Problem, first: Array, again: Array) -> Diagnosis:
         return Diagnosis("ACCUMULATES", text, "Start from zeros in every call", changed[0])
     text = f"two backwards with the same arguments gave different gradients of {names}"
     return Diagnosis("NONDETERMINISTIC", text, "Draw nothing in the backward, and keep no state", changed[0])
+
+
+def _not_zero(problem: Problem, none: Array) -> Diagnosis:
+    for name, cut in zip(problem.names, problem.cuts):
+        largest = float(np.abs(np.nan_to_num(none[cut])).max(initial=0.0))
+        if largest:
+            text = f"an incoming gradient of zero gives a gradient of {name} that is not zero (up to {largest:.3g})"
+            return Diagnosis("UPSTREAM", text, "Every term must be multiplied by the incoming gradient", name)
+    raise AssertionError("nothing to report")
 
 
 def _not_linear(problem: Problem, v: Array, first: Array) -> Diagnosis:

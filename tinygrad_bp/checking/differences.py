@@ -2,9 +2,9 @@
 
 A function is sampled on lines through the point, at steps that fall by powers of two. Central differences are
 extrapolated to step zero (Richardson), and of all steps and orders the one of least estimated error is kept. The
-error is known because the noise of the function is measured first (More and Wild, Estimating Computational Noise, SIAM J.
-Sci. Comput. 33, 2011), so that a function that rounds to float32 inside is not taken for a wrong derivative. Differences
-to one side tell kinks from curvature. Nothing here knows what the derivative should be.
+error is known because the noise of the function is measured first (More and Wild, Estimating Computational Noise,
+SIAM J. Sci. Comput. 33, 2011), so that a function that rounds to float32 inside is not taken for a wrong derivative.
+Differences to one side tell kinks from curvature. Nothing here knows what the derivative should be.
 """
 
 from __future__ import annotations
@@ -65,13 +65,27 @@ class Estimate:
 # ---- noise ---------------------------------------------------------------------------------------------------------
 
 
-def noise_level(along: Callable[[float], Array], y: Array) -> Array:
-    """The noise of every output: how much of it is rounding, seen on a line through the point.
+@dataclass(frozen=True)
+class Noise:
+    """How much of each output is rounding."""
+
+    level: Array
+    """At the point, by output."""
+    relative: float
+    """To the size of an output, wherever it is computed."""
+
+    def along(self, v: Array) -> Noise:
+        """Of the one number v . y."""
+        return Noise(np.sqrt([np.square(v * self.level).sum()]), self.relative)
+
+
+def noise_level(along: Callable[[float], Array], y: Array) -> Noise:
+    """The noise of every output, seen on a line through the point.
 
     Differences of order 5 to 7 at equal steps leave nothing of a smooth function, only its noise, times a known
     factor. Two step sizes; of each the quieter side, since a kink lies on one side only. 28 calls, or 42.
     """
-    noise = np.zeros(y.size)
+    noise, size, single = np.zeros(y.size), np.abs(y), True
     steps = [2.9e-7, 7.3e-7]
     if (along(2.1e-6) == y).any():
         steps.append(3e-5)  # the smaller ones cannot be seen
@@ -79,6 +93,8 @@ def noise_level(along: Callable[[float], Array], y: Array) -> Array:
         quieter = np.full(y.size, np.inf)
         for side in (h, -h):
             table, level = np.array([y] + [along(side * i) for i in range(1, 8)]), np.zeros(y.size)
+            single = single and bool((table == table.astype(np.float32)).all())
+            size = np.fmax(size, np.abs(table).max(axis=0, initial=0.0))
             for order in range(1, 8):
                 table = np.diff(table, axis=0)
                 if order >= 5:
@@ -86,10 +102,13 @@ def noise_level(along: Callable[[float], Array], y: Array) -> Array:
                     level = np.maximum(level, np.sqrt(factor * (table**2).mean(0)))
             quieter = np.fmin(quieter, np.where(np.isfinite(level), level, np.inf))
         noise = np.maximum(noise, np.where(np.isfinite(quieter), quieter, 0.0))
-    size = np.abs(y)
+    if single:  # whatever the steps, float32 holds every output: that it looks quiet is luck
+        noise = np.maximum(noise, np.finfo(np.float32).eps * size)
     large = size > 1e-3 * size.max(initial=0.0)
-    relative = float(np.quantile(noise[large] / size[large], 0.75)) if large.any() else 0.0
-    return np.asarray(2.0 * np.maximum(noise, max(EPS, min(relative, 1e-2)) * size) + 1e-300)
+    ratios = noise[large] / size[large]
+    ratios = ratios[ratios < 1e-3] if (ratios < 1e-3).any() else ratios  # more is no rounding: a singular point
+    relative = max(EPS, min(float(np.quantile(ratios, 0.75)), 1e-2)) if ratios.size else EPS
+    return Noise(2.0 * np.maximum(noise, relative * np.abs(y)) + 1e-300, 2.0 * relative)
 
 
 # ---- lines ---------------------------------------------------------------------------------------------------------
@@ -142,19 +161,18 @@ class _Samples:
         found = [at(t) for at in self.lines]
         return np.array([y for y, _ in found]), np.array([[h] for _, h in found])
 
-    def estimate(self, noise: Array, steps: Sequence[int]) -> Estimate:
+    def estimate(self, noise: Noise, steps: Sequence[int]) -> Estimate:
         """What the samples at these steps, from the largest to the smallest, tell."""
         steps = sorted(steps)
         plus, minus = (np.array([side[k][0] for k in steps]) for side in (self.plus, self.minus))
         ahead, behind = (np.array([side[k][1] for k in steps]) for side in (self.plus, self.minus))
         forward, backward = (plus - self.y) / ahead, (minus - self.y) / behind
-        size = np.abs(self.y).max(initial=0.0)
-        relative = float(np.median(noise)) / size if size else 0.0
         far = np.fmax(np.abs(plus), np.abs(minus)).max(axis=-1, initial=0.0, keepdims=True)
-        band = np.maximum(noise, relative * np.where(np.isfinite(far), far, 0.0)) / np.abs(ahead)
+        band = np.maximum(noise.level, noise.relative * np.where(np.isfinite(far), far, 0.0)) / np.abs(ahead)
         ratios = np.exp2(np.diff(steps))
         value, error, step = _extrapolated((plus - minus) / (ahead - behind), ratios, band, np.abs(ahead))
-        kink, lo, hi = _one_sided(forward, backward, ratios, band)
+        kink, broken, lo, hi = _one_sided(forward, backward, ratios, band)
+        error = np.where(broken, np.inf, error)
         return Estimate(value, error, kink, np.where(kink, lo, value), np.where(kink, hi, value), step)
 
 
@@ -186,31 +204,33 @@ def _extrapolated(central: Array, ratios: Array, band: Array, steps: Array) -> t
     return best, error, step
 
 
-def _one_sided(forward: Array, backward: Array, ratios: Array, band: Array) -> tuple[Array, Array, Array]:
-    """Kinks, and the slopes to their two sides.
+def _one_sided(forward: Array, backward: Array, ratios: Array, band: Array) -> tuple[Array, Array, Array, Array]:
+    """Kinks, points without any slope, and the slopes to the two sides of kinks.
 
     The jump from the slope behind to the slope ahead falls with the step where the function is smooth, stays where it
-    has a kink. The smallest step at which the jump would still be seen above the noise decides.
+    has a kink, and grows where it leaps or stands upright. The smallest step at which it would still be seen above the
+    noise decides.
     """
     jump = np.abs(forward - backward)
-    kink = np.zeros(jump.shape[1:], bool)
+    kink, broken = np.zeros(jump.shape[1:], bool), np.zeros(jump.shape[1:], bool)
     lo, hi = np.full(jump.shape[1:], np.nan), np.full(jump.shape[1:], np.nan)
     for k in range(2, len(jump)):
         visible = jump[k] > 10.0 * band[k]
         stays = visible & (jump[k] > 0.6 * jump[k - 2]) & (jump[k] > 1e-7 * np.abs(forward[k]))
         decides = visible | (10.0 * band[k] < 0.5 * jump[k - 2])
         kink = np.where(decides, stays, kink)
+        broken = np.where(decides, stays & (jump[k] > 1.6 * jump[k - 2]), broken)
         r = ratios[k - 1]
         ahead, behind = ((r * side[k] - side[k - 1]) / (r - 1.0) for side in (forward, backward))
         lo = np.where(stays, np.fmin(ahead, behind), lo)
         hi = np.where(stays, np.fmax(ahead, behind), hi)
-    return kink, lo, hi
+    return kink & ~broken, broken, lo, hi
 
 
 def derivatives(
     lines: Sequence[Line],
     y: Array,
-    noise: Array,
+    noise: Noise,
     decided: Callable[[Estimate, Array], Array],
     depth: Array | None = None,
 ) -> Estimate:
@@ -240,14 +260,28 @@ def derivatives(
 
 
 def scales(problem: Problem) -> Array:
-    """For every entry of x the size its steps are measured by, a power of two: |x|, or a tenth of its array's rms."""
+    """For every entry of x the size its steps are measured by, a power of two: |x|, or a tenth of its array's rms.
+
+    Where the arrays of an argument are so small that the outputs hardly notice, the scale grows towards 1.
+    """
     scale = np.ones(problem.x.size)
     for cut in problem.cuts:
         a = problem.x[cut]
         rms = float(np.sqrt(np.mean(np.square(a)))) if a.size else 0.0
         if rms > 0.0:
             scale[cut] = np.maximum(np.abs(a), 0.1 * rms)
+            while rms < 1.0 and not _noticed(problem, cut, scale[cut]):
+                grown = min(1.0 / rms, 1024.0)
+                scale[cut], rms = scale[cut] * grown, rms * grown
     return np.asarray(np.exp2(np.round(np.log2(scale))))
+
+
+def _noticed(problem: Problem, cut: slice, scale: Array) -> bool:
+    """Whether a step changes any output by more than 1e-5 of itself."""
+    x = problem.x.copy()
+    x[cut] += 2.0 ** -QUICK[0] * scale * np.where(np.arange(len(scale)) % 2, -1.0, 1.0)
+    change = np.abs(problem.value(x) - problem.y)
+    return bool((~(change <= 1e-5 * np.abs(problem.y))).any())
 
 
 def depths(problem: Problem, scale: Array) -> Array:
@@ -255,13 +289,16 @@ def depths(problem: Problem, scale: Array) -> Array:
     size = np.abs(problem.x)
     with np.errstate(divide="ignore"):
         below = np.where(size > 0, np.log2(scale / size), 0.0) + 16
-    return np.asarray(np.clip(below, 30, 900).astype(int))
+    return np.asarray(np.clip(below, 30, 80).astype(int))
 
 
 def random_line(problem: Problem, scale: Array, rng: np.random.Generator) -> Array:
-    """A direction with a random sign for each entry, as long as the entry itself."""
-    size = np.where(problem.x != 0, np.abs(problem.x), scale)
-    return np.asarray(size * rng.choice([-1.0, 1.0], problem.x.size))
+    """A direction with a random sign for each entry, as long as the entry itself: it leaves no domain on the way."""
+    size = np.abs(problem.x)
+    grown = np.zeros(size.shape, bool)
+    for cut in problem.cuts:
+        grown[cut] = scale[cut].max(initial=0.0) > 32.0 * size[cut].max(initial=0.0)
+    return np.asarray(np.where((size > 0.0) & ~grown, size, scale) * rng.choice([-1.0, 1.0], size.size))
 
 
 def numeric_jacobian(f: Callable[[Any], Any], x: Any) -> Estimate:

@@ -91,7 +91,7 @@ def asymmetry(problem: Problem, found: Findings) -> list[Diagnosis]:
             b = _second_derivative(problem, found, found.analytic, other, name).T
             largest = np.abs(a).max(initial=0.0)
             off = np.abs(a - b).max(initial=0.0)
-            if off > 1e-8 * largest + found.floor.max(initial=0.0):
+            if off > 1e-8 * largest:
                 text = f"d2/d{name}d{other} differs from d2/d{other}d{name} by {off:.2g}, at a size of {largest:.2g}"
                 diagnoses.append(Diagnosis("ASYMMETRIC", text, "The first derivative is the gradient of no function"))
     return diagnoses

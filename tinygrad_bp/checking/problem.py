@@ -29,6 +29,7 @@ __all__ = ["Broken", "Problem", "of_backprop", "of_function", "of_gradient", "of
 Array = NDArray[Any]
 Forward = Callable[[list[Array]], Any]
 Backward = Callable[[list[Array], list[Array]], Sequence[Any]]
+Record = Callable[[list[Any]], tuple[Any, list[Any]]]
 
 
 class Broken(Exception):  # noqa: N818 - not an error of the checker: a finding about what it checks
@@ -58,8 +59,8 @@ class Problem:
     rng : numpy.random.Generator, optional
         What the function draws from: put back to its present state before each call, as the package's own always is.
     record : callable
-        Of functions of Tensors: takes leaves instead of arrays. Without it the gradients are arrays that the backward
-        made, which may share memory with nothing.
+        Of functions of Tensors: from leaves to the outputs and the nodes to differentiate by, one for each input.
+        Without it the gradients are arrays that the backward made, which may share memory with nothing.
     leave : callable
         Undoes what calls of the function have left behind.
 
@@ -78,25 +79,23 @@ class Problem:
         *,
         others: Mapping[str, Any] | None = None,
         rng: np.random.Generator | None = None,
-        record: Callable[[list[Any]], Any] | None = None,
+        record: Record | None = None,
         leave: Callable[[], None] = lambda: None,
     ) -> None:
         self.name, self.forward, self.backward, self.leave = name, forward, backward, leave
         self.others, self.record, self.owns_gradients = dict(others or {}), record, record is None
-        self.evals = 0
+        self.rng, self.evals = rng, 0
         try:
-            self._start(inputs, rng)
+            self._start(inputs)
         except Broken:
             leave()
             raise
 
-    def _start(self, inputs: Mapping[str, Any], rng: np.random.Generator | None) -> None:
-        self._generators = [(g.bit_generator, g.bit_generator.state) for g in (random.generator(), rng) if g]
-        self.given = {key: np.array(a) for key, a in inputs.items()}
-        self.names = list(inputs)
+    def _start(self, inputs: Mapping[str, Any]) -> None:
+        self._generators = [(g.bit_generator, g.bit_generator.state) for g in (random.generator(), self.rng) if g]
+        self.names, self.inputs = list(inputs), [np.array(a, np.float64) for a in inputs.values()]
         if not self.names:
             raise Broken("INPUT", "no argument is a float array, so there is nothing to differentiate", "Pass floats")
-        self.inputs = [a.astype(np.float64) for a in self.given.values()]
         for key, a in zip(self.names, self.inputs):
             _require_finite(key, a)
         self.shapes = [a.shape for a in self.inputs]
@@ -144,7 +143,7 @@ class Problem:
     def graph(self) -> list[Any]:
         """The outputs as Tensors with the graph behind them; nothing of NumPy code written by hand."""
         self.rewind()
-        return [] if self.record is None else _tensors(self.record(_tracked(self.arrays(self.x))))
+        return [] if self.record is None else _tensors(self.record(_tracked(self.arrays(self.x)))[0])
 
     def rewind(self) -> None:
         """Put the random generators where they were at first."""
@@ -181,7 +180,8 @@ class Problem:
 
 def fits(g: Any, shape: tuple[int, ...]) -> bool:
     """Whether g is real numbers of that shape."""
-    return np.shape(g) == shape and np.asarray(g).dtype.kind in "fiub"
+    array = np.asarray(g)
+    return array.shape == shape and array.dtype.kind in "fiub"
 
 
 def _joined(arrays: Any) -> Array:
@@ -303,43 +303,38 @@ def _array(value: Any) -> Array:
 def of_function(fn: Callable[..., Any], inputs: Sequence[Any], rng: np.random.Generator | None = None) -> Problem:
     """A function of Tensors, with the backward that its graph gives."""
     call = _Arguments(fn, inputs)
-
-    def record(leaves: Sequence[Any]) -> Any:
-        return fn(*call.filled(leaves))
-
-    return Problem(
-        call.label,
-        lambda arrays: record([Tensor(a) for a in arrays]),
-        lambda arrays, upstream: _pulled(record, _tracked(arrays), upstream),
-        call.floats,
-        others=call.others,
-        rng=rng,
-        record=record,
+    return _of_tensors(
+        call.label, lambda leaves: (fn(*call.filled(leaves)), leaves), call.floats, others=call.others, rng=rng
     )
 
 
-def of_gradient(fn: Callable[..., Any], inputs: Sequence[Any], rng: np.random.Generator | None = None) -> Problem:
-    """The backward of a function of Tensors as the function: (x, v) -> v . dy/dx, differentiated by x and by v."""
-    call, first = _Arguments(fn, inputs), of_function(fn, inputs, rng)
-    n = len(call.floats)
+def of_gradient(first: Problem) -> Problem:
+    """The backward of a Problem of Tensors as the function: (x, v) -> v . dy/dx, differentiated by x and by v."""
+    n = len(first.names)
     v = np.random.default_rng(1).standard_normal(first.y.size)
-    names = ["incoming gradient"] if len(first.outputs) == 1 else [f"incoming gradient of {y}" for y in first.outputs]
+    seeds = ["incoming gradient"] if len(first.outputs) == 1 else [f"incoming gradient of {y}" for y in first.outputs]
 
-    def gradients(leaves: Sequence[Any], create_graph: bool) -> list[Any]:
-        outputs = _tensors(fn(*call.filled(leaves[:n])))
-        paired = [(y, u) for y, u in zip(outputs, leaves[n:]) if y.tracked]
+    def record(leaves: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+        result, wanted = first.record(leaves[:n])  # type: ignore[misc]
+        paired = [(y, u) for y, u in zip(_tensors(result), leaves[n:]) if y.tracked]
         ys, us = [y for y, _ in paired], [u for _, u in paired]
-        found = autograd.grad(ys, leaves[:n], us, create_graph=create_graph, allow_unused=True) if ys else [None] * n
-        return [Tensor(np.zeros_like(x.data)) if g is None else g for x, g in zip(leaves, found)]
+        found = autograd.grad(ys, wanted, us, create_graph=True, allow_unused=True) if ys else [None] * n
+        gradients = [Tensor(np.zeros_like(x.data)) if g is None else g for x, g in zip(wanted, found)]
+        return dict(zip(first.names, gradients)), [*wanted, *leaves[n:]]
 
+    inputs = dict(zip(first.names, first.inputs)) | dict(zip(seeds, first.upstream(v)))
+    name = f"gradient of {first.name}"
+    return _of_tensors(name, record, inputs, others=first.others, rng=first.rng, leave=first.leave)
+
+
+def _of_tensors(name: str, record: Record, inputs: Mapping[str, Any], **more: Any) -> Problem:
     return Problem(
-        f"gradient of {call.label}",
-        lambda arrays: dict(zip(call.floats, gradients(_tracked(arrays), False))),
-        lambda arrays, upstream: _pulled(lambda leaves: gradients(leaves, True), _tracked(arrays), upstream),
-        {**call.floats, **dict(zip(names, first.upstream(v)))},
-        others=call.others,
-        rng=rng,
-        record=lambda leaves: gradients(leaves, True),
+        name,
+        lambda arrays: record(_tracked(arrays))[0],
+        lambda arrays, upstream: _pulled(record, _tracked(arrays), upstream),
+        inputs,
+        record=record,
+        **more,
     )
 
 
@@ -350,23 +345,16 @@ def _tracked(arrays: Sequence[Array]) -> list[Any]:
 
 def _tensors(result: Any) -> list[Any]:
     """The float outputs in the order of `_float_outputs`; constants count as Tensors."""
-    values = (
-        list(result.values())
-        if isinstance(result, Mapping)
-        else result
-        if isinstance(result, (list, tuple))
-        else [result]
-    )
+    several = list(result.values()) if isinstance(result, Mapping) else result
+    values = several if isinstance(several, (list, tuple)) else [several]
     tensors = [y if isinstance(y, Node) else Tensor(y) for y in values]
     return [y for y in tensors if y.data.dtype.kind == "f"]
 
 
-def _pulled(
-    record: Callable[[list[Any]], Any], leaves: list[Any], upstream: list[Array], wanted: Sequence[Any] | None = None
-) -> list[Any]:
-    """The gradients of the leaves, None where there is no path; the first partial is handed `upstream` itself."""
-    outputs = [_handing(v)(y) for y, v in zip(_tensors(record(leaves)), upstream) if y.tracked]
-    wanted = leaves if wanted is None else wanted
+def _pulled(record: Record, leaves: list[Any], upstream: list[Array]) -> list[Any]:
+    """The gradients, None where there is no path; the first partial is handed `upstream` itself."""
+    result, wanted = record(leaves)
+    outputs = [_handing(v)(y) for y, v in zip(_tensors(result), upstream) if y.tracked]
     if not outputs:
         return [None] * len(wanted)
     found = autograd.grad(outputs, wanted, [np.zeros(y.shape) for y in outputs], allow_unused=True)
@@ -438,7 +426,8 @@ def _counted(n: int, what: str) -> str:
 
 def of_loss(f: Callable[..., Any], params: Any, grads: Any, rng: np.random.Generator | None = None) -> Problem:
     """A scalar ``f(*params)``, or ``f()`` that reads `params` where they are, and its gradients `grads`."""
-    arrays, given = _leaves(params, "params"), list(_leaves(grads, "grads").values())
+    arrays = _leaves(params, "params")
+    given = [None if g is None else np.array(g) for g in _leaves(grads, "grads").values()]
     if len(arrays) != len(given):
         raise Broken("COUNT", f"there are {len(arrays)} parameters and {len(given)} gradients", "Pass one for each")
     in_place = not _takes_arguments(f)
@@ -458,7 +447,7 @@ def of_loss(f: Callable[..., Any], params: Any, grads: Any, rng: np.random.Gener
     problem = Problem(
         f"{_name(f)}({', '.join(arrays)})" if not in_place else f"{_name(f)}()",
         forward,
-        lambda floats, upstream: [None if g is None else np.asarray(g) * upstream[0] for g in given],
+        lambda floats, upstream: [None if g is None else g * upstream[0] for g in given],
         arrays,
         rng=rng,
         leave=lambda: _write(arrays.values(), before) if in_place else None,
@@ -497,23 +486,19 @@ def _leaves(tree: Any, path: str) -> dict[str, Any]:
 # ---- layers --------------------------------------------------------------------------------------------------------
 
 
-def of_layer(layer: Module, inputs: Sequence[Any], rng: np.random.Generator | None = None) -> Problem:
+def of_layer(layer: Module, given: Sequence[Any], rng: np.random.Generator | None = None) -> Problem:
     """A layer as a function of its inputs and of all its parameters, which are replaced and put back."""
-    call = _Arguments(layer.forward, inputs)
+    call = _Arguments(layer.forward, given)
     parameters = {name: p for name, p in layer.named_parameters() if p.requires_grad}
     arrays_before = [p.data for p in parameters.values()]
     buffers = [(b, b.data.copy()) for b in layer.buffers()]
     n = len(parameters)
 
-    def record(leaves: list[Any]) -> Any:
+    def record(leaves: list[Any]) -> tuple[Any, list[Any]]:
         for p, x in zip(parameters.values(), leaves):
             p.data = x.data
         wrote(*parameters.values())
-        return layer(*call.filled(leaves[n:]))
-
-    def backward(arrays: list[Array], upstream: list[Array]) -> list[Any]:
-        leaves = _tracked(arrays)
-        return _pulled(record, leaves, upstream, [*parameters.values(), *leaves[n:]])
+        return layer(*call.filled(leaves[n:])), [*parameters.values(), *leaves[n:]]
 
     def leave() -> None:
         for p, a in zip(parameters.values(), arrays_before):
@@ -522,13 +507,6 @@ def of_layer(layer: Module, inputs: Sequence[Any], rng: np.random.Generator | No
             b.data[...] = a
         wrote(*parameters.values())
 
-    return Problem(
-        repr(layer) if "\n" not in repr(layer) else type(layer).__name__,
-        lambda arrays: record([Tensor(a) for a in arrays]),
-        backward,
-        {**{name: p.data for name, p in parameters.items()}, **call.floats},
-        others=call.others,
-        rng=rng,
-        record=record,
-        leave=leave,
-    )
+    name = repr(layer) if "\n" not in repr(layer) else type(layer).__name__
+    inputs = {name: p.data for name, p in parameters.items()} | call.floats
+    return _of_tensors(name, record, inputs, others=call.others, rng=rng, leave=leave)

@@ -120,7 +120,7 @@ MOST_LINES = 25
 PRINTABLE = 60  # numbers that a reproduction still spells out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """The outcome of a check: true for PASS and KINK, and printed in at most 25 lines.
 
@@ -198,6 +198,8 @@ class Report:
         if not self.ok and self.call is not None:
             lines.append(_labelled("reproduce", self._command()))
         return "\n".join(lines[:MOST_LINES])
+
+    __repr__ = __str__
 
     def _headline(self) -> str:
         wrong = self._wrong()

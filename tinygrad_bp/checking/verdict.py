@@ -14,7 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contract import Contract
-from .differences import EPS, Estimate, Line, depths, derivatives, entries, line, noise_level, random_line, scales
+from .differences import (
+    EPS,
+    Estimate,
+    Line,
+    Noise,
+    depths,
+    derivatives,
+    entries,
+    line,
+    noise_level,
+    random_line,
+    scales,
+)
 from .problem import Problem
 from .report import Verdict
 
@@ -60,7 +72,8 @@ class Findings:
     """Which entries of x were measured alone."""
     noise: float
     """Of the function, relative to its size."""
-    floor: Array
+    vanishes: Array
+    """Which derivatives are zero as far as rounding shows."""
     mode: str
     v: Array | None = None
     """Fast mode: the incoming gradient whose product with the outputs was differentiated."""
@@ -73,7 +86,7 @@ def judge(a: Array, found: Estimate, tolerance: Tolerance, strict: bool = False)
     measurement was sharp. At a kink any value between the slopes to the two sides is allowed.
     """
     size = np.fmax(np.abs(a), np.abs(found.value))
-    allowed = tolerance.rtol * size + tolerance.floor
+    allowed = tolerance.rtol * size + tolerance.floor + 1e-280
     loose = tolerance.tight if strict else np.maximum(1e-4 * np.abs(found.value), tolerance.unit)
     sharp = found.error <= np.maximum(allowed, loose)
     off = np.abs(a - found.value) > allowed + tolerance.safety * found.error
@@ -88,14 +101,18 @@ def judge(a: Array, found: Estimate, tolerance: Tolerance, strict: bool = False)
 class _Measuring:
     """What both modes need: scales, the noise of the function, and the tolerances made of them."""
 
-    def __init__(self, problem: Problem, contract: Contract, rtol: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self, problem: Problem, contract: Contract, rtol: float, rng: np.random.Generator, steep: Array | None = None
+    ) -> None:
         self.problem, self.contract, self.rtol, self.rng = problem, contract, rtol, rng
         self.scale = scales(problem)
         self.depth = depths(problem, self.scale)
         u = random_line(problem, self.scale, rng)
+        if steep is not None:
+            u[steep] = 0.0  # at an infinite slope there is no telling noise from the function
         self.noise = noise_level(lambda h: problem.value(problem.x + h * u), problem.y)
         self.size = float(np.abs(problem.y).max(initial=0.0))
-        self.relative = float(np.max(self.noise, initial=0.0)) / self.size if self.size else 0.0
+        self.relative = self.noise.relative
         self.resolution = max(1e-8, 20.0 * self.relative)
         self.safety = 10.0 if self.relative > 2e-8 else 6.0
 
@@ -119,20 +136,38 @@ class _Measuring:
 
 def full(problem: Problem, contract: Contract, rtol: float, rng: np.random.Generator) -> Findings:
     """Every derivative of every output by every entry of x."""
-    measuring = _Measuring(problem, contract, rtol, rng)
     seeds = np.eye(problem.y.size)
     analytic = np.array([problem.vjp(v) for v in seeds]).reshape(problem.y.size, problem.x.size).T
+    measuring = _Measuring(problem, contract, rtol, rng, np.isinf(analytic).any(axis=1))
     tolerance = measuring.tolerance(analytic)
     found = _measured(measuring, analytic, tolerance, np.arange(problem.x.size), problem.y, measuring.noise)
     verdict = judge(analytic, found, tolerance)
+    _unresolved(measuring, analytic, found, tolerance, verdict)
     _at_infinite_slopes(measuring, analytic, verdict)
     _at_ties(measuring, analytic, found, tolerance, verdict)
-    measured = np.ones(problem.x.size, bool)
-    return Findings(analytic, found, verdict, measured, measuring.relative, tolerance.floor, "full")
+    zero = vanishes(measuring.size, measuring.scale, analytic, found, tolerance.floor)
+    return Findings(analytic, found, verdict, np.ones(problem.x.size, bool), measuring.relative, zero, "full")
+
+
+def _unresolved(measuring: _Measuring, analytic: Array, found: Estimate, tolerance: Tolerance, verdict: Array) -> None:
+    """A value is not right because its error is small beside other arguments': it must be small beside its own."""
+    for cut in measuring.problem.cuts:
+        largest = np.fmax(np.abs(analytic[cut]), np.abs(found.value[cut])).max(initial=0.0)
+        vague = (found.error[cut] > 1e-2 * largest) & (found.error[cut] > tolerance.floor[cut])
+        zero = vanishes(measuring.size, measuring.scale[cut], analytic[cut], found.at(cut), tolerance.floor[cut])
+        verdict[cut] = np.where(vague & ~zero & (verdict[cut] == PASS), UNSURE, verdict[cut])
+
+
+def vanishes(size: float, scale: Array, analytic: Array, found: Estimate, floor: Array) -> Array:
+    """Whether derivatives are zero as far as rounding shows: both values, and with an error that means something."""
+    measured = (np.abs(found.value) <= floor + 6.0 * found.error) & (
+        found.error * scale[:, None] <= 1e-9 * size + 1e-290
+    )
+    return (np.abs(analytic) <= floor) & (measured | np.isnan(found.value))
 
 
 def _measured(
-    measuring: _Measuring, analytic: Array, tolerance: Tolerance, columns: Array, y: Array, noise: Array,
+    measuring: _Measuring, analytic: Array, tolerance: Tolerance, columns: Array, y: Array, noise: Noise,
     v: Array | None = None,
 ) -> Estimate:  # fmt: skip
     """The derivatives by these entries of x, as many at a time as memory allows."""
@@ -182,7 +217,7 @@ def _at_ties(measuring: _Measuring, analytic: Array, found: Estimate, tolerance:
     behind = (problem.y - problem.value(problem.x - u)) / step
     alone = np.where(members[:, None], np.where(at_kink, found.hi, found.value), 0.0).sum(axis=0)
     along = np.where(members[:, None], analytic, 0.0).sum(axis=0)
-    noise = 20.0 * measuring.noise / step + 1e-3 * np.abs(along)
+    noise = 20.0 * measuring.noise.level / step + 1e-3 * np.abs(along)
     lo, hi = np.fmin(ahead, behind), np.fmax(ahead, behind)
     meet = np.abs(alone - hi) > noise + 0.01 * np.abs(alone)
     outside = tied & meet & ((along < lo - noise) | (along > hi + noise))
@@ -214,12 +249,13 @@ def fast(problem: Problem, contract: Contract, rtol: float, rng: np.random.Gener
         if not len(columns):
             verdict[:] = UNSURE  # the whole is off, and no part of it
         else:
-            y, noise = np.array([v @ problem.y]), np.array([search.noise])
-            alone = _measured(measuring, analytic, tolerance, columns, y, noise, v)
+            y = np.array([search.y])
+            alone = _measured(measuring, analytic, tolerance, columns, y, search.noise, v)
             found.put(columns, alone)
             verdict[columns] = judge(analytic[columns], alone, tolerance.at(columns))
             measured[columns] = True
-    return Findings(analytic, found, verdict, measured, measuring.relative, tolerance.floor, "fast", v)
+    zero = vanishes(search.size, measuring.scale, analytic, found, tolerance.floor)
+    return Findings(analytic, found, verdict, measured, measuring.relative, zero, "fast", v)
 
 
 class _Search:
@@ -229,7 +265,7 @@ class _Search:
         self.measuring, self.v, self.u = measuring, v, u
         self.gradient = measuring.problem.vjp(v)
         self.y = float(v @ measuring.problem.y)
-        self.noise = float(np.sqrt(np.square(measuring.noise * v).sum()))
+        self.noise = measuring.noise.along(v)
         self.size = float(np.sqrt(np.square(measuring.problem.y * v).sum()))
 
     def judged(self, columns: Array) -> int:
@@ -250,7 +286,7 @@ class _Search:
             return np.asarray((judge(a, found, tolerance, strict=True) == PASS).all(axis=1))
 
         at: Line = line(measuring.problem, u, self.v)
-        found = derivatives([at], np.array([self.y]), np.array([self.noise]), decided)
+        found = derivatives([at], np.array([self.y]), self.noise, decided)
         return int(judge(a, found, tolerance)[0, 0])
 
     def descend(self) -> Array:
