@@ -26,7 +26,7 @@ from ..checks import check_order_1, check_order_2, floats, signed
 from ..samples import Sample
 from ..test_table import entry_of
 from .mutations import LINES, Mutant, mutants, planted
-from .probes import EXACT, Arrays, Point, differ, outcome, points_of
+from .probes import EXACT, Arrays, Point, differ, gradients, points_of
 
 Check = Callable[[Callable[..., Any], Sample], None]
 CHECKS: tuple[Check, ...] = (check_order_1, check_order_2)
@@ -151,7 +151,7 @@ class Judge:
         """The check and the sample that kill; only where a gradient is another than the row's own a check is run."""
         call, sampled, _ = self.known[row.name]
         for i, (point, own) in enumerate(sampled):
-            if differ(outcome(call, point), own, point):
+            if differ(call, point, own):
                 for check in self.checks:
                     if Case("", partial(check, call, point.sample)).fails():
                         sampled.insert(0, sampled.pop(i))  # the next mutant may fall to the same
@@ -170,7 +170,7 @@ class Judge:
         """A point where the planted mutant has other gradients than the row, "" if there is none."""
         call, sampled, probed = self.known[row.name]
         for point, own in itertools.chain(sampled, probed):
-            if differ(outcome(call, point), own, point):
+            if differ(call, point, own):
                 return f"{row.name}({point.sample})"
         return ""
 
@@ -180,8 +180,8 @@ def known(row: Op) -> Known:
     call = entry_of(row).call
     own = [sample for sample in samples.of(row.name) if floats(sample.inputs)]
     sampled = [Point(s, signed(np.shape(call(*s.inputs, **s.params))), *EXACT, True) for s in own]
-    found = [[(point, outcome(call, point)) for point in points] for points in (sampled, points_of(row, call))]
-    return Known(call, *[[(point, y) for point, y in pairs if not isinstance(y, str)] for pairs in found])
+    probed = points_of(row, call)
+    return Known(call, *[[(point, list(gradients(call, point))) for point in points] for points in (sampled, probed)])
 
 
 def fates(judge: Judge, rows: Iterable[str] = LINES) -> Iterator[Fate]:

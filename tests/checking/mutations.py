@@ -280,7 +280,7 @@ def sources(tree: ast.Lambda | ast.FunctionDef) -> Iterator[tuple[int, str]]:
         for change in list(changes(node, parent, names)):
             new = ast.parse(f"({change})", mode="eval").body if isinstance(change, str) else change
             put(parent, field, place, new)
-            source = ast.unparse(ast.fix_missing_locations(tree))
+            source = ast.unparse(tree)
             put(parent, field, place, node)
             yield getattr(node, "lineno", tree.lineno), source
 
@@ -337,11 +337,11 @@ def planted(mutant: Mutant) -> Iterator[None]:
 def plant(mutant: Mutant, line: Line) -> None:
     """Compile the row's derivative with the mutant in it, in a namespace of its own."""
     row, namespace = line.row, {**vars(line.page), **EXTRA}
-    given = {unit: ast.unparse(tree) for unit, tree in line.given.items()}
+    given = {unit: text(tree) for unit, tree in line.given.items()}
     if mutant.unit in given:
         given[mutant.unit] = mutant.source
     else:
-        functions = {name: ast.unparse(tree) for name, tree in line.helpers.items()} | {mutant.unit: mutant.source}
+        functions = {name: text(tree) for name, tree in line.helpers.items()} | {mutant.unit: mutant.source}
         code = Finite().visit(ast.parse("\n".join(functions.values())))
         exec(compile(ast.fix_missing_locations(code), mutant.place, "exec"), namespace)
     made = {unit: eval(source, namespace) for unit, source in given.items()}
@@ -350,6 +350,9 @@ def plant(mutant: Mutant, line: Line) -> None:
     else:
         row.partials = tuple(part for unit, part in made.items() if unit.startswith("partial"))
     row.forward = made.get("forward", row.forward)
+
+
+text = functools.cache(ast.unparse)
 
 
 def plant_in_the_walker(mutant: Mutant) -> None:
