@@ -166,8 +166,8 @@ def check_layer(
 ) -> Report:
     """Are the gradients of a layer right, by every parameter and every input, in training and in evaluation?
 
-    The layer is left as it was found. The report is the worse of the two; its notes name the other. The parameters are
-    those of :func:`gradcheck`.
+    The layer is left as it was found. Where evaluation gives the same numbers as training it is not measured again;
+    else the report is the worse of the two and its notes name the other. The parameters are those of :func:`gradcheck`.
 
     Examples
     --------
@@ -178,24 +178,43 @@ def check_layer(
     if not isinstance(layer, Module):
         finding = Diagnosis("INPUT", f"a {type(layer).__name__} is no nn.Module", "Pass a layer, or use gradcheck")
         return Report("check_layer", "CONTRACT", diagnosis=(finding,))
-    modes = {module: module.training for module in layer.modules()}
     parameters = {name: p.data.copy() for name, p in layer.named_parameters()}
     inputs_by_name = _named(layer.forward, inputs) | parameters
     call = Call("layer", (layer,), inputs_by_name, _given(mode=mode, order=order, rtol=rtol, kinks=kinks))
-    reports = {}
+
+    def in_mode(training: bool) -> Make:
+        return lambda generator: of_layer(layer.train(training), inputs, generator)
+
+    modes = {module: module.training for module in layer.modules()}
     try:
-        for training in (True, False):
-            layer.train(training)
-            which = "training" if training else "evaluation"
-            reports[which] = _to_order(order, lambda g: of_layer(layer, inputs, g), call, mode, rtol, kinks, rng)
+        first = _to_order(order, in_mode(True), call, mode, rtol, kinks, rng)
+        if first.ok and _alike(in_mode(True), in_mode(False)):
+            return first
+        second = _to_order(order, in_mode(False), call, mode, rtol, kinks, rng)
     finally:
         for module, training in modes.items():
             module.training = training
-    which, report = max(reports.items(), key=lambda item: SEVERITY.index(item[1].status))
-    (other,) = (name for name in reports if name != which)
-    note = f"this is in {which}; in {other}: {reports[other].status}"
-    evals = sum(r.evals for r in reports.values())
-    return replace(report, evals=evals, notes=(*report.notes, note))
+    named = [("training", first), ("evaluation", second)]
+    (_, other), (which, worse) = sorted(named, key=lambda pair: SEVERITY.index(pair[1].status))
+    note = f"this is in {which}; in {'evaluation' if which == 'training' else 'training'}: {other.status}"
+    return replace(worse, evals=first.evals + second.evals, notes=(*worse.notes, note))
+
+
+def _alike(*makes: Make) -> bool:
+    """Whether functions and backwards give the same numbers, to the bit."""
+    found = []
+    for make in makes:
+        try:
+            problem = make(None)
+        except Broken:
+            return False
+        try:
+            found.append((problem.y, problem.vjp(np.random.default_rng(0).standard_normal(problem.y.size))))
+        except Broken:
+            return False
+        finally:
+            problem.leave()
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(*found))
 
 
 def assert_gradcheck(fn: Callable[..., Any], *inputs: Any, **options: Any) -> Report:

@@ -181,10 +181,12 @@ class Report:
     def __str__(self) -> str:
         """Say it in at most 25 lines."""
         lines = [f"{self.status}  {self._headline()}"]
-        for d in self.diagnosis[:4]:
-            lines.append(_labelled("diagnosis" if d is self.diagnosis[0] else "", f"{d.code}: {d.text}"))
-            if d.hint:
-                lines.append(_labelled("", f"-> {d.hint}"))
+        for k, (said, arguments) in enumerate(list(self._findings().items())[:4]):
+            code, text, hint = said
+            whose = f" ({', '.join(arguments)})" if len(self._wrong()) > 1 and any(arguments) else ""
+            lines.append(_labelled("" if k else "diagnosis", f"{code}{whose}: {text}"))
+            if hint:
+                lines.append(_labelled("", f"-> {hint}"))
         if self.status in ("FAIL", "INCONCLUSIVE", "KINK") or (self.status == "CONTRACT" and self._wrong()):
             shown = [w for w in self.worst(3) if self.status != "KINK"]
             lines += [_labelled("worst" if w is shown[0] else "", _spelled(w)) for w in shown]
@@ -226,6 +228,13 @@ class Report:
         how = "by signed projections" if self.mode == "fast" else f"resolved to {self.resolution:.0e}"
         what = f"{counted} derivatives" + (" of the backward" if self.order == 2 else "")
         return f"{self.name}: {what} are right, {how}"
+
+    def _findings(self) -> dict[tuple[str, str, str], list[str]]:
+        """The diagnoses, with the arguments of which they are the same."""
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for d in self.diagnosis:
+            found.setdefault((d.code, d.text, d.hint), []).append(d.argument)
+        return found
 
     def _wrong(self) -> dict[str, Block]:
         """The worst block of each argument with wrong entries."""
