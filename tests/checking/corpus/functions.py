@@ -161,9 +161,9 @@ def regimes_of(function: Function) -> Iterator[Regime]:
 
 def jacobian(function: Function, arrays: Arrays) -> Any:
     """The analytic Jacobian, one row for each output."""
-    shape = np.shape(function.forward(*_copies(arrays)))
+    shape = np.shape(function.forward(*copies(arrays)))
     seeds = np.eye(int(np.prod(shape))).reshape(-1, *shape)
-    return np.array([_joined(function.backward(*_copies(arrays), seed), arrays) for seed in seeds])
+    return np.array([_joined(function.backward(*copies(arrays), seed), arrays) for seed in seeds])
 
 
 def is_mistake(wrong: Function, right: Function, arrays: Arrays, regime: Regime, kinked: bool = False) -> bool:
@@ -175,10 +175,10 @@ def is_mistake(wrong: Function, right: Function, arrays: Arrays, regime: Regime,
     """
     if _breaks_a_promise(wrong, right, arrays):
         return True
-    y = np.asarray(right.forward(*_copies(arrays)))
+    y = np.asarray(right.forward(*copies(arrays)))
     rows = [*np.eye(y.size).reshape(-1, *y.shape), *np.random.default_rng(0).normal(size=(4, *y.shape))]
-    a = np.array([_joined(right.backward(*_copies(arrays), v), arrays) for v in rows])
-    b = np.array([_joined(wrong.backward(*_copies(arrays), v), arrays) for v in rows])
+    a = np.array([_joined(right.backward(*copies(arrays), v), arrays) for v in rows])
+    b = np.array([_joined(wrong.backward(*copies(arrays), v), arrays) for v in rows])
     if not np.isfinite(b).all():
         return True
     weights = np.abs(rows).reshape(-1, y.size)
@@ -205,12 +205,12 @@ def has_kink(function: Function, arrays: Arrays) -> Any:
 
 
 def _moved(arrays: Arrays, k: int, i: int, h: float) -> Arrays:
-    moved = _copies(arrays)
+    moved = copies(arrays)
     moved[k].flat[i] += h
     return moved
 
 
-def _copies(arrays: Arrays) -> Arrays:
+def copies(arrays: Arrays) -> Arrays:
     return tuple(x.copy() for x in arrays)
 
 
@@ -222,12 +222,12 @@ def _joined(gradients: Any, arrays: Arrays) -> Any:
 
 def _breaks_a_promise(wrong: Function, right: Function, arrays: Arrays) -> bool:
     """Other inputs or incoming gradient afterwards, shared memory, wrong kinds and shapes, results that vary."""
-    given, y = _copies(arrays), np.asarray(right.forward(*_copies(arrays)))
+    given, y = copies(arrays), np.asarray(right.forward(*copies(arrays)))
     outputs = [np.asarray(wrong.forward(*given)) for _ in range(3)]
     upstream = np.random.default_rng(1).normal(size=y.shape)
     v = upstream.copy()
     gradients = wrong.backward(*given, v)
-    expected = right.backward(*_copies(arrays), upstream)
+    expected = right.backward(*copies(arrays), upstream)
     if not all(np.array_equal(a, b) for a, b in zip([*given, v], [*arrays, upstream])):
         return True
     if not all(np.array_equal(o, y, equal_nan=True) for o in outputs) or len(gradients) != len(expected):

@@ -13,10 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
-import numpy as np
-
 from . import development, held_out
-from .functions import Arrays, Function, Mistake, Regime, entries, is_mistake, regimes_of
+from .functions import Arrays, Function, Mistake, Regime, copies, entries, is_mistake, regimes_of
 from .tools import OURS, PEERS, Outcome
 
 DEVELOPMENT, HELD_OUT = "development", "held-out"
@@ -132,7 +130,3 @@ def planted(task: Task, function: Function) -> Iterable[tuple[str, Mistake]]:
     for k, (half, m) in enumerate(mistakes_in(task.kinds)):
         if m.function == function.name or (not m.function and (k + turn) % task.share == 0):
             yield half, m
-
-
-def copies(arrays: Arrays) -> Arrays:
-    return tuple(np.array(x) for x in arrays)
