@@ -92,7 +92,9 @@ def test_integer_outputs_are_passed_over():
 
 def test_a_value_between_the_slopes_of_a_kink_is_right_and_listed():
     for slope in (0.0, 0.5, 1.0):
-        leaky = bp.primitive("leaky", lambda x: np.maximum(x, 0), lambda g, y, x, s=slope: g * np.where(x == 0, s, x > 0))
+        leaky = bp.primitive(
+            "leaky", lambda x: np.maximum(x, 0), lambda g, y, x, s=slope: g * np.where(x == 0, s, x > 0)
+        )
         report = bp.gradcheck(lambda x: leaky(x), np.array([0.0, 1.0, -2.0]))  # noqa: B023
         assert report.status == "KINK"
         assert report.ok
@@ -240,7 +242,9 @@ def test_second_opinions_come_with_a_failure():
 
 def test_order_2_checks_the_backward():
     """Right at order 1, but the slope is a constant to the next order."""
-    wrong = bp.primitive("wrong", np.tanh, lambda g, y, x: g * (1 - np.tanh(x.data if isinstance(x, bp.Tensor) else x) ** 2))
+    wrong = bp.primitive(
+        "wrong", np.tanh, lambda g, y, x: g * (1 - np.tanh(x.data if isinstance(x, bp.Tensor) else x) ** 2)
+    )
     assert bp.gradcheck(wrong, normal(3)).ok
     report = bp.gradcheck(wrong, normal(3), order=2)
     assert report.status == "FAIL"
@@ -408,7 +412,11 @@ INPUTS = {
     "a string out": (lambda: bp.gradcheck(lambda x: "a", [1.0]), "INPUT", "the forward returned a <U1 for y"),
     "integers out": (lambda: bp.gradcheck(lambda x: bp.ops.argmax(x), [1.0]), "INPUT", "returned int64, which has no"),
     "nothing out": (lambda: bp.gradcheck(lambda x: (), [1.0]), "INPUT", "returned nothing, which has no derivative"),
-    "no scalar": (lambda: bp.check_backprop(np.sin, np.cos, normal(2), loss=True), "SHAPE", r"the loss has shape \(2,\)"),
+    "no scalar": (
+        lambda: bp.check_backprop(np.sin, np.cos, normal(2), loss=True),
+        "SHAPE",
+        r"the loss has shape \(2,\)",
+    ),
     "params": (lambda: bp.check_loss(np.sum, [X, W], [X]), "COUNT", "there are 2 parameters and 1 gradients"),
     "no loss": (lambda: bp.check_loss(np.sin, X, X), "SHAPE", r"the loss has shape \(4, 3\)"),
     "float32": (

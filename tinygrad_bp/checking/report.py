@@ -116,6 +116,7 @@ class Call:
 
 
 CHECKS = {"function": "gradcheck", "backprop": "check_backprop", "layer": "check_layer"}
+SPARE_NAMES = {"function": ("function",), "backprop": ("forward", "backward"), "layer": ("layer",)}
 MOST_LINES = 25
 PRINTABLE = 60  # numbers that a reproduction still spells out
 
@@ -169,11 +170,11 @@ class Report:
             measured = np.isfinite(block.error) | ~np.isfinite(block.analytic)
             scale = np.abs(block.numeric[np.isfinite(block.numeric)]).max(initial=0.0) or 1.0
             off = np.nan_to_num(np.abs(block.analytic - block.numeric) / scale, nan=1e300, posinf=1e300)
-            rank = np.where(measured, block.verdict * 1e301 + off, -1.0)
-            for flat in np.argsort(-rank, axis=None, kind="stable")[:k]:
-                if rank.flat[flat] >= 0.0:
-                    ranked.append((float(rank.flat[flat]), block, tuple(map(int, np.unravel_index(flat, rank.shape)))))
-        ranked.sort(key=lambda entry: -entry[0])
+            for flat in np.lexsort((-off.ravel(), -block.verdict.ravel(), ~measured.ravel()))[:k]:
+                if measured.flat[flat]:
+                    rank = (-int(block.verdict.flat[flat]), -float(off.flat[flat]))
+                    ranked.append((rank, block, tuple(map(int, np.unravel_index(flat, off.shape)))))
+        ranked.sort(key=lambda entry: entry[0])
         return [_worst(block, index) for _, block, index in ranked[:k]]
 
     # -- as text --
@@ -280,12 +281,12 @@ class Report:
             raise ValueError(f"repro: the report on {self.name} was not made by a check that can be run again.")
         lines = ["import numpy as np", "import tinygrad_bp as bp"]
         names = []
-        for thing in self.call.things:
+        for thing, spare in zip(self.call.things, SPARE_NAMES[self.call.kind]):
             source, _, name = name_of(thing).rpartition(":")
-            bare = name.strip("<>").split(".")[0] or "function"
-            names.append(name if is_found_again(name) else bare)
+            bare = name.split(".")[0]
+            names.append(name if is_found_again(name) else spare)
             if not is_found_again(name):
-                lines.append(f"{bare} = ...  # what was checked, from {source}")
+                lines.append(f"{spare} = ...  # what was checked, from {source}")
             elif source.endswith(".py"):
                 lines.append(f"from {os.path.basename(source)[:-3]} import {bare}  # {source}")
             else:
