@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -132,6 +133,13 @@ def test_an_infinite_slope_is_a_kink():
     assert bp.gradcheck(minus, [0.0]).status != "KINK"
 
 
+def test_where_nothing_can_be_measured_nothing_is_passed():
+    zero = bp.primitive("zero", np.sqrt, lambda g, y, x: np.where(y > 0, g / (2 * np.where(y > 0, y, 1)), 0.0))
+    report = bp.gradcheck(zero, [0.0, 1.0])
+    assert report.status == "INCONCLUSIVE"
+    assert "undecided (domain)" in str(report)
+
+
 @pytest.mark.parametrize("mode", ["full", "fast"])
 def test_near_a_kink_the_slope_counts(mode):
     x = np.array([1e-7, -1e-7, 0.3])
@@ -147,6 +155,15 @@ def test_where_every_derivative_is_zero_nothing_was_tested(mode):
     assert report.status == "VACUOUS"
     assert not report
     assert "nothing was tested" in str(report)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [lambda x: bp.ops.power(x, 0), lambda x: bp.ops.where(True, 1.5, x), lambda x: bp.ops.prod(x * [0.0, 0.0, 1.0])],
+    ids=["power 0", "not taken", "two zeros"],
+)
+def test_a_constant_function_is_vacuous_not_noisy(fn):
+    assert bp.gradcheck(fn, np.array([0.5, 1.2, -1.1])).status == "VACUOUS"
 
 
 def test_one_zero_block_is_listed_and_spoils_nothing():
@@ -203,7 +220,7 @@ def test_small_relative_errors_are_caught(size, mode):
 
 
 def test_rtol_is_what_is_allowed():
-    slope = lambda size: bp.primitive("slope", np.tanh, lambda g, y, x: g * (1 - y * y) * (1 + size))  # noqa: E731
+    slope = lambda size: bp.primitive("slope", np.tanh, lambda g, y, x: g * (1 - y * y) * (1 + size))
     assert bp.gradcheck(slope(4e-7), normal(5)).ok
     assert not bp.gradcheck(slope(2e-6), normal(5)).ok
     assert not bp.gradcheck(slope(1e-9), normal(5), rtol=1e-10).ok
@@ -350,7 +367,7 @@ def test_a_broken_contract_is_named(name):
     assert not report
     finding = next(d for d in report.diagnosis if d.code == name.split(":")[0])
     assert finding.hint
-    pytest.raises(ValueError, lambda: (_ for _ in ()).throw(ValueError(finding.text))).match(message)
+    assert re.search(message, finding.text), finding.text
 
 
 def test_two_gradients_may_not_be_one_array():
@@ -436,7 +453,7 @@ def test_bad_input_is_a_report_with_one_clear_line(name):
     assert report.status == "CONTRACT"
     assert codes(report)[0] == code
     first = str(report).splitlines()[0]
-    pytest.raises(ValueError, lambda: (_ for _ in ()).throw(ValueError(first))).match(message)
+    assert re.search(message, first), first
     assert len(str(report).splitlines()) <= 25
     json.loads(report.to_json())
 
@@ -528,9 +545,9 @@ def test_the_same_seed_gives_the_same_report():
     reports = [bp.gradcheck(bp.ops.tanh, normal(3000), rng=7) for _ in range(2)]
     assert reports[0].to_json() == reports[1].to_json()
     assert reports[0].seed == 7
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()
     bp.gradcheck(bp.ops.tanh, normal(3))
-    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert np.array_equal(np.random.get_state()[1], before)
 
 
 def test_a_loss_that_reads_its_parameters_where_they_are():
@@ -547,7 +564,7 @@ def test_a_loss_that_reads_its_parameters_where_they_are():
 
 def test_a_loss_of_a_models_parameters():
     net = nn.Linear(3, 2)
-    loss = lambda: F.mse_loss(net(X), np.zeros((4, 2)))  # noqa: E731
+    loss = lambda: F.mse_loss(net(X), np.zeros((4, 2)))
     loss().backward()
     assert bp.check_loss(loss, net.parameters(), [p.grad for p in net.parameters()]).ok
 
@@ -583,8 +600,8 @@ def test_backwards_in_every_form():
     ):
         assert bp.check_backprop(loss, backward, X, W, loss=True).status == "PASS"
     labels = np.array([0, 1, 2, 1])
-    one = lambda x, y, upstream: np.eye(3)[y] * upstream[:, None]  # noqa: E731
-    picked = lambda x, y: x[np.arange(4), y]  # noqa: E731
+    one = lambda x, y, upstream: np.eye(3)[y] * upstream[:, None]
+    picked = lambda x, y: x[np.arange(4), y]
     assert bp.check_backprop(picked, one, X, labels).status == "PASS"
     assert bp.check_backprop(picked, lambda x, y, u: (one(x, y, u), None), X, labels).status == "PASS"
     several = bp.check_backprop(lambda x: (x**2, x.sum()), lambda x, u: 2 * x * u[0] + u[1], normal(3))
@@ -595,5 +612,5 @@ def test_backwards_in_every_form():
 def test_assert_gradcheck():
     assert bp.assert_gradcheck(bp.ops.tanh, normal(3)).ok
     wrong = bp.primitive("wrong", np.tanh, lambda g, y, x: g)
-    with pytest.raises(AssertionError, match="FAIL  wrong.x.: the gradient of x"):
+    with pytest.raises(AssertionError, match=r"FAIL  wrong\(x\): the gradient of x"):
         bp.assert_gradcheck(wrong, normal(3))

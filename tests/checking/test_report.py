@@ -43,7 +43,7 @@ def test_a_failure_in_words():
     assert lines[0] == "FAIL  forward(x, w): the gradient of w (3 of 3 entries) is wrong"
     assert lines[1] == "  diagnosis  SIGN: the gradient has the wrong sign"
     assert lines[2].startswith("             -> ")
-    assert lines[3].startswith("  worst      dy[1]/dw[1]: analytic -0.419974, numeric 0.419974 +- ")
+    assert lines[3].startswith("  worst      dy[2]/dw[2]: analytic -0.839949, numeric 0.839949 +- ")
     assert lines[3].endswith(", ratio -1")
     labels = [line.split()[0] for line in lines]
     assert [label for label in labels if label in {"arguments", "note", "opinion", "evidence", "reproduce"}] == [
@@ -161,6 +161,8 @@ def test_a_saved_check_holds_the_inputs_and_the_names(tmp_path):
 def test_a_loss_in_hand_cannot_be_saved(tmp_path):
     report = bp.check_loss(np.sum, X, X)
     for method in (lambda: report.save(tmp_path / "case.npz"), report.repro):
-        with pytest.raises(ValueError, match="the report on sum.* was not made by a check that can be run again"):
+        with pytest.raises(
+            ValueError, match=r"the report on sum\(params\) was not made by a check"
+        ):
             method()
     assert "reproduce" not in str(report)

@@ -46,6 +46,11 @@ class Estimate:
     step: Array
     """The step at which `value` was read off."""
 
+    @property
+    def is_zero(self) -> Array:
+        """Where the differences themselves were exactly zero, not only small."""
+        return np.asarray((self.value == 0.0) & np.isfinite(self.error))
+
     @classmethod
     def unknown(cls, shape: tuple[int, ...]) -> Estimate:
         """Nothing measured yet."""

@@ -88,7 +88,7 @@ def judge(a: Array, found: Estimate, tolerance: Tolerance, strict: bool = False)
     size = np.fmax(np.abs(a), np.abs(found.value))
     allowed = tolerance.rtol * size + tolerance.floor + 1e-280
     loose = tolerance.tight if strict else np.maximum(1e-4 * np.abs(found.value), tolerance.unit)
-    sharp = found.error <= np.maximum(allowed, loose)
+    sharp = (found.error <= np.maximum(allowed, loose)) | ((a == 0.0) & found.is_zero)
     off = np.abs(a - found.value) > allowed + tolerance.safety * found.error
     verdict = np.where(off, FAIL, np.where(sharp, PASS, UNSURE))
     margin = 0.05 * (found.hi - found.lo) + allowed
@@ -112,6 +112,8 @@ class _Measuring:
             u[steep] = 0.0  # at an infinite slope there is no telling noise from the function
         self.noise = noise_level(lambda h: problem.value(problem.x + h * u), problem.y)
         self.size = float(np.abs(problem.y).max(initial=0.0))
+        if not self.size:
+            self.size = float(np.abs(np.nan_to_num(problem.value(problem.x + u / 4.0), posinf=0.0)).max(initial=0.0))
         self.relative = self.noise.relative
         self.resolution = max(1e-8, 20.0 * self.relative)
         self.safety = 10.0 if self.relative > 2e-8 else 6.0
@@ -163,7 +165,7 @@ def vanishes(size: float, scale: Array, analytic: Array, found: Estimate, floor:
     measured = (np.abs(found.value) <= floor + 6.0 * found.error) & (
         found.error * scale[:, None] <= 1e-9 * size + 1e-290
     )
-    return (np.abs(analytic) <= floor) & (measured | np.isnan(found.value))
+    return (np.abs(analytic) <= floor) & (measured | found.is_zero | np.isnan(found.value))
 
 
 def _measured(
