@@ -1,4 +1,4 @@
-"""The classics' own backpropagation, checked as it stands; and the gradients the documents print wrong, found and named.
+"""The classics' own backpropagation checked as it stands; the gradients the documents print wrong, found and named.
 
 Nothing here is rewritten for the checker: a function of arrays goes through `check_backprop`, a net that keeps its
 parameters in itself through `check_loss`, in one line each. The misprints are told by their lines, as on the pages in
