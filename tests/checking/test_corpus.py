@@ -30,7 +30,7 @@ from .corpus.tools import FAIL, FAST, FULL, PASS
 SEED = 1
 LONG = np.finfo(np.longdouble).eps
 CASES = [(f, r) for f in FUNCTIONS.values() for r in regimes_of(f)]
-SMOOTH = [(f, r) for f, r in CASES if r.name not in (FLOAT32, AT_KINK)]
+SMOOTH = [(f, r) for f, r in CASES if r.name not in (*FLOAT32, AT_KINK)]
 KINKED = [(f, r) for f, r in CASES if r.name == AT_KINK]
 
 
@@ -117,7 +117,7 @@ def measured(name: str) -> list[Row]:
     """Right code in every regime; mistakes in ordinary inputs, at kinks, and in one other regime in turn."""
     function = FUNCTIONS[name]
     regimes = list(regimes_of(function))
-    others = [r.name for r in regimes if not r.needs_kink and r.name not in (NOMINAL, FLOAT32)]
+    others = [r.name for r in regimes if not r.needs_kink and r.name not in (NOMINAL, *FLOAT32)]
     chosen = {NOMINAL, AT_KINK, NEAR_KINK, others[list(FUNCTIONS).index(name) % len(others)]}
     rows = []
     for r in regimes:

@@ -53,7 +53,7 @@ def _list_failures(rows: list[Row]) -> None:
     failures = [
         row
         for row in rows
-        if row.tool in OURS and row.regime != FLOAT32 and row.verdict == (PASS if row.kind else FAIL)
+        if row.tool in OURS and row.regime not in FLOAT32 and row.verdict == (PASS if row.kind else FAIL)
     ]
     print(f"\nOurs wrong in float64: {len(failures)}")
     for row in failures[:FAILURES_SHOWN]:

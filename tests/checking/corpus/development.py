@@ -495,7 +495,6 @@ _GENERAL = (
     anywhere("inputs returned", "SHARED UPSTREAM", _returns_inputs),
     anywhere("None", "NONE DETACHED", changed(lambda g: None, slice(-1, None))),
     anywhere("too many gradients", "COUNT", _too_many),
-    anywhere("float32 gradients", "DTYPE", changed(lambda g: g.astype(np.float32))),
     anywhere("one entry nan", "NONFINITE", changed(put(3, lambda g: math.nan), slice(0, 1))),
     anywhere("raveled", "SHAPE", where(lambda x: x.ndim > 1, np.ravel)),
     anywhere("transposed", "TRANSPOSE", where(_is_square, lambda g: g.T.copy())),

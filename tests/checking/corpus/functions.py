@@ -122,6 +122,16 @@ def _float32_inside(f: Function) -> Function:
     return replace(f, forward=forward)
 
 
+def _float32_both_ways(f: Function) -> Function:
+    inside = _float32_inside(f)
+
+    def backward(*arrays: Any) -> Any:
+        gradients = f.backward(*on_floats(lambda x: x.astype(np.float32), tuple(map(np.asarray, arrays))))
+        return tuple(np.array(g, np.float32) for g in gradients)
+
+    return replace(inside, backward=backward)
+
+
 def _wiggly(f: Function) -> Function:
     @wraps(f.forward)
     def forward(*arrays: Any) -> Any:
@@ -138,14 +148,16 @@ def _from_kink(distance: float) -> Callable[[Function], Function]:
     return lambda f: replace(f, inputs=lambda rng: f.kink(f.inputs(rng), distance))
 
 
-NOMINAL, FLOAT32, AT_KINK, NEAR_KINK = "nominal", "float32 inside", "at a kink", "1e-7 from a kink"
+NOMINAL, AT_KINK, NEAR_KINK = "nominal", "at a kink", "1e-7 from a kink"
+FLOAT32 = ("float32 inside", "float32 both ways")
 REGIMES = (
     Regime(NOMINAL, lambda f: f),
     Regime("inputs x 1e4", _inputs(lambda x: x * 1e4)),
     Regime("inputs x 1e-6", _inputs(lambda x: x * 1e-6)),
     Regime("inputs + 1e3", _inputs(lambda x: x + 1e3)),
     Regime("gradients x 1e-7", _tiny_gradients),
-    Regime(FLOAT32, _float32_inside),
+    Regime(FLOAT32[0], _float32_inside),
+    Regime(FLOAT32[1], _float32_both_ways),
     Regime("wiggly", _wiggly),
     Regime(AT_KINK, _from_kink(0.0), needs_kink=True),
     Regime(NEAR_KINK, _from_kink(1e-7), needs_kink=True),
@@ -183,7 +195,7 @@ def is_mistake(wrong: Function, right: Function, arrays: Arrays, regime: Regime,
         return True
     weights = np.abs(rows).reshape(-1, y.size)
     size, slope = weights @ np.abs(a[: y.size]), weights @ np.abs(y).reshape(-1, 1) / steps(arrays)
-    if regime.name == FLOAT32:
+    if regime.name in FLOAT32:
         least = 1e-3 * (size + slope)
     else:
         least = np.maximum(1e-6 * size, np.maximum(64 * EPS * size.max(), 4 * EPS * slope))

@@ -670,7 +670,7 @@ _GENERAL = (
     anywhere("random backward", "ACCUMULATES NONDETERMINISTIC", _random_backward),
     anywhere("random forward", "NONDETERMINISTIC", _random_forward),
     anywhere("one gradient too few", "COUNT", lambda f: replace(f, backward=lambda *a: f.backward(*a)[:-1])),
-    anywhere("integer gradients", "DTYPE", changed(lambda g: np.rint(8 * g).astype(np.int64), _LAST)),
+    anywhere("integer gradients", "DTYPE", changed(lambda g: g.astype(np.int64), _LAST)),
     anywhere("complex gradients", "DTYPE", changed(lambda g: g.astype(np.complex128))),
     anywhere("one entry inf", "NONFINITE", changed(put(1, lambda g: math.inf), _LAST)),
     anywhere("leading axis kept", "SHAPE BROADCAST", changed(lambda g: g[None], _LAST)),

@@ -47,7 +47,7 @@ def diluted(trials: int, peers: bool) -> list[Diluted]:
                     said = tool(function, arrays, seed)
                     caught += said.verdict == FAIL
                     worst = said.report.worst(1) if said.report else []
-                    located += bool(worst) and worst[0].index in where
+                    located += bool(worst) and worst[0].index[-1:] in where
                 found.append(Diluted(wrong, size, name, trials, caught, located if name in OURS else None))
     return found
 

@@ -24,6 +24,7 @@ class Outcome(NamedTuple):
     calls: int
     """How often the forward was called."""
     codes: tuple[str, ...] = ()
+    """The first diagnosis of each argument, and of what concerns all."""
     report: Any = None
 
 
@@ -49,7 +50,8 @@ def ours(mode: str, **options: Any) -> Tool:
         forward = _Counted(function.forward)
         report = bp.check_backprop(forward, function.backward, *arrays, mode=mode, rng=seed, **options)
         verdict = PASS if report.ok else UNSURE if report.status in ("INCONCLUSIVE", "VACUOUS") else FAIL
-        return Outcome(verdict, forward.calls, tuple(d.code for d in report.diagnosis), report)
+        first = {d.argument: d.code for d in reversed(report.diagnosis)}
+        return Outcome(verdict, forward.calls, tuple(first.values()), report)
 
     return check
 
