@@ -13,10 +13,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+NEED_TORCH = ["check_pytorch.py"]
+RUN = [pytest.param(path, marks=pytest.mark.oracle if path.name in NEED_TORCH else ()) for path in SCRIPTS]
 DOCUMENTS = sorted((ROOT / "examples").glob("*.toml"))
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("script", RUN, ids=lambda path: path.name)
 def test_a_script_runs_in_short_mode(script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     main = runpy.run_path(str(script))["main"]
@@ -40,6 +42,23 @@ def test_a_script_without_its_data_says_so_in_one_line_and_runs_in_short_mode(sc
     told = [line for line in lines if "TINYGRAD_BP_DATA" in line]
     assert len(told) == 1
     assert [line for line in lines if line not in told] == short
+
+
+def test_a_mistake_in_a_backprop_is_named_and_mended(capsys):
+    runpy.run_path(str(ROOT / "examples" / "check_by_hand.py"))["main"]()
+    wrong, mended = capsys.readouterr().out.split("\n\n")
+    assert wrong.startswith("FAIL  dense(x, W, b)")
+    assert "CHAIN (x, W, b): the factor (1 - y**2) is missing" in wrong
+    assert mended.startswith("PASS  dense(x, W, b)")
+
+
+@pytest.mark.oracle
+def test_functions_of_pytorch_are_checked(capsys):
+    runpy.run_path(str(ROOT / "examples" / "check_pytorch.py"))["main"]()
+    right, theirs, wrong = re.findall(r"^\S.*", capsys.readouterr().out, re.MULTILINE)
+    assert right.startswith("PASS  cross_entropy(input, target): 12 derivatives are right")
+    assert theirs.endswith("True")
+    assert wrong.startswith("CONTRACT  squared(x): the backward multiplies by the incoming gradient twice")
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
