@@ -65,8 +65,10 @@ MAP = [
     "checking/strategies.py",
     "checking/hypothesis_hook.py",
     "checking/pytest_plugin.py",
+    "checking/domains.py",
     "training.py",
     "spec.py",
+    "checking/targets.py",
     "__main__.py",
 ]
 # The engine, the tensor, and the pages of the table that a multilayer perceptron needs.

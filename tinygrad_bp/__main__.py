@@ -1,9 +1,10 @@
 """python -m tinygrad_bp: what a document describes, done.
 
-A command is a function of its arguments, named in `_parser`. Exit codes: 0 right, 1 a run that failed, 2 bad usage or
-input, 130 interrupted; whatever is wrong is one line on stderr, except that a reader who leaves (``| head -1``) ends a
-run in silence. `train` writes its files into a hidden folder inside the run folder and moves them out when all are
-complete; whether it fails or is interrupted, it removes what it made.
+A command is a function of its arguments, named in `_parser`; what it returns is the exit code: 0 right, 1 a run or a
+check that failed, 2 bad usage or input, 130 interrupted; of `check` also 3, undecided, and 4, the contract broken.
+Whatever is wrong is one line on stderr, except that a reader who leaves (``| head -1``) ends a run in silence. `train`
+writes its files into a hidden folder inside the run folder and moves them out when all are complete; whether it fails
+or is interrupted, it removes what it made.
 """
 
 from __future__ import annotations
@@ -17,18 +18,22 @@ import secrets
 import shutil
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from . import __version__
+from . import __version__, ops
 from .io.weights import save
 from .spec import Experiment, from_spec
 from .training import Record, Score, evaluate
 from .view.curves import draw_curves
+
+if TYPE_CHECKING:
+    from .checking.report import Report
 
 __all__ = ["main"]
 
@@ -39,14 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     with suppress(ValueError):  # where this is not the main thread
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        arguments.command(arguments)
+        code: int = arguments.command(arguments)
     except KeyboardInterrupt:
         print("interrupted: nothing was written.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    return code
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="tinygrad_bp",
         description="Backpropagation on NumPy.",
-        epilog="Exit codes: 0 right, 1 a run that failed, 2 bad usage or input.",
+        epilog="Exit codes: 0 right, 1 a run or check that failed, 2 bad usage or input; of check also 3 undecided, "
+        "4 contract broken.",
     )
     parser.add_argument("--version", action="version", version=f"tinygrad_bp {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
@@ -73,13 +79,48 @@ def _parser() -> argparse.ArgumentParser:
         "-o", dest="folder", help="the run folder, new or empty (default: runs/NAME-N, NAME from the document)"
     )
     train.set_defaults(command=_train)
+    check = commands.add_parser(
+        "check",
+        help="check gradients: right, wrong or cannot tell, and what is wrong named",
+        description="Check the gradients of what TARGET names, of NumPy code written by hand, of a saved case, or of "
+        "every row and layer of this package.",
+        epilog="Exit codes: 0 PASS or KINK, 1 FAIL, 2 bad usage or target, 3 INCONCLUSIVE or VACUOUS, 4 CONTRACT.",
+    )
+    of = check.add_mutually_exclusive_group(required=True)
+    of.add_argument(
+        "target",
+        nargs="?",
+        metavar="TARGET",
+        help="pkg.mod:NAME or file.py:NAME, a function of Tensors, a row, a layer, or a class or factory of layers; "
+        "or a document (.toml, .json)",
+    )
+    of.add_argument("--plain", metavar="SOURCE:FORWARD,BACKWARD", help="functions of arrays, in a module or file")
+    of.add_argument("--load", metavar="FILE", help="what a report has saved: the same check again")
+    of.add_argument("--all", action="store_const", const=True, help="every row and every layer of this package")
+    check.add_argument("--args", metavar="VALUES", help="arguments of a class or factory: '3, 4'")
+    check.add_argument(
+        "--input", action="append", metavar="[NAME=]4x3", help="a shape, in order or by name; repeatable"
+    )
+    check.add_argument("--loss", action="store_const", const=True, help="--plain: forward returns a scalar loss")
+    check.add_argument("--seed", type=_natural, metavar="N", help="of inputs, parameters and the checker (0)")
+    check.add_argument("--order", type=int, choices=(1, 2), help="2 checks the backward itself, too")
+    check.add_argument("--mode", choices=("auto", "full", "fast"), help="how much is measured")
+    check.add_argument("--rtol", type=float, metavar="X", help="the relative error that counts as right (1e-6)")
+    check.add_argument("--json", action="store_true", help="the reports as JSON")
+    check.set_defaults(command=_check)
     return parser
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no integer >= 0")
+    return int(text)
 
 
 # ---- train --------------------------------------------------------------------------------------------------------
 
 
-def _train(arguments: argparse.Namespace) -> None:
+def _train(arguments: argparse.Namespace) -> int:
     document = Path(arguments.document)
     with _exit(2, ImportError, OSError, TypeError, ValueError):
         _need("rich", "matplotlib", "safetensors")
@@ -97,6 +138,7 @@ def _train(arguments: argparse.Namespace) -> None:
             (draft / f"document{document.suffix}").write_bytes(text)
         print(f"wrote {folder}: {', '.join(sorted(os.listdir(folder)))}")
         print(_verdict(score), flush=True)
+    return 0
 
 
 def _fitted(experiment: Experiment, name: str) -> list[Record]:
@@ -141,6 +183,64 @@ def _line(record: Record, epochs: int) -> str:
 
 
 _COUNTS = ("epoch", "seconds")
+
+
+# ---- check --------------------------------------------------------------------------------------------------------
+
+_WITHOUT = {
+    "target": ("loss",),
+    "plain": ("args", "order"),
+    "load": ("args", "input", "loss", "mode", "order", "rtol", "seed"),
+    "all": ("args", "input", "loss"),
+}
+_CODES = {"PASS": 0, "KINK": 0, "FAIL": 1, "INCONCLUSIVE": 3, "VACUOUS": 3, "CONTRACT": 4}
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from .checking import targets
+    from .checking.report import SEVERITY
+
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    kind = next(kind for kind in _WITHOUT if kind in given)
+    with _exit(2, ImportError, OSError, TypeError, ValueError), redirect_stdout(sys.stderr):  # where what is run prints
+        for option in _WITHOUT[kind]:
+            if option in given:
+                raise ValueError(
+                    f"check: --{option} does not go with {'TARGET' if kind == 'target' else '--' + kind}. Leave it out."
+                )
+        seed, shapes = given.get("seed", 0), given.get("input", [])
+        options = {name: given[name] for name in ("order", "mode", "rtol", "loss") if name in given} | {"rng": seed}
+        if kind == "target":
+            checks = targets.named_checks(given["target"], given.get("args"), shapes, seed, options)
+        elif kind == "plain":
+            checks = [targets.plain_check(given["plain"], shapes, seed, options)]
+        else:
+            checks = [targets.loaded_check(given["load"])] if kind == "load" else targets.every_check(seed, options)
+        reports = [check.run() for check in checks]
+    if arguments.json:
+        found = [report.to_dict() for report in reports]
+        print(json.dumps(found[0] if len(found) == 1 else found, indent=2, allow_nan=False))
+    elif len(reports) == 1:
+        print(reports[0])
+    else:
+        _print_table([check.name for check in checks], reports)
+        if kind == "all":
+            print(f"without a derivative: {', '.join(row.name for row in ops.TABLE if not row.differentiable)}")
+        counts = Counter(sorted((report.status for report in reports), key=SEVERITY.index))
+        print(f"{len(reports)} checks: {', '.join(f'{n} {status}' for status, n in counts.items())}")
+    return _CODES[max((report.status for report in reports), key=SEVERITY.index)]
+
+
+def _print_table(names: Sequence[str], reports: Sequence[Report]) -> None:
+    """A line for each check, then the reports that are not right."""
+    for name, report in zip(names, reports):
+        count = sum(block.verdict.size for block in report.blocks.values())
+        how = "by projections" if report.mode == "fast" else f"to {report.resolution:.0e}"
+        cells = (f"{report.status:<12}", f"{name:<{max(map(len, names))}}", f"{count:6} derivatives {how:<14}")
+        print("  ".join([*cells, f"{report.evals:5} forward calls"]))
+    for report in reports:
+        if not report:
+            print(f"\n{report}\n")
 
 
 # ---- the run folder -----------------------------------------------------------------------------------------------

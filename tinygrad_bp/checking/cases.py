@@ -91,7 +91,11 @@ def load_case(path: str | os.PathLike[str]) -> Case:
     OSError, ValueError
         No such file, a damaged file, or one that holds no check.
     """
-    arrays = load(path)
+    try:
+        arrays = load(path)
+    except OSError as error:
+        what = f"check: {os.fspath(path)}: {error.strerror}"
+        raise type(error)(f"{what}. Name a file that a report has saved.") from error
     try:
         document = json.loads(arrays.pop(_CASE).tobytes())
         kind, targets, options = document["kind"], tuple(document["targets"]), dict(document["options"])

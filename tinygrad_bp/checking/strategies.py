@@ -31,6 +31,9 @@ __all__ = [
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+Shapes = int | Shape | st.SearchStrategy[Shape] | None
+DTypes = DTypeLike | st.SearchStrategy[Any] | None
+Floats = st.SearchStrategy[float]
 
 # ---- shapes --------------------------------------------------------------------------------------------------------
 
@@ -49,13 +52,7 @@ def array_shapes(
 
 @st.composite
 def mutually_broadcastable_shapes(
-    draw: st.DrawFn,
-    num_shapes: int = 2,
-    *,
-    min_dims: int = 0,
-    max_dims: int = 3,
-    min_side: int = 0,
-    max_side: int = 3,
+    draw: st.DrawFn, num_shapes: int = 2, *, min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 3
 ) -> npst.BroadcastableShapes:
     """Shapes that broadcast against each other, such as ``(0, 1, 3)`` and ``(0, 2, 3)``, and the result's.
 
@@ -80,9 +77,7 @@ def floating_dtypes() -> st.SearchStrategy[np.dtype[Any]]:
     return st.sampled_from([np.dtype(np.float64), np.dtype(np.float32)])
 
 
-def floats(
-    min_value: float = -4.0, max_value: float = 4.0, *, dtype: DTypeLike = np.float64
-) -> st.SearchStrategy[float]:
+def floats(min_value: float = -4.0, max_value: float = 4.0, *, dtype: DTypeLike = np.float64) -> Floats:
     """Numbers of the dtype, often 0, -0.0, a half or one with either sign, or 1e-7 from one of these.
 
     They are few, so that an array of them has ties, and entries that nearly tie.
@@ -108,15 +103,17 @@ def _fortran(a: Array) -> Array:
 
 def _strided(a: Array) -> Array:
     """Every second entry of a larger array, along every axis."""
-    view = np.full([2 * n for n in a.shape], 9.0, a.dtype)[(..., *[slice(None, None, 2)] * a.ndim)]
+    every_second: Any = (..., *[slice(None, None, 2)] * a.ndim)
+    view: Array = np.full([2 * n for n in a.shape], 9.0, a.dtype)[every_second]
     view[...] = a
     return view
 
 
 def _reversed(a: Array) -> Array:
     """Negative strides."""
-    turned = (..., *[slice(None, None, -1)] * a.ndim)
-    return a[turned].copy()[turned]
+    turned: Any = (..., *[slice(None, None, -1)] * a.ndim)
+    b: Array = a[turned].copy()[turned]
+    return b
 
 
 def _read_only(a: Array) -> Array:
@@ -142,13 +139,7 @@ def layouts() -> st.SearchStrategy[Callable[[Array], Array]]:
 
 
 @st.composite
-def arrays(
-    draw: st.DrawFn,
-    dtype: DTypeLike | st.SearchStrategy[Any] | None = None,
-    shape: int | Shape | st.SearchStrategy[Shape] | None = None,
-    *,
-    elements: st.SearchStrategy[float] | None = None,
-) -> Array:
+def arrays(draw: st.DrawFn, dtype: DTypes = None, shape: Shapes = None, *, elements: Floats | None = None) -> Array:
     """Arrays of floats in any layout; without arguments of any dtype and shape, with values as those of `floats`.
 
     >>> from hypothesis import find
@@ -164,11 +155,7 @@ def arrays(
 
 @st.composite
 def mutually_broadcastable_arrays(
-    draw: st.DrawFn,
-    num_arrays: int = 2,
-    dtype: DTypeLike | st.SearchStrategy[Any] | None = None,
-    *,
-    elements: st.SearchStrategy[float] | None = None,
+    draw: st.DrawFn, num_arrays: int = 2, dtype: DTypes = None, *, elements: Floats | None = None
 ) -> tuple[Array, ...]:
     """Arrays of shapes that broadcast against each other."""
     shapes = draw(mutually_broadcastable_shapes(num_arrays)).input_shapes
@@ -176,11 +163,7 @@ def mutually_broadcastable_arrays(
 
 
 def tensors(
-    dtype: DTypeLike | st.SearchStrategy[Any] | None = None,
-    shape: int | Shape | st.SearchStrategy[Shape] | None = None,
-    *,
-    elements: st.SearchStrategy[float] | None = None,
-    requires_grad: bool = True,
+    dtype: DTypes = None, shape: Shapes = None, *, elements: Floats | None = None, requires_grad: bool = True
 ) -> st.SearchStrategy[Tensor]:
     """Tensors of :func:`arrays`; those that require grad hold a copy in C order, as every leaf does."""
     return arrays(dtype, shape, elements=elements).map(lambda a: Tensor(a, requires_grad))
