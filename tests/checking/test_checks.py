@@ -275,7 +275,7 @@ def test_order_2_demands_symmetric_second_derivatives():
     from tinygrad_bp.checking.problem import Problem
 
     def field(arrays):
-        return {"x": -arrays[1], "y": arrays[0]}
+        return {"grad x": -arrays[1], "grad y": arrays[0]}
 
     problem = Problem("field", field, lambda arrays, u: [u[1], -u[0]], {"x": normal(2), "y": normal(2, seed=1)})
     rng = np.random.default_rng(0)
@@ -347,7 +347,7 @@ CONTRACTS = {
     "NONDETERMINISTIC": (random_backward, "two backwards with the same arguments gave different gradients of b"),
     "LAYOUT": (contiguous_only, "the gradients are others when the incoming gradient is not contiguous"),
     "SHARED": (lambda x, W, b, u: (u @ W, W, u.sum(0)), "the gradient of W shares its memory with the argument W"),
-    "SHAPE": (lambda x, W, b, u: (u @ W, u.T @ x, u.sum()), r"the gradient of b has shape \(\), b has \(5,\)"),
+    "SHAPE": (lambda x, W, b, u: (u @ W, u.T @ x, u.sum()), r"the gradient has shape \(\), b has \(5,\)"),
     "DTYPE": (lambda x, W, b, u: (u @ W, u.T @ x, u.sum(0).astype(int)), "the gradient of b has dtype int64"),
     "DTYPE: complex": (lambda x, W, b, u: (u @ W, u.T @ x, u.sum(0) + 0j), "the gradient of b has dtype complex128"),
     "DTYPE: object": (lambda x, W, b, u: (u @ W, u.T @ x, "ab"), "the gradient of b has dtype"),

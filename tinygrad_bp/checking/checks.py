@@ -194,9 +194,11 @@ def check_layer(
     finally:
         for module, training in modes.items():
             module.training = training
-    named = [("training", first), ("evaluation", second)]
-    (_, other), (which, worse) = sorted(named, key=lambda pair: SEVERITY.index(pair[1].status))
-    note = f"this is in {which}; in {'evaluation' if which == 'training' else 'training'}: {other.status}"
+    in_training = SEVERITY.index(first.status) >= SEVERITY.index(second.status)
+    note = f"this is in training; in evaluation: {second.status}"
+    if not in_training:
+        note = f"this is in evaluation; in training: {first.status}"
+    worse = first if in_training else second
     return replace(worse, evals=first.evals + second.evals, notes=(*worse.notes, note))
 
 
@@ -317,7 +319,9 @@ def _report(
     found = measure(problem, contract, rtol, rng)
     if kinks == "fail":
         found.verdict[found.verdict == Verdict.KINK] = Verdict.FAIL
-    diagnoses = [*contract.broken, *(_diagnosed(problem, contract, found))]
+    named = _diagnosed(problem, contract, found)
+    about = {d.argument for d in named}
+    diagnoses = [*named, *(d for d in contract.broken if d.code != "SHAPE" or d.argument not in about)]
     if symmetric:
         diagnoses += opinions.asymmetry(problem, found)
     status, notes = _status(problem, contract, found, bool(diagnoses))
@@ -330,7 +334,7 @@ def _report(
         status=status,
         mode=found.mode,
         blocks=blocks,
-        diagnosis=tuple(sorted(diagnoses, key=lambda d: d.code in ("SHARED", "SHAPE", "OTHER"))),
+        diagnosis=tuple(sorted(diagnoses, key=lambda d: ("OTHER", "SHARED").count(d.code))),
         notes=tuple(notes),
         opinions=second,
         noise=found.noise,
@@ -341,7 +345,8 @@ def _report(
 def _status(problem: Problem, contract: Contract, found: verdict.Findings, diagnosed: bool) -> tuple[Status, list[str]]:
     """The status, and what must be said about it."""
     notes = []
-    if found.noise > 1e-9:
+    domain = found.measured & np.isnan(found.estimate.value).any(axis=1)
+    if found.noise > 1e-9 and not domain.any():
         digits = "float32" if found.noise < 1e-5 else "few digits"
         notes.append(
             f"the forward is noisy: {found.noise:.0e} of its size ({digits} inside?); smaller errors do not show"
@@ -364,13 +369,13 @@ def _status(problem: Problem, contract: Contract, found: verdict.Findings, diagn
 def _why(found: verdict.Findings) -> str:
     unsure = found.verdict == Verdict.UNSURE
     error = found.estimate.error[unsure]
-    if not np.isfinite(error).any() and np.isinf(error).any():
+    if np.isnan(found.estimate.value[unsure & found.measured[:, None]]).any():
         return "undecided (domain): the function cannot be computed on both sides. Check at a point inside its domain."
     if (found.estimate.kink & unsure).any() or (found.mode == "fast" and (found.verdict == Verdict.KINK).any()):
         return "undecided (kinks): more kinks than fast mode takes apart. Check at another point, or with mode='full'."
-    if found.noise > 1e-9:
+    if found.noise > 1e-9 and np.isfinite(error).any():
         return "undecided (noise): rounding inside the function hides the derivative. Compute in float64 throughout."
-    return "undecided (chaotic): the differences settle at no step. Check at another point, or a smoother function."
+    return "undecided (unsettled): the function leaps here, or wiggles faster than any step. Check at another point."
 
 
 def _blocks(problem: Problem, found: verdict.Findings) -> Any:

@@ -55,10 +55,10 @@ def examine(problem: Problem, rng: np.random.Generator) -> Contract:
     other, mixed, none = problem.vjp(w), problem.vjp(v - 3.0 * w), problem.vjp(0.0 * v)
     with np.errstate(invalid="ignore"):
         defect = np.nan_to_num(np.abs(mixed - first + 3.0 * other), posinf=0.0)
-    size = np.abs(np.nan_to_num(first, posinf=0.0, neginf=0.0))
-    bound = 1e-6 * size + 1e-9 * size.max(initial=0.0)
-    if any(np.asarray(g).dtype.itemsize < 8 for g in raw if g is not None):  # float32 has rounded them
-        bound = 1e-4 * size + 1e-5 * size.max(initial=0.0)
+    size = np.abs(np.nan_to_num(first, posinf=0.0, neginf=0.0)) + 3.0 * np.abs(np.nan_to_num(other, posinf=0.0))
+    bound = 1e-5 * size  # of float32 inside; what is not linear is off by as much as the gradient itself
+    for cut in problem.cuts:
+        bound[cut] += 1e-6 * size[cut].max(initial=0.0)
     if (defect > bound + _rounding(problem)).any():
         broken.append(_not_linear(problem, v, first))
         defect = np.zeros_like(defect)

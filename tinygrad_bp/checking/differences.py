@@ -36,8 +36,9 @@ class Estimate:
     """Derivatives, measured; arrays of one shape."""
 
     value: Array
+    """Nan where the function cannot be computed on both sides."""
     error: Array
-    """How far `value` may be off; infinite where nothing could be measured."""
+    """How far `value` may be off; infinite where it cannot be told."""
     kink: Array
     """Where the slopes to the two sides differ, however small the step."""
     lo: Array
@@ -177,7 +178,7 @@ class _Samples:
         ratios = np.exp2(np.diff(steps))
         value, error, step = _extrapolated((plus - minus) / (ahead - behind), ratios, band, np.abs(ahead))
         kink, broken, lo, hi = _one_sided(forward, backward, ratios, band)
-        error = np.where(broken, np.inf, error)
+        value, error = np.where(np.isinf(error), np.nan, value), np.where(broken, np.inf, error)
         return Estimate(value, error, kink, np.where(kink, lo, value), np.where(kink, hi, value), step)
 
 

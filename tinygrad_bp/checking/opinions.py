@@ -8,6 +8,7 @@ And a gradient of any function has a symmetric derivative: a field that has not 
 from __future__ import annotations
 
 import warnings
+from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from .report import Diagnosis, Verdict
 from .verdict import Findings
 
 __all__ = ["asymmetry", "second"]
+
+CURE = "Some partial uses a constant (.item(), a saved value) where it should use the Tensor: say it in NumPy"
 
 Array = NDArray[Any]
 
@@ -82,22 +85,19 @@ def asymmetry(problem: Problem, found: Findings) -> list[Diagnosis]:
     if found.mode != "full":
         return []
     diagnoses = []
-    pairs = [(k, name) for k, name in enumerate(problem.outputs) if name in problem.names]
-    for _, name in pairs:
-        for _, other in pairs:
-            if name > other:
-                continue
-            a = _second_derivative(problem, found, found.analytic, name, other)
-            b = _second_derivative(problem, found, found.analytic, other, name).T
-            largest = np.abs(a).max(initial=0.0)
-            off = np.abs(a - b).max(initial=0.0)
-            if off > 1e-8 * largest:
-                text = f"d2/d{name}d{other} differs from d2/d{other}d{name} by {off:.2g}, at a size of {largest:.2g}"
-                diagnoses.append(Diagnosis("ASYMMETRIC", text, "The first derivative is the gradient of no function"))
+    names = [name for name in problem.names if f"grad {name}" in problem.outputs]
+    for name, other in combinations_with_replacement(names, 2):
+        a = _second_derivative(problem, found, found.analytic, name, other)
+        b = _second_derivative(problem, found, found.analytic, other, name).T
+        largest = np.abs(a).max(initial=0.0)
+        off = np.abs(a - b).max(initial=0.0)
+        if off > 1e-8 * largest:
+            text = f"d2/d{name}d{other} differs from d2/d{other}d{name} by {off:.2g}, at a size of {largest:.2g}"
+            diagnoses.append(Diagnosis("ASYMMETRIC", text, CURE))
     return diagnoses
 
 
 def _second_derivative(problem: Problem, found: Findings, matrix: Array, output: str, argument: str) -> Array:
     rows = problem.cuts[problem.names.index(argument)]
-    columns = problem.output_cuts[problem.outputs.index(output)]
+    columns = problem.output_cuts[problem.outputs.index(f"grad {output}")]
     return matrix[rows, columns].T

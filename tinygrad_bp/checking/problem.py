@@ -22,7 +22,7 @@ from .. import autograd, random
 from ..nn.module import Module
 from ..recipe import Node, leaf, unary, wrote
 from ..tensor import Tensor
-from .report import Diagnosis
+from .report import Diagnosis, counted
 
 __all__ = ["Broken", "Problem", "of_backprop", "of_function", "of_gradient", "of_layer", "of_loss"]
 
@@ -320,7 +320,7 @@ def of_gradient(first: Problem) -> Problem:
         ys, us = [y for y, _ in paired], [u for _, u in paired]
         found = autograd.grad(ys, wanted, us, create_graph=True, allow_unused=True) if ys else [None] * n
         gradients = [Tensor(np.zeros_like(x.data)) if g is None else g for x, g in zip(wanted, found)]
-        return dict(zip(first.names, gradients)), [*wanted, *leaves[n:]]
+        return {f"grad {name}": g for name, g in zip(first.names, gradients)}, [*wanted, *leaves[n:]]
 
     inputs = dict(zip(first.names, first.inputs)) | dict(zip(seeds, first.upstream(v)))
     name = f"gradient of {first.name}"
@@ -412,13 +412,9 @@ def _per_argument(found: Any, names: list[str], positions: list[int]) -> list[An
         return [found[k] for k in positions]
     raise Broken(
         "COUNT",
-        f"the backward returned {_counted(len(found), 'gradient')} for {_counted(len(positions), 'float argument')}",
+        f"the backward returned {counted(len(found), 'gradient')} for {counted(len(positions), 'float argument')}",
         f"Return one for each: {', '.join(wanted)}",
     )
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}" + "s" * (n != 1)
 
 
 # ---- a loss with its gradients in hand -----------------------------------------------------------------------------

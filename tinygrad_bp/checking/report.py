@@ -48,6 +48,9 @@ class Diagnosis:
     argument: str = ""
     """Whose gradient it is about; empty where it is about all."""
 
+    def __str__(self) -> str:
+        return f"{self.code}: {self.text} -> {self.hint}" if self.hint else f"{self.code}: {self.text}"
+
 
 @dataclass(frozen=True)
 class Block:
@@ -183,13 +186,15 @@ class Report:
         """Say it in at most 25 lines."""
         lines = [f"{self.status}  {self._headline()}"]
         for k, (said, arguments) in enumerate(list(self._findings().items())[:4]):
+            if self.status == "CONTRACT" and not k:
+                continue  # it is the headline
             code, text, hint = said
             whose = f" ({', '.join(arguments)})" if len(self._wrong()) > 1 and any(arguments) else ""
-            lines.append(_labelled("" if k else "diagnosis", f"{code}{whose}: {text}"))
+            lines.append(_labelled("diagnosis" if len(lines) == 1 else "", f"{code}{whose}: {text}"))
             if hint:
                 lines.append(_labelled("", f"-> {hint}"))
         if self.status in ("FAIL", "INCONCLUSIVE", "KINK") or (self.status == "CONTRACT" and self._wrong()):
-            shown = [w for w in self.worst(3) if self.status != "KINK"]
+            shown = [w for w in self.worst(3) if self._verdict(w) >= Verdict.UNSURE]
             lines += [_labelled("worst" if w is shown[0] else "", _spelled(w)) for w in shown]
         arguments = self._arguments()
         if arguments and self.status != "PASS":
@@ -212,23 +217,29 @@ class Report:
             return f"{self.name}: the gradient{'s' * many} of {counts} {'are' if many else 'is'} wrong"
         if self.status == "CONTRACT":
             first = next((d for d in self.diagnosis if d.text), None)
-            return f"{self.name}: {first.text}. {first.hint}." if first else self.name
-        counted = sum(block.verdict.size for block in self.blocks.values())
+            if first is None:
+                return self.name
+            whose = f" ({first.argument})" if first.argument and first.argument not in first.text else ""
+            return f"{self.name}: {first.code}{whose}: {first.text}. {first.hint}."
+        total = sum(block.verdict.size for block in self.blocks.values())
         if self.status == "VACUOUS":
             return (
                 f"{self.name}: all {counted} derivatives are zero here, so nothing was tested. Check at another point."
             )
         if self.status == "INCONCLUSIVE":
             unsure = sum(int((block.verdict == Verdict.UNSURE).sum()) for block in self.blocks.values())
-            return f"{self.name}: cannot tell for {unsure} of {counted} derivatives."
+            return f"{self.name}: cannot tell for {unsure} of {counted(total, 'derivative')}."
         if self.status == "KINK":
             kinks = sum(int((block.verdict == Verdict.KINK).sum()) for block in self.blocks.values())
             return (
                 f"{self.name}: right; {kinks} of {counted} derivatives lie at a kink, between the slopes to its sides"
             )
         how = "by signed projections" if self.mode == "fast" else f"resolved to {self.resolution:.0e}"
-        what = f"{counted} derivatives" + (" of the backward" if self.order == 2 else "")
-        return f"{self.name}: {what} are right, {how}"
+        what = counted(total, "derivative") + (" of the backward" if self.order == 2 else "")
+        return f"{self.name}: {what} {'are' if total > 1 else 'is'} right, {how}"
+
+    def _verdict(self, w: Worst) -> int:
+        return int(self.blocks[w.output, w.argument].verdict[w.index])
 
     def _findings(self) -> dict[tuple[str, str, str], list[str]]:
         """The diagnoses, with the arguments of which they are the same."""
@@ -255,12 +266,15 @@ class Report:
                 if verdict == Verdict.PASS and not block.analytic.any():
                     word = "zero"
                 resolved = f", resolved to {block.resolution:.0e}" if block.resolution == block.resolution else ""
-                found.append(f"{name} {word} ({block.size} entries{resolved})")
+                found.append(f"{name} {word} ({counted(block.size, 'entry')}{resolved})")
         return [*found[:6], f"{len(found) - 6} more"] if len(found) > 7 else found
 
     def _evidence(self) -> str:
+        calls = f"{counted(self.evals, 'forward call')}, seed {self.seed}"
+        if not self.blocks:
+            return calls
         measured = "every derivative alone" if self.mode == "full" else "sums with random signs"
-        return f"{measured}, noise of the forward {self.noise:.0e}, {self.evals} forward calls, seed {self.seed}"
+        return f"{measured}, noise of the forward {self.noise:.0e}, {calls}"
 
     def _command(self) -> str:
         if self.call and all(is_found_again(name_of(thing)) for thing in self.call.things):
@@ -329,6 +343,11 @@ class Report:
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
 
+def counted(n: int, what: str) -> str:
+    """N things: ``1 entry``, ``2 entries``."""
+    return f"{n} {what}" if n == 1 else f"{n} {what.removesuffix('y')}ies" if what.endswith("y") else f"{n} {what}s"
+
+
 def _labelled(label: str, text: str) -> str:
     return f"  {label:<10} {text}"
 
@@ -341,7 +360,7 @@ def _of(block: Block, verdict: Verdict) -> str:
     hit = int((block.entries == verdict).sum())
     known = int(np.isfinite(block.error).reshape(-1, block.size).any(axis=0).sum()) if block.size else 0
     sampled = "" if known == block.size else f" measured, {block.size} in all"
-    return f"{hit} of {known or block.size} entries{sampled}"
+    return f"{hit} of {counted(known or block.size, 'entry')}{sampled}"
 
 
 def _worst(block: Block, index: tuple[int, ...]) -> Worst:
@@ -349,7 +368,8 @@ def _worst(block: Block, index: tuple[int, ...]) -> Worst:
     outer = len(index) - len(block.shape)
     output = block.output + _subscript(index[:outer])
     where = f"d{output}/d{block.argument}{_subscript(index[outer:])}"
-    return Worst(block.output, block.argument, index, where, a, n, e, a / n if n else float("inf") if a else 1.0)
+    ratio = a / n + 0.0 if n else float("inf") if a else 1.0
+    return Worst(block.output, block.argument, index, where, a, n, e, ratio)
 
 
 def _subscript(index: Sequence[int]) -> str:
