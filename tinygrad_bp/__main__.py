@@ -240,7 +240,7 @@ def _print_table(names: Sequence[str], reports: Sequence[Report]) -> None:
         print("  ".join([*cells, f"{report.evals:5} forward calls"]))
     for report in reports:
         if not report:
-            print(f"\n{report}\n")
+            print(f"\n{report}")
 
 
 # ---- the run folder -----------------------------------------------------------------------------------------------
