@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinygrad_bp as bp
 from tinygrad_bp import autograd, ops
 
 from .. import checks, differences, samples
-from ..checks import check_order_1
-from ..test_table import ALL_ROWS
+from ..checks import check_order_1, floats
+from ..test_table import ALL_ROWS, entry_of
 from .mutants import CHECKS, Check, Judge, fates, score
 from .mutations import LINES, Mutant, mutants, planted
 from .probes import differ
+from .test_every_row import of_floats, said
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,22 @@ def test_the_mutation_score_is_100_percent(judge: Judge, capsys: pytest.CaptureF
     survivors = [str(fate) for fate in found if fate.kind == "survived"]
     assert not survivors, "\n".join(survivors)
     assert count["equivalent"] < 0.1 * count["killed"]
+
+
+def by_the_checker(call: Any, sample: Any) -> None:
+    report = bp.gradcheck(*of_floats(call, sample), order=2)
+    assert report.status not in {"FAIL", "CONTRACT"} or said(report) == "EMPTY", str(report)
+
+
+def test_the_checker_kills_what_the_checks_of_the_table_kill() -> None:
+    """On the same samples, for every 20th mutant: bp.gradcheck needs no differences of ours beside it."""
+    for name, line in LINES.items():  # right, they pass
+        by_the_checker(entry_of(line.row).call, next(s for s in samples.of(name) if floats(s.inputs)))
+    ours, its = (Judge(checks=checks, suite=False) for checks in (CHECKS, [by_the_checker]))
+    chosen = [mutant for mutant in mutants()[::20] if ours.fate(mutant).kind == "killed"]
+    survivors = [str(mutant) for mutant in chosen if its.fate(mutant).kind != "killed"]
+    assert len(chosen) > 200
+    assert not survivors, "\n".join(survivors)
 
 
 # ---- nothing escapes -------------------------------------------------------------------------------------------------
