@@ -330,7 +330,7 @@ _SPECIFIC = (
     mistake("layer norm", "path through the mean", "MISSING", lambda *a: layer_norm_backward(*a, mean=False)),
     mistake("layer norm", "path through the variance", "MISSING", lambda *a: layer_norm_backward(*a, variance=False)),
     mistake("layer norm", "both paths", "MISSING", lambda *a: layer_norm_backward(*a, mean=False, variance=False)),
-    mistake("layer norm", "input for normalised input", "CHAIN", _layer_norm_gamma),
+    mistake("layer norm", "input for normalised input", "", _layer_norm_gamma),
     mistake("conv1d", "kernel flipped", "FLIP", lambda x, w, u: (np.convolve(u, w[::-1]), conv1d_backward(x, w, u)[1])),
     mistake(
         "conv1d",
@@ -381,7 +381,7 @@ _SPECIFIC = (
         "einsum",
         "other factor forgotten",
         "CHAIN",
-        lambda A, B, v, u: (np.outer(u, B @ v), np.outer(u @ A, v), u @ A @ np.ones_like(B)),
+        lambda A, B, v, u: (np.outer(u, B @ v), np.outer(u @ A, np.ones_like(v)), u @ A @ B),
     ),
     mistake("residual", "residual path lost", "SKIP", lambda *a: residual_backward(*a, skip=0.0)),
     mistake("residual", "residual path twice", "SKIP", lambda *a: residual_backward(*a, skip=2.0)),
