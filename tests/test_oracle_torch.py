@@ -81,7 +81,7 @@ def getitem(x: Any, index: Any) -> Any:
 
 
 def quadratic_loss(a: Any, y: Any, reduction: str = "mean") -> Any:
-    losses = ((a - y) ** 2).sum(-1) / 2
+    losses = ((a - y) ** 2).reshape(len(a), -1).sum(1) / 2
     return losses if reduction == "none" else getattr(losses, reduction)()
 
 
