@@ -64,7 +64,7 @@ def examine(problem: Problem, rng: np.random.Generator) -> Contract:
         defect = np.zeros_like(defect)
     elif np.nan_to_num(none).any():
         broken.append(_not_zero(problem, none))
-    elif not np.allclose(_strided(problem, v), first, 1e-9, 1e-12 * size.max(initial=0.0), equal_nan=True):
+    elif (np.abs(np.nan_to_num(_strided(problem, v) - first)) > bound + _rounding(problem)).any():
         text = "the gradients are others when the incoming gradient is not contiguous in memory"
         broken.append(Diagnosis("LAYOUT", text, "Index it by axis; do not reshape, ravel or read its buffer in place"))
     return Contract(tuple(broken), defect, v, raw)

@@ -194,7 +194,8 @@ class Report:
             if hint:
                 lines.append(_labelled("", f"-> {hint}"))
         if self.status in ("FAIL", "INCONCLUSIVE", "KINK") or (self.status == "CONTRACT" and self._wrong()):
-            shown = [w for w in self.worst(3) if self._verdict(w) >= Verdict.UNSURE]
+            worst = self.worst(3)
+            shown = [w for w in worst if self._verdict(w) >= Verdict.UNSURE and not self._unknown(w.argument)]
             lines += [_labelled("worst" if w is shown[0] else "", _spelled(w)) for w in shown]
         arguments = self._arguments()
         if arguments and self.status != "PASS":
@@ -220,23 +221,25 @@ class Report:
             if first is None:
                 return self.name
             whose = f" ({first.argument})" if first.argument and first.argument not in first.text else ""
-            return f"{self.name}: {first.code}{whose}: {first.text}. {first.hint}."
+            return f"{self.name}: {first.code}{whose}: {first.text}. {first.hint[:1].upper()}{first.hint[1:]}."
         total = sum(block.verdict.size for block in self.blocks.values())
         if self.status == "VACUOUS":
-            return (
-                f"{self.name}: all {counted} derivatives are zero here, so nothing was tested. Check at another point."
-            )
+            every = f"all {total} derivatives are" if total > 1 else "its one derivative is"
+            return f"{self.name}: {every} zero here, so nothing was tested. Check at another point."
         if self.status == "INCONCLUSIVE":
             unsure = sum(int((block.verdict == Verdict.UNSURE).sum()) for block in self.blocks.values())
             return f"{self.name}: cannot tell for {unsure} of {counted(total, 'derivative')}."
         if self.status == "KINK":
             kinks = sum(int((block.verdict == Verdict.KINK).sum()) for block in self.blocks.values())
-            return (
-                f"{self.name}: right; {kinks} of {counted} derivatives lie at a kink, between the slopes to its sides"
-            )
+            at = f"{kinks} of {counted(total, 'derivative')} at a kink, between the slopes to its sides"
+            return f"{self.name}: right; {at}"
         how = "by signed projections" if self.mode == "fast" else f"resolved to {self.resolution:.0e}"
         what = counted(total, "derivative") + (" of the backward" if self.order == 2 else "")
         return f"{self.name}: {what} {'are' if total > 1 else 'is'} right, {how}"
+
+    def _unknown(self, argument: str) -> bool:
+        """Whether a gradient came in a wrong shape, so that no entry of it can be compared."""
+        return all(np.isnan(block.analytic).all() for (_, name), block in self.blocks.items() if name == argument)
 
     def _verdict(self, w: Worst) -> int:
         return int(self.blocks[w.output, w.argument].verdict[w.index])

@@ -165,7 +165,7 @@ def vanishes(size: float, scale: Array, analytic: Array, found: Estimate, floor:
     measured = (np.abs(found.value) <= floor + 6.0 * found.error) & (
         found.error * scale[:, None] <= 1e-9 * size + 1e-290
     )
-    return (np.abs(analytic) <= floor) & (measured | found.is_zero | np.isnan(found.value))
+    return (np.abs(analytic) <= floor) & ~found.kink & (measured | found.is_zero | np.isnan(found.value))
 
 
 def _measured(
