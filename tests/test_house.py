@@ -57,6 +57,7 @@ MAP = [
     "checking/differences.py",
     "checking/contract.py",
     "checking/patterns.py",
+    "checking/evidence.py",
     "checking/diagnosis.py",
     "checking/verdict.py",
     "checking/opinions.py",

@@ -135,7 +135,7 @@ MISTAKES = {
     "bias not summed": mistake("BROADCAST", "not summed over axis 0", bias, lambda g, b, X, W: g, B, X, W),
     "column not summed": mistake("BROADCAST", "over axis 1", lambda c, x: c * x, lambda g, c, x: g * x, normal(4, 1), X),
     "gradient.T": mistake("TRANSPOSE", "transposed", dense, lambda g, W, X, b: (X.T @ g).T, W, X, B),
-    "flat": mistake("SHAPE", "values are right", times, lambda g, x, w: (g * w).ravel(), X, normal(4, 3)),
+    "flat": mistake("SHAPE", "numbers are right", times, lambda g, x, w: (g * w).ravel(), X, normal(4, 3)),
     "one number": mistake("SHAPE", "has shape", times, lambda g, x, w: np.array(1.0), X, normal(4, 3)),
     # not a number
     "where trap": mistake(
@@ -162,12 +162,12 @@ MISTAKES = {
     "columns reversed": mistake("FLIP", "axis 1", lambda x: np.tanh(x[:, ::-1]), lambda g, x: g * (1 - np.tanh(x[:, ::-1]) ** 2), X),
     "rolled": mistake("SHIFT", "off by one", lambda x, w: np.roll(x, 1) * w, lambda g, x, w: np.roll(g * w, -2), normal(7), normal(7)),
     "slice": mistake("SHIFT", "off by one", lambda x: x[1:] ** 3 + 0, lambda g, x: np.append(3 * x[1:] ** 2 * g, 0), normal(6)),
-    "cumsum": mistake("FLIP", "wrong way", lambda x: np.cumsum(x, 1), lambda g, x: np.cumsum(g, 1), X),
+    "cumsum": mistake("FLIP", "axis 1 of x", lambda x: np.cumsum(x, 1), lambda g, x: np.cumsum(g, 1), X),
     # forgotten paths
     "skip lost": mistake("SKIP", "lost", lambda x, W: x + np.tanh(x @ W), lambda g, x, W: (g * (1 - np.tanh(x @ W) ** 2)) @ W.T, X, S),
     "skip twice": mistake("SKIP", "twice", lambda x: x + np.tanh(x), lambda g, x: g * (3 - np.tanh(x) ** 2), X),
-    "softmax diagonal": mistake("MISSING", "only", softmax, lambda g, x: g * p(x) * (1 - p(x)), X),
-    "softmax off diagonal": mistake("MISSING", "right off the diagonal", softmax, lambda g, x: -p(x) * (g * p(x)).sum(-1, keepdims=True), X),
+    "softmax diagonal": mistake("MISSING", "0 for the other outputs", softmax, lambda g, x: g * p(x) * (1 - p(x)), X),
+    "softmax off diagonal": mistake("MISSING", "lacks a term", softmax, lambda g, x: -p(x) * (g * p(x)).sum(-1, keepdims=True), X),
     "one row": mistake("BROADCAST", "counts 1 of the 4", lambda b, x: x + b, lambda g, b, x: g[0], normal(3), X),
     "one row, tanh": mistake("BROADCAST", "counts 1 of the 4", tanh_bias, lambda g, b, X, W: (g * (1 - np.tanh(X @ W + b) ** 2))[-1], B, X, W),
     "gather overwritten": mistake("DUPLICATE", "keep one", lambda e, i: e[i], lambda g, e, i: assign_at(e.shape, i, g), normal(5, 2), INDEX),
@@ -201,7 +201,7 @@ MISTAKES = {
     "hidden mask": mistake("REGION", "y == 0", lambda W, X, b: np.maximum(X @ W + b, 0), lambda g, W, X, b: X.T @ g, W, X, B),
     "clip": mistake("REGION", "|x| > 1", lambda x: np.clip(x, -1, 1), lambda g, x: g, normal(12)),
     "last column": mistake("REGION", "index is 2 along axis 1 of x", lambda x: np.exp(x), lambda g, x: g * np.exp(x) * np.array([1, 1, 1.5]), X),
-    "edges": mistake("REGION", "edges", lambda x: np.exp(x), lambda g, x: g * np.exp(x) * np.array([3, 1, 1, 1, 1, 7]), normal(6)),
+    "edges": mistake("REGION", "both sides", lambda x: np.exp(x), lambda g, x: g * np.exp(x) * np.array([3, 1, 1, 1, 1, 7]), normal(6)),
     "forgotten entries": mistake("DETACHED", "2 of 12", lambda x: np.exp(x), lambda g, x: g * np.exp(x) * (np.arange(12).reshape(4, 3) % 7 != 4), X),
     # no name
     "noise": mistake("OTHER", "worst", lambda x: np.exp(x), lambda g, x: g * np.exp(x) * scrambled, X),

@@ -1,13 +1,14 @@
-"""The arithmetic of the diagnosis: multiples, rearrangements, ranks, and the values a factor may be made of.
+"""The arithmetic of the diagnosis: multiples, ranks, rearrangements, and the values a factor may be made of.
 
-Plain functions of arrays and shapes. What a pattern means, and which is asked for first, is decided in
-:mod:`~tinygrad_bp.checking.diagnosis`.
+Plain functions of arrays and shapes. What is compared is told by :mod:`~tinygrad_bp.checking.evidence`; what a pattern
+means, and which is asked for first, by :mod:`~tinygrad_bp.checking.diagnosis`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations, permutations, product
+from itertools import chain, combinations, permutations
 from typing import Any
 
 import numpy as np
@@ -16,26 +17,29 @@ from numpy.typing import NDArray
 __all__ = [
     "FUNCTIONS",
     "PREDICATES",
-    "distinct",
+    "TERMS",
+    "Functions",
+    "bits",
     "fits",
-    "flips",
+    "groups",
     "intermediates",
     "multiple",
     "orders",
     "rank",
     "shifts",
-    "slices",
+    "subsets",
 ]
 
 Array = NDArray[Any]
 Shape = Sequence[int]
+Functions = Mapping[str, Callable[[Array], Array]]
 
 
 def _sigmoid(z: Array) -> Array:
     return 0.5 * (1 + np.tanh(z / 2))
 
 
-FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
+FUNCTIONS: Functions = {
     "{}": lambda z: z,
     "{} * (1 - {})": lambda z: z * (1 - z),
     "(1 - {}**2)": lambda z: 1 - z**2,
@@ -57,7 +61,16 @@ FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {
 }
 """What a chain rule multiplies by; `{}` is the name of a value."""
 
-PREDICATES: Mapping[str, Callable[[Array], Array]] = {
+TERMS: Functions = {
+    **FUNCTIONS,
+    "{} * sigmoid'({})": lambda z: z * _sigmoid(z) * _sigmoid(-z),
+    "{} * tanh'({})": lambda z: z * (1 - np.tanh(z) ** 2),
+    "{} * exp({})": lambda z: z * np.exp(z),
+    "{} * cos({})": lambda z: z * np.cos(z),
+}
+"""What a product rule adds."""
+
+PREDICATES: Functions = {
     "{} < 0": lambda z: z < 0,
     "{} > 0": lambda z: z > 0,
     "{} == 0": lambda z: z == 0,
@@ -72,23 +85,29 @@ PREDICATES: Mapping[str, Callable[[Array], Array]] = {
 
 def multiple(a: Array, b: Array, tolerance: Array) -> float | None:
     """The c of a = c * b, where every entry of b is known to within its `tolerance`; None where there is none."""
-    weight = 1 / tolerance
-    a, b = a * weight, b * weight
-    if not b.any():
-        return None
-    c = float(a @ b / (b @ b))
+    a, b = a / tolerance, b / tolerance
+    c = float(a @ b / (b @ b)) if b.any() else 0.0
     return c if c and np.isfinite(c) and (np.abs(a - c * b) <= abs(c)).all() else None
 
 
-def distinct(z: Array, apart: float) -> int:
-    """How many values of `z` there are that differ by more than `apart` of the largest."""
+def bits(z: Array, apart: float) -> float:
+    """What it tells, in bits, that a constant fits all of `z`, of whose values those `apart` (relative) are told apart.
+
+    Every value after the first could have been any of those within the range.
+    """
     z = np.sort(z, axis=None)
-    return 1 + int(np.count_nonzero(np.diff(z) > apart * np.abs(z).max())) if z.size else 0
+    unit = apart * float(np.abs(z).max(initial=0.0)) or 1.0
+    return int(np.count_nonzero(np.diff(z) > unit)) * math.log2(1 + float(np.ptp(z)) / unit) if z.size else 0.0
 
 
 def rank(a: Array, tolerance: float) -> int:
     """How many singular values exceed the `tolerance` (a Frobenius norm)."""
     return int(np.count_nonzero(np.linalg.svd(a, compute_uv=False) > tolerance))
+
+
+def subsets(items: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """All but the empty one, small ones first."""
+    return chain.from_iterable(combinations(items, count + 1) for count in range(len(items)))
 
 
 def orders(shape: Shape, target: Shape) -> Iterator[tuple[int, ...]]:
@@ -98,23 +117,15 @@ def orders(shape: Shape, target: Shape) -> Iterator[tuple[int, ...]]:
             yield order
 
 
-def flips(shape: Shape) -> Iterator[tuple[int, ...]]:
-    """Sets of axes to reverse, small ones first."""
-    axes = [k for k, size in enumerate(shape) if size > 1]
-    for count in range(1, len(axes) + 1):
-        yield from combinations(axes, count)
-
-
-def shifts(a: Array) -> Iterator[tuple[int, Array]]:
-    """(axis, `a` moved by one along it): rolled, and with what leaves at one end replaced by zeros."""
-    for axis, by in product((k for k, size in enumerate(a.shape) if size > 2), (1, -1)):
-        rolled = np.roll(a, by, axis)
-        yield axis, rolled
-        edge: list[slice | int] = [slice(None)] * a.ndim
-        edge[axis] = 0 if by == 1 else -1
-        rolled = rolled.copy()
-        rolled[tuple(edge)] = 0
-        yield axis, rolled
+def shifts(a: Array) -> Iterator[tuple[int, int, Array]]:
+    """(axis, by, `a` moved by that much along it): rolled, and with zeros for what leaves at one end."""
+    for axis, size in enumerate(a.shape):
+        for by in (1, -1, 2, -2)[: 4 if size > 4 else 2 if size > 2 else 0]:
+            rolled = np.roll(a, by, axis)
+            yield axis, by, rolled
+            index = np.arange(size).reshape([-1 if k == axis else 1 for k in range(a.ndim)])
+            entered = index < by if by > 0 else index >= size + by
+            yield axis, by, np.where(entered, 0, rolled)
 
 
 def fits(shape: Shape, full: Shape) -> Iterator[tuple[int, ...]]:
@@ -124,11 +135,17 @@ def fits(shape: Shape, full: Shape) -> Iterator[tuple[int, ...]]:
             yield axes
 
 
-def intermediates(values: Mapping[str, Array], shape: Shape) -> Iterator[tuple[str, Array]]:
-    """What a function of `values` is likely to compute on its way: a @ b, a @ b + c, a - b, the one-hot rows of labels.
+def groups(shape: Shape, axes: Sequence[int]) -> Array:
+    """For every entry of an array, flat, the number of its group: equal where the indices along `axes` are."""
+    index = np.indices(shape).reshape(len(shape), -1)
+    found = np.zeros(index.shape[1], int)
+    for k in axes:
+        found = found * shape[k] + index[k]
+    return found
 
-    The one-hot rows have as many columns as an array of `shape`.
-    """
+
+def intermediates(values: Mapping[str, Array], columns: int) -> Iterator[tuple[str, Array]]:
+    """What a function of `values` is likely to compute on its way: a @ b, a @ b + c, a - b, one-hot rows of labels."""
     for (p, a), (q, b) in permutations(values.items(), 2):
         if {a.ndim, b.ndim} <= {1, 2} and a.ndim + b.ndim > 2 and a.shape[-1] == b.shape[0]:
             ab = a @ b
@@ -139,17 +156,5 @@ def intermediates(values: Mapping[str, Array], shape: Shape) -> Iterator[tuple[s
         if a.shape == b.shape and p < q:
             yield f"({p} - {q})", a.astype(float) - b
     for name, labels in values.items():
-        if (
-            labels.dtype.kind in "iu"
-            and labels.size
-            and labels.min() >= 0
-            and labels.max() < max(shape[-1:], default=0)
-        ):
-            yield f"one_hot({name})", np.eye(shape[-1])[labels]
-
-
-def slices(shape: Shape, axes: Sequence[int]) -> Array:
-    """For every entry of an array of that shape, flat, the number of the slice it is in: equal where `axes` agree."""
-    index = np.indices(shape).reshape(len(shape), -1)
-    sizes = tuple(shape[k] for k in axes)
-    return np.ravel_multi_index(tuple(index[k] for k in axes), sizes) if axes else np.zeros(index.shape[1], int)
+        if labels.dtype.kind in "iu" and labels.size and labels.min() >= 0 and labels.max() < columns:
+            yield f"one_hot({name})", np.eye(columns)[labels]
