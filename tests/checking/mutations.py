@@ -4,7 +4,7 @@ A row's *units* are the lines of its derivative: its partials or its joint line,
 that these call. Here they are parsed, and each node of their syntax is exchanged for others: a sign, an operator, a
 constant, a dropped factor, a neighbour's name. A mutant is one such unit. It is planted in the row itself, so that
 everything that uses the row sees it, and always taken out again. What becomes of it is decided in
-:mod:`~tests.checking.fates`.
+:mod:`~tests.checking.mutants`.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def lines_of(page: ModuleType) -> Iterator[Line]:
 
 
 def functions_of(page: ModuleType) -> dict[str, ast.FunctionDef]:
+    """The functions that a page defines, by name."""
     return {
         node.name: bare(node) for node in ast.parse(inspect.getsource(page)).body if isinstance(node, ast.FunctionDef)
     }
@@ -194,9 +195,9 @@ def changes(node: ast.AST, parent: ast.AST, names: list[str]) -> Iterator[Change
             if name in names:
                 only_shape = isinstance(parent, ast.Attribute) and parent.attr in {"shape", "ndim", "size"}
                 yield from (other for other in names if other != name and is_array(other) == is_array(name))
-                if is_array(name) and not only_shape:
+                if is_array(name) and not only_shape:  # the shape of a constant is the same
                     yield f"held({name})"
-                if name == names[0] and name in "gh" and not only_shape:
+                if name in "gh" and not only_shape:
                     yield from (f"{name} * {name}", f"np.ones_like({name})", f"abs({name})")
                 if name == "axis":
                     yield "beside(axis)"

@@ -1,9 +1,9 @@
 """Points at which a mutant's gradients are compared with the row's own: far more than the samples, and wilder.
 
-Where the two agree everywhere, at orders 1 and 2, the mutant changes no gradient. The points are the row's samples, and
-these with other values (new ones of the same domain, ties, zeros, the ends of the range), other dtypes and layouts,
-incoming gradients with zeros in them, and more shapes, axes and indices. nan among the inputs is left out unless the
-incoming gradient is 0 there, and so is every entry where the row's own gradient is nan: nothing is promised there.
+Where the two agree everywhere, at orders 1 and 2, the mutant changes no gradient. The points are the row's samples with
+other values (new ones of the same domain, ties, zeros, the ends of the range), other dtypes and layouts, incoming
+gradients with zeros in them, and more shapes, axes and indices. What is not promised is not compared: the gradient of
+nan, unless the incoming one is 0 there, and entries where infinite or huge inputs make the row's own gradient nan.
 """
 
 from __future__ import annotations
@@ -28,13 +28,17 @@ Arrays = list[Any]
 
 
 class Point(NamedTuple):
-    """A sample, an incoming gradient, and how far two gradients may be apart, of themselves and of the largest."""
+    """Where gradients are compared."""
 
     sample: Sample
     upstream: Any
+    """The incoming gradient."""
     relative: float
+    """How far two gradients may be apart, relative to them."""
     floor: float
+    """The same, relative to the largest, or to 1."""
     tame: bool
+    """Whether the inputs are of the size of 1: then nan must be nan."""
 
 
 def gradients(call: Callable[..., Any], point: Point) -> Iterator[Any]:
@@ -64,7 +68,7 @@ def differ(call: Callable[..., Any], point: Point, own: Arrays) -> bool:
 
 
 def apart(a: Any, b: Any, point: Point) -> bool:
-    """Whether two gradients differ where the second is a number (or anywhere, where the point is tame)."""
+    """Whether two gradients differ, the second being the row's own."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return True
     if np.array_equal(a, b):
@@ -98,7 +102,6 @@ def pairs(values: Any) -> Sample:
 # More shapes, axes and indices for rows that have no family of shapes.
 MORE: dict[str, samples.Samples] = {
     "clip": [R((4, 5), (5,), (4, 1)), S(array([-1.0, 0.0, 1.0, 2.0]), 0.0, 1.0), R((3,), (3,), ())],
-    "add": [S(samples.real(3).astype(np.float32), samples.real(2, 3))],
     "where": [S(array([0, 1, -2]), samples.real(3), samples.real(3, k=1)), S(False, samples.real(2), 1.0)],
     "elu": vary(samples.real(5), alpha=[-0.7, 0.0]),
     "prod": [S(array([[0.0, 2.0, 0.0, 3.0, 1.0], [0.0, 5.0, 4.0, 3.0, 1.0]]), axis=1), R((2, 3, 4, 2), axis=(3, 1))],
@@ -177,7 +180,8 @@ def drawn(row: Op, rng: Any) -> Draws:
         a, b = samples.BINARY[row.name]
         given = [S(a(60), b(60, k=1)), S(a(3, 3), b(3, k=1)), S(a(3), b(3, 3, k=1)), S(a(2, 1, 3), b(2, 1, k=1))]
         given += [S(np.round(a(30)), np.round(b(30, k=1))), S(a(6).astype(np.float32), b(6, k=1).astype(np.float32))]
-        yield from ((sample, 1.0) for sample in [*given, pairs(TAME), pairs(ENDS)])
+        given += [S(a(3).astype(np.float32), b(2, 3, k=1)), pairs(TAME), pairs(ENDS)]
+        yield from ((sample, 1.0) for sample in given)
         yield pairs(WILD), 0.0
         for alone in [(0.0, np.inf), (np.inf, 0.0), (0.0, np.nan), (np.nan, 0.0), (0.0, 0.0)]:
             yield S(*np.array(alone)), 1.0
