@@ -87,13 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 PASS or KINK, 1 FAIL, 2 bad usage or target, 3 INCONCLUSIVE or VACUOUS, 4 CONTRACT.",
     )
     of = check.add_mutually_exclusive_group(required=True)
-    of.add_argument(
-        "target",
-        nargs="?",
-        metavar="TARGET",
-        help="pkg.mod:NAME or file.py:NAME, a function of Tensors, a row, a layer, or a class or factory of layers; "
-        "or a document (.toml, .json)",
-    )
+    what = "pkg.mod:NAME or file.py:NAME, a function of Tensors, a row, a layer or what makes one; or a document"
+    of.add_argument("target", nargs="?", metavar="TARGET", help=what)
     of.add_argument("--plain", metavar="SOURCE:FORWARD,BACKWARD", help="functions of arrays, in a module or file")
     of.add_argument("--load", metavar="FILE", help="what a report has saved: the same check again")
     of.add_argument("--all", action="store_const", const=True, help="every row and every layer of this package")

@@ -67,6 +67,14 @@ class Skewed(Scale):
         return wrong(self.factor * x)
 
 
+class Drawn(bp.nn.Module):
+    def __init__(self, n):
+        self.linear = bp.nn.Linear(n, 2)
+
+    def forward(self, x):
+        return wrong(self.linear(x))
+
+
 class Inside:
     scale = Scale(2)
 
@@ -312,6 +320,7 @@ def test_no_line_of_the_domains_is_idle():
         ["things.py:wrong", "--input", "3"],
         ["things:wrong"],
         ["things.py:Skewed", "--args", "3", "--input", "2x3"],
+        ["things.py:Drawn", "--args", "3", "--input", "2x3", "--seed", "1"],
         ["things.py:Skewed(3)", "--input", "2x3", "--mode", "fast"],
         ["--plain", "things.py:forward,backward_wrong", "--input", "4x3", "--input", "3x2"],
         ["--plain", "things:cost,gradient", "--loss", "--input", "3", "--rtol", "1e-7"],
@@ -327,7 +336,9 @@ def test_a_saved_report_runs_again(arguments, folder):
     if plain:
         report = targets.plain_check(given["--plain"], shapes, 0, options).run()
     else:
-        report = targets.named_checks(arguments[0], given.get("--args"), shapes, 0, options)[0].run()
+        report = targets.named_checks(arguments[0], given.get("--args"), shapes, int(given.get("--seed", 0)), options)[
+            0
+        ].run()
     report.save("case.npz")
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()

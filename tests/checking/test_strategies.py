@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import find, given, settings
@@ -14,8 +9,6 @@ from hypothesis import strategies as st
 
 import tinygrad_bp as bp
 from tinygrad_bp.checking import hypothesis_hook, strategies
-
-ROOT = Path(__file__).parent.parent.parent
 
 hypothesis_hook.register()  # as hypothesis does itself where the package is installed
 

@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -127,7 +126,10 @@ def name_of(thing: Any) -> str:
         return made
     own = sys.modules.get(getattr(thing, "__module__", None) or "")
     name = getattr(thing, "__qualname__", None)
-    if own is not None and name and _is(own, name, thing):
+    found: Any = own
+    for part in (name or "").split("."):
+        found = getattr(found, part, None)
+    if own is not None and found is thing:
         return f"{_source(own)}:{name}"
     for module in list(sys.modules.values()):  # a layer or a row by the name it was given
         for given, value in list(vars(module).items()) if module is not None else []:
@@ -140,13 +142,6 @@ def name_of(thing: Any) -> str:
 def is_found_again(name: str) -> bool:
     """Whether a name of :func:`name_of` leads back to the thing: not that of a lambda or a local function."""
     return "<" not in name
-
-
-def _is(module: Any, name: str, thing: Any) -> bool:
-    try:
-        return attrgetter(name)(module) is thing
-    except AttributeError:
-        return False
 
 
 def _source(module: Any) -> str:

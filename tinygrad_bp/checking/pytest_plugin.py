@@ -121,7 +121,6 @@ def pytest_runtest_makereport(
     report = _asserted(failure) if failure and isinstance(failure.value, AssertionError) else None
     if failure and report is not None:
         _note(item, report)
-        outcome.user_properties = list(item.user_properties)
         text = "\n".join([str(report), _where(failure), *getattr(failure.value, "__notes__", ())])
         shown = pytest.fail.Exception(text, pytrace=False).with_traceback(failure.tb)
         outcome.longrepr = item.repr_failure(pytest.ExceptionInfo.from_exception(shown))

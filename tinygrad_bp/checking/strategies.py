@@ -19,15 +19,9 @@ from numpy.typing import DTypeLike, NDArray
 from ..tensor import Tensor
 
 __all__ = [
-    "array_shapes",
-    "arrays",
-    "floating_dtypes",
-    "floats",
-    "layouts",
-    "mutually_broadcastable_arrays",
-    "mutually_broadcastable_shapes",
-    "tensors",
-]
+    "array_shapes", "arrays", "floating_dtypes", "floats", "layouts", "mutually_broadcastable_arrays",
+    "mutually_broadcastable_shapes", "tensors",
+]  # fmt: skip
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -82,7 +76,7 @@ def floats(min_value: float = -4.0, max_value: float = 4.0, *, dtype: DTypeLike 
 
     They are few, so that an array of them has ties, and entries that nearly tie.
     """
-    corners = [0.0, -0.0, *(c + d for c in (0.0, 1.0, -1.0, 0.5, -0.5) for d in (0.0, 1e-7, -1e-7))]
+    corners = [*(c + d for c in (0.0, 1.0, -1.0, 0.5, -0.5) for d in (0.0, 1e-7, -1e-7)), -0.0]
     near = np.array([c for c in corners if min_value <= c <= max_value], dtype).tolist()
     low, high = np.array([min_value, max_value], dtype).tolist()
     bits: Any = 8 * np.dtype(dtype).itemsize

@@ -27,7 +27,7 @@ import numpy as np
 
 from ..nn.module import Module
 from ..random import manual_seed
-from ..recipe import Op, no_grad, wrote
+from ..recipe import Op, no_grad
 from ..spec import from_spec
 from .cases import is_found_again, load_case
 from .checks import check_backprop, check_layer, gradcheck
@@ -105,7 +105,6 @@ def loaded_check(path: str) -> Check:
             what = f"check: {name} of {case.targets[0]} has shape {parameter.shape}, in {path} {np.shape(value)}"
             raise ValueError(f"{what}. Save the report again.")
         parameter.data[...] = value
-        wrote(parameter)
     check: Any = {"function": gradcheck, "backprop": check_backprop, "layer": check_layer}[case.kind]
     return Check(path, partial(check, *things, *inputs.values(), **case.options))
 
