@@ -10,15 +10,15 @@ number, work on those. What was measured, and what counts as agreement, is in
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
-from itertools import permutations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .evidence import Case, axes_named, subscript
-from .patterns import FUNCTIONS, PREDICATES, TERMS, bits, groups, multiple, orders, rank, shifts, subsets
+from .patterns import FUNCTIONS, PREDICATES, TERMS, bits, groups, multiple, multiples, orders, rank, shifts, subsets
 from .report import Diagnosis
 
 __all__ = ["RULES", "Case", "diagnose"]
@@ -149,12 +149,11 @@ def shifted(case: Case) -> Diagnosis | None:
     return None
 
 
-def flipped(case: Case) -> Diagnosis | None:
+def flipped(case: Case, explains: Callable[[Case, Array], bool] = Case.explained_by) -> Diagnosis | None:
     """A reversed along some axes is N."""
     tensor, m = case.analytic.reshape(case.full), len(case.rows)
     for axes in subsets([k for k, size in enumerate(case.full) if size > 1]):
-        model = np.flip(tensor, axes)
-        if case.explained_by(model) or (axes[0] < m and case.explained_by_rows(model)):
+        if explains(case, np.flip(tensor, axes)):
             own = [k for k in axes if k >= m] or list(axes)
             text = f"the gradient is reversed along {' and '.join(map(case.axis, own))}"
             return case.says(
@@ -163,32 +162,32 @@ def flipped(case: Case) -> Diagnosis | None:
     return None
 
 
-def transposed(case: Case) -> Diagnosis | None:
+def transposed(case: Case, explains: Callable[[Case, Array], bool] = Case.explained_by) -> Diagnosis | None:
     """A with its axes in another order is N; or A was reshaped where it had to be transposed."""
     tensor, m, shape = case.analytic.reshape(case.full), len(case.rows), case.x.shape
     for order in orders(case.full, case.full):
-        model = tensor.transpose(order)
-        moved = [k for k in range(len(order)) if order[k] != k]
-        if case.explained_by(model) or (moved[0] < m and case.explained_by_rows(model)):
+        if explains(case, tensor.transpose(order)):
+            moved = [k for k in range(len(order)) if order[k] != k]
             if moved[0] >= m:
                 text = f"the gradient is transposed: its axes come in the order {tuple(k - m for k in order[m:])}"
             elif moved[-1] >= m:
-                text = (
-                    f"a matrix is used where its transpose belongs: {' and '.join(map(case.axis, moved))} are exchanged"
-                )
+                places = " and ".join(map(case.axis, moved))
+                text = f"a matrix is used where its transpose belongs: {places} are exchanged"
             else:
                 text = "the incoming gradient is transposed, or summed over the wrong axis"
             summed = moved[-1] < m and 0 < len(shape) < m
             return case.says("BROADCAST" if summed else "TRANSPOSE", text, "transpose it")
     reverse = (0, *range(len(shape), 0, -1))
-    for model in (
-        case.analytic.reshape(-1, *shape[::-1]).transpose(reverse),
-        case.analytic.reshape(-1, *shape).transpose(reverse),
-    ):
-        if len(shape) > 1 and case.explained_by(model):
+    for old in (shape[::-1], shape) if len(shape) > 1 else ():
+        if explains(case, case.analytic.reshape(-1, *old).transpose(reverse)):
             text = "the gradient is reshaped where it should be transposed"
             return case.says("TRANSPOSE", text, "C and F order are mixed: use .T")
     return None
+
+
+def rearranged_behind_a_slope(case: Case) -> Diagnosis | None:
+    """A reversed or transposed is N up to a factor for every output: the slope of what follows."""
+    return flipped(case, Case.explained_by_rows) or transposed(case, Case.explained_by_rows)
 
 
 # ---- some outputs are forgotten ------------------------------------------------------------------------------------
@@ -228,18 +227,14 @@ def contributions(case: Case) -> Diagnosis | None:
     uses, kept = case.live.sum(0), (case.live & ~case.bad).sum(0)
     if not case.bad.any() or (case.bad & ~case.lost).any() or not kept[lacking].all() or not case.measured.all():
         return None
-    k, of = kept[lacking].min(), uses[lacking].max()
-    text = f"counts {k} of the {of} outputs that use each entry"
-    broadcast = (
-        case.x.ndim <= len(case.rows)
-        and case.x.size < case.y.size
-        and all(a in (1, b) for a, b in zip(case.x.shape[::-1], case.rows[::-1]))
-    )
-    if broadcast and lacking[uses > 0].all() and (kept == k)[lacking].all():
+    text = f"counts {kept[lacking].min()} of the {uses[lacking].max()} outputs that use each entry"
+    if lacking[uses > 0].all() and np.ptp(kept[lacking]) == 0:
+        pairs = zip(case.x.shape[::-1], case.rows[::-1])
+        broadcast = case.x.size < case.y.size and case.x.ndim <= len(case.rows) and all(a in (1, b) for a, b in pairs)
         used = np.unravel_index(np.flatnonzero((case.live & ~case.bad).any(1)), case.rows)
-        axes = tuple(axis for axis, index in enumerate(used) if case.rows[axis] > 1 and np.ptp(index) == 0)
-        where = axes_named(axes) if axes else "the axes it was broadcast along"
-        return case.says("BROADCAST", text, f"sum the incoming gradient over {where}")
+        for axis, index in enumerate(used):
+            if case.rows[axis] > 1 and np.ptp(index) == 0 and (broadcast or index[0] == 0):
+                return case.says("BROADCAST", text, f"sum the incoming gradient over axis {axis}")
     if (kept[lacking] == 1).all():
         text = f"{lacking.sum()} of {case.x.size} entries are used several times and keep one contribution"
         return case.says("DUPLICATE", text, "accumulate with += (np.add.at where indices repeat), do not assign")
@@ -275,13 +270,22 @@ def _prior(case: Case, c: float) -> float:
 def mistaken_value(case: Case) -> Diagnosis | None:
     """A f(q) = +-N f(p): the function f of one value p, where that of another, q, belongs."""
     a, n, tolerance = case.sampled
+    few = slice(None, None, a.size // 8 + 1)
     for word, function in FUNCTIONS.items():
         terms = [(name, z) for name, z, _ in case.aligned({word: function}) if z.all() and np.ptp(z)]
-        for (p, used), (q, due) in permutations(terms, 2):
+        logs = np.log(np.abs(np.array([z[few] for _, z in terms])))
+        off = logs[:, None] - logs - np.log(np.abs(a / n))[few] if terms else np.ones((0, 0, 1))
+        for p, q in np.argwhere((np.abs(off) < case.apart).all(-1)).tolist():
+            (name, used), (belongs, due) = terms[p], terms[q]
             c = multiple(a * due, n * used, tolerance * np.abs(used))
-            if p != q and c and abs(abs(c) - 1) < case.apart and bits(used / due, case.apart) >= ENOUGH:
-                return case.says("CHAIN", f"the factor is {p}, where {q} belongs", f"take {q}")
+            if c is not None and bits(used / due, case.apart) >= ENOUGH:
+                code = "TRANSPOSE" if _words(name) == _words(belongs) else "CHAIN"
+                return case.says(code, f"the factor is {name}, where {belongs} belongs", f"take {belongs}")
     return None
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"\w+", name)) - {"T"}
 
 
 def missing_mean(case: Case) -> Diagnosis | None:
@@ -298,11 +302,27 @@ def missing_mean(case: Case) -> Diagnosis | None:
 def missing_term(case: Case) -> Diagnosis | None:
     """A - N = c F, F a value at hand; or c = +-1, 1/2, 2 and F a function of one."""
     a, n, tolerance = case.sampled
-    for name, term, _ in case.aligned(TERMS):
+    for name, term, _ in case.aligned(TERMS) if bits(n[case.at(case.bad)], case.apart) else ():
         c = multiple(term, a - n, tolerance) if np.count_nonzero(term) > 2 and np.ptp(term) else None
-        if c is not None and (name in case.values or _prior(case, c)) and bits(term, case.apart) >= ENOUGH / 2:
-            text = f"A - N = {1 / c:.6g} * {name}: this term is {'missing' if c < 0 else 'one too many'}"
-            return case.says("MISSING", text, f"add {-1 / c:.6g} * {name}")
+        if c is not None:
+            plain = name in case.values or name in case.statistics
+            if bits(term, case.apart) >= (ENOUGH / 2 if plain else ENOUGH) and (plain or _prior(case, c)):
+                text = f"A - N = {1 / c:.6g} * {name}: this term is {'missing' if c < 0 else 'one too many'}"
+                return case.says("MISSING", text, f"add {-1 / c:.6g} * {name}")
+    return None
+
+
+def missing_norm(case: Case) -> Diagnosis | None:
+    """For every output A - N is a multiple of F, a value at hand; and A is no multiple of N."""
+    a, n, tolerance = case.sampled
+    axes = range(len(case.rows))
+    if not case.rows or case.told_by_groups(case.analytic, axes):
+        return None
+    label = groups(case.full, axes)[np.ravel_multi_index(case.sample, case.full)]
+    for name, z, _ in case.aligned({"{}": FUNCTIONS["{}"]}):
+        if multiples(z, a - n, tolerance, label) > 2:
+            text = f"for every output A - N is a multiple of {name}: a path through a norm, or the like, is missing"
+            return case.says("MISSING", text, "differentiate the norm too: it depends on every entry")
     return None
 
 
@@ -375,24 +395,41 @@ def some_entries(case: Case) -> Diagnosis | None:
     return case.says("DETACHED", text, "their gradient is never written")
 
 
-def no_mask(case: Case) -> Diagnosis | None:
-    """Wrong exactly where N = 0 and A is not."""
-    spurious = case.live & (np.abs(case.numeric) <= case.tolerance)
-    if (case.bad != spurious).any() or min(case.bad.sum(), case.right.sum()) < 3:
+def mask(case: Case) -> Diagnosis | None:
+    """Wrong exactly where N = 0 and A is not; or A = 0 exactly where N is not."""
+    spurious = case.bad & (np.abs(case.numeric) <= case.tolerance)
+    if spurious.sum() < 3 or (case.bad & ~case.lost & ~spurious).any() or case.lost.any() == case.right.any():
         return None
-    text = "right, but not 0 where the numeric gradient is 0: a mask is missing"
-    return case.says("REGION", text, "multiply by the mask")
+    if not case.lost.any():
+        text, hint = "right, but not 0 where the numeric gradient is 0", "a mask is missing: multiply by it"
+    else:
+        text, hint = "0 exactly where the numeric gradient is not", "the mask is inverted, or the indices are wrong"
+    return case.says("REGION", text, hint)
 
 
 def misplaced(case: Case) -> Diagnosis | None:
-    """Every row of A has the numbers of that row of N, at other entries."""
-    rows = np.asarray(case.counts.all(1))
-    a, n, tolerance = (matrix[rows] for matrix in (case.analytic, case.numeric, case.tolerance))
-    by_a, by_n = np.argsort(a, axis=1), np.argsort(n, axis=1)
-    gap = np.take_along_axis(a, by_a, 1) - np.take_along_axis(n, by_n, 1)
-    if case.bad[rows].sum() < 4 or (np.abs(gap) > np.take_along_axis(tolerance, by_n, 1)).any():
+    """Every row of A has the numbers of that row of N, or every column those of that column, at other entries."""
+    if case.bad.sum() < 4 or not case.counts.all():
         return None
-    return case.says("REGION", "the right numbers at the wrong entries", "check the indices: argmax, gather, slices")
+    for axis in (1, 0):
+        by_a, by_n = np.argsort(case.analytic, axis), np.argsort(case.numeric, axis)
+        gap = np.take_along_axis(case.analytic, by_a, axis) - np.take_along_axis(case.numeric, by_n, axis)
+        if (np.abs(gap) <= np.take_along_axis(case.tolerance, by_n, axis)).all():
+            text = "the right numbers at the wrong entries"
+            return case.says("REGION", text, "check the indices: argmax, gather, slices")
+    return None
+
+
+def factor_by_axis(case: Case) -> Diagnosis | None:
+    """A = c N, with one c for every index along an axis, or for every output, or for every entry of x."""
+    m = len(case.rows)
+    own, all_axes = range(m), range(len(case.full))
+    for axes in (*((k,) for k in all_axes), own, all_axes[m:]):
+        if case.told_by_groups(case.analytic, axes) > 2:
+            where = " and ".join(map(case.axis, axes))
+            text = f"right up to a factor that depends on the index along {where} only"
+            return case.says("CHAIN", text, "multiply by the slope that is missing there")
+    return None
 
 
 # ---- a statistic's path is missing ---------------------------------------------------------------------------------
@@ -407,7 +444,7 @@ def missing_path(case: Case) -> Diagnosis | None:
         for group in range(rows.max(initial=0) + 1):
             block = np.ix_(_thinned(rows == group), _thinned((columns == group) | (columns.max() == 0)))
             noise = 2 * float(np.linalg.norm(case.tolerance[block]))
-            wide = min(np.count_nonzero(case.residual[block].any(k)) for k in (0, 1))
+            wide = min(int(case.residual[block].any(k).sum()) for k in (0, 1))
             r, of, or_of = (rank(part[block], noise) for part in (case.residual, case.numeric, case.analytic))
             ranks.append((r, r + 1 < min(wide, max(of, or_of))))
         worst = max(r for r, _ in ranks)
@@ -433,6 +470,19 @@ def _thinned(chosen: Array) -> Array:
     """At most 64 of the indices: enough to tell a low rank."""
     index = np.flatnonzero(chosen)
     return index[:: -(-index.size // 64) or 1]
+
+
+def value_alone(case: Case) -> Diagnosis | None:
+    """A = +-F, F a value at hand; or A = c I."""
+    alone = {name: z for name, z, _ in case.aligned({"{}": FUNCTIONS["{}"]}) if bits(z, case.apart) >= ENOUGH}
+    if case.rows == case.x.shape and case.lost[~np.eye(case.x.size, dtype=bool)].any():
+        alone["the incoming gradient"] = case.at(np.eye(case.x.size))
+    for name, z in alone.items():
+        c = multiple(case.at(case.analytic), z, 1e-6 * np.abs(z) + 1e-9 * np.abs(z).max(initial=0))
+        if c and abs(abs(c) - 1) < 1e-6:
+            text = f"the gradient is {name} alone, as if the rest were a constant"
+            return case.says("CHAIN", text, "multiply by the slopes of what comes before and after")
+    return None
 
 
 def other(case: Case) -> Diagnosis:
@@ -464,6 +514,7 @@ RULES: tuple[Callable[[Case], Diagnosis | None], ...] = (
     contributions,
     # a model of one constant and a value at hand, which needs evidence; factors are more common than terms
     chain_factor,
+    rearranged_behind_a_slope,
     repeated,
     missing_mean,
     missing_term,
@@ -472,10 +523,13 @@ RULES: tuple[Callable[[Case], Diagnosis | None], ...] = (
     index_region,
     some_entries,
     mistaken_value,
-    no_mask,
+    mask,
     misplaced,
     # fits the most
     missing_path,
+    missing_norm,
+    factor_by_axis,
+    value_alone,
 )
 
 

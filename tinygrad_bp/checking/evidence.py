@@ -7,7 +7,7 @@ made is decided in :mod:`~tinygrad_bp.checking.diagnosis`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .patterns import Functions, fits, intermediates, subsets
+from .patterns import Functions, fits, groups, intermediates, multiples, statistics, subsets
 from .report import Diagnosis
 
 __all__ = ["Case", "axes_named", "subscript"]
@@ -127,18 +127,19 @@ class Case:
 
     def explained_by_rows(self, model: Array) -> bool:
         """The same up to a factor for every output, such as the slope of what follows; A itself is not explained so."""
-        return self._mended_by_rows(model.reshape(self.numeric.shape)) > 2 > self._mended_by_rows(self.analytic)
+        axes = range(len(self.rows))
+        return self.told_by_groups(model, axes) > 2 and not self.told_by_groups(self.analytic, axes)
+
+    def told_by_groups(self, model: Array, axes: Sequence[int]) -> int:
+        """How many entries, beyond one of a group (equal indices along `axes`), tell that in a group model = c N."""
+        on = self.counts.ravel()
+        label = groups(self.full, axes)[on]
+        return multiples(model.ravel()[on], self.numeric.ravel()[on], self.tolerance.ravel()[on], label)
 
     def _mended(self, model: Array) -> Array:
         """The wrong entries at which the model agrees with N; none if it disagrees anywhere."""
         gap = np.abs(np.where(self.counts, model - self.numeric, 0))
         return np.asarray((gap <= self.tolerance).all() & (gap < 0.1 * np.abs(self.residual)))
-
-    def _mended_by_rows(self, model: Array) -> int:
-        """How many entries, beyond one of each row, come right."""
-        factor = (model * np.where(self.counts, self.numeric, 0)).sum(1) / (model * model).sum(1)
-        mended = self._mended(np.where(np.isfinite(factor), factor, 0)[:, None] * model)
-        return int(np.count_nonzero(mended) - np.count_nonzero(mended.any(1)))
 
     # ---- values at hand, at a sample of the entries ----------------------------------------------------------------
 
@@ -164,6 +165,11 @@ class Case:
         return {name: value for name, value in arrays.items() if value.dtype.kind in "fiub"}
 
     @cached_property
+    def statistics(self) -> dict[str, Array]:
+        """What a value may be divided by."""
+        return _numbers(dict(statistics({self.argument: self.x, **self.arguments})))
+
+    @cached_property
     def values(self) -> dict[str, Array]:
         """What a factor or a mask may be made of: arguments, output, likely intermediate values."""
         own = {self.argument: self.x, **self.arguments}
@@ -172,12 +178,12 @@ class Case:
         found = {**own, **output, **dict(intermediates(own, columns))}
         if not self.rows:
             found["incoming gradient"] = self.v
-        return {name: np.squeeze(value).astype(float) for name, value in found.items() if value.size > 1}
+        return _numbers(found)
 
     def aligned(self, functions: Functions) -> Iterator[tuple[str, Array, Array]]:
         """(name, values, places) at the sample of every function of every value, in every way its axes fit."""
         for word, function in functions.items():
-            for name, value in self.values.items():
+            for name, value in (self.values | self.statistics if word == "{}" else self.values).items():
                 z = function(value)
                 for axes in fits(z.shape, self.full) if np.isfinite(z).all() else ():
                     index = tuple(self.sample[axis] for axis in axes)
@@ -211,6 +217,10 @@ class Case:
         named += [(9, self.x.size / self.y.size, f"the number of entries of {self.argument} for each of the output")]
         fitting = [(order, name) for order, count, name in named if abs(count - size) <= accuracy * size]
         return min(fitting, key=lambda one: one[0])[1] if fitting else ""
+
+
+def _numbers(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: np.squeeze(array).astype(float) for name, array in arrays.items() if array.size > 1}
 
 
 def subscript(index: tuple[Any, ...]) -> str:

@@ -24,9 +24,11 @@ __all__ = [
     "groups",
     "intermediates",
     "multiple",
+    "multiples",
     "orders",
     "rank",
     "shifts",
+    "statistics",
     "subsets",
 ]
 
@@ -90,6 +92,17 @@ def multiple(a: Array, b: Array, tolerance: Array) -> float | None:
     return c if c and np.isfinite(c) and (np.abs(a - c * b) <= abs(c)).all() else None
 
 
+def multiples(a: Array, b: Array, tolerance: Array, label: Array) -> int:
+    """How many entries, beyond one for each label, tell that a = c_label * b; 0 where it is not so."""
+    a, b = a / tolerance, b / tolerance
+    c = (np.bincount(label, a * b) / np.bincount(label, b * b))[label]
+    c = np.where(np.isfinite(c), c, 0)
+    if not label.size or (np.abs(a - c * b) > np.abs(c)).any():
+        return 0
+    told = np.abs(b) > 1
+    return int(told.sum()) - len(np.unique(label[told]))
+
+
 def bits(z: Array, apart: float) -> float:
     """What it tells, in bits, that a constant fits all of `z`, of whose values those `apart` (relative) are told apart.
 
@@ -128,33 +141,42 @@ def shifts(a: Array) -> Iterator[tuple[int, int, Array]]:
             yield axis, by, np.where(entered, 0, rolled)
 
 
-def fits(shape: Shape, full: Shape) -> Iterator[tuple[int, ...]]:
-    """The choices of axes of `full`, in order, that have the sizes of `shape`; the last axes first."""
-    for axes in reversed(list(combinations(range(len(full)), len(shape)))):
-        if all(full[k] == size for k, size in zip(axes, shape)):
-            yield axes
+def fits(shape: Shape, full: Shape) -> list[tuple[int, ...]]:
+    """The choices of axes of `full` that have the sizes of `shape`: those in order first, the last axes first."""
+    choices = permutations(range(len(full)), len(shape))
+    fitting = [axes for axes in choices if all(full[k] == size for k, size in zip(axes, shape))]
+    return sorted(fitting, key=lambda axes: (list(axes) != sorted(axes), -sum(axes)))
 
 
 def groups(shape: Shape, axes: Sequence[int]) -> Array:
     """For every entry of an array, flat, the number of its group: equal where the indices along `axes` are."""
-    index = np.indices(shape).reshape(len(shape), -1)
-    found = np.zeros(index.shape[1], int)
+    index, found = np.indices(shape), np.zeros(shape, int)
     for k in axes:
         found = found * shape[k] + index[k]
-    return found
+    return found.ravel()
 
 
 def intermediates(values: Mapping[str, Array], columns: int) -> Iterator[tuple[str, Array]]:
     """What a function of `values` is likely to compute on its way: a @ b, a @ b + c, a - b, one-hot rows of labels."""
-    for (p, a), (q, b) in permutations(values.items(), 2):
+    turned = {f"{p}.T": a.T for p, a in values.items() if a.ndim == 2}
+    for (p, a), (q, b) in permutations({**values, **turned}.items(), 2):
         if {a.ndim, b.ndim} <= {1, 2} and a.ndim + b.ndim > 2 and a.shape[-1] == b.shape[0]:
             ab = a @ b
             yield f"({p} @ {q})", ab
             for r, c in values.items():
                 if r not in (p, q) and c.ndim and c.shape == ab.shape[ab.ndim - c.ndim :]:
                     yield f"({p} @ {q} + {r})", ab + c
-        if a.shape == b.shape and p < q:
+        if a.shape == b.shape and p < q and p in values and q in values:
             yield f"({p} - {q})", a.astype(float) - b
     for name, labels in values.items():
         if labels.dtype.kind in "iu" and labels.size and labels.min() >= 0 and labels.max() < columns:
             yield f"one_hot({name})", np.eye(columns)[labels]
+
+
+def statistics(values: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+    """What a function of `values` is likely to divide by: their sums, norms and deviations along an axis."""
+    for name, value in values.items():
+        for axis in range(value.ndim) if value.ndim > 1 else ():
+            yield f"{name}.sum({axis})", value.sum(axis)
+            yield f"norm({name}, axis={axis})", np.sqrt(np.square(value, dtype=float).sum(axis))
+            yield f"{name}.std({axis})", value.std(axis)
