@@ -401,13 +401,13 @@ def _diagnosed(problem: Problem, contract: Contract, found: verdict.Findings) ->
     scale = scales(problem)
     rivals = {name: found.estimate.value[cut].T for name, cut in zip(problem.names, problem.cuts)}
     values = dict(zip(problem.names, problem.inputs)) | problem.others
+    unread = {d.argument for d in contract.broken if d.code == "DTYPE"}
     diagnoses = []
     for k, (name, cut) in enumerate(zip(problem.names, problem.cuts)):
         part = found.verdict[cut].T
-        if not (part == Verdict.FAIL).any():
+        if name in unread or not (part == Verdict.FAIL).any():
             continue
-        raw = contract.raw[k]
-        real = found.mode == "full" and raw is not None and np.asarray(raw).dtype.kind in "fiub"
+        raw = contract.raw[k] if found.mode == "full" else None
         case = Case(
             argument=name,
             x=problem.inputs[k],
@@ -419,7 +419,7 @@ def _diagnosed(problem: Problem, contract: Contract, found: verdict.Findings) ->
             wrong=part == Verdict.FAIL,
             kink=found.estimate.kink[cut].T,
             measured=found.measured[cut],
-            raw=np.asarray(raw, np.float64) if real else None,
+            raw=None if raw is None else np.asarray(raw, np.float64),
             v=v,
             step=scale[cut],
             rivals={other: n for other, n in rivals.items() if other != name},

@@ -55,14 +55,14 @@ def examine(problem: Problem, rng: np.random.Generator) -> Contract:
     other, mixed, none = problem.vjp(w), problem.vjp(v - 3.0 * w), problem.vjp(0.0 * v)
     with np.errstate(invalid="ignore"):
         defect = np.nan_to_num(np.abs(mixed - first + 3.0 * other), posinf=0.0)
-    size = np.abs(np.nan_to_num(first, posinf=0.0, neginf=0.0)) + 3.0 * np.abs(np.nan_to_num(other, posinf=0.0))
+    size = sum(k * np.abs(np.nan_to_num(g, posinf=0.0, neginf=0.0)) for k, g in ((1.0, first), (3.0, other)))
     bound = 1e-5 * size  # of float32 inside; what is not linear is off by as much as the gradient itself
     for cut in problem.cuts:
         bound[cut] += 1e-6 * size[cut].max(initial=0.0)
     if (defect > bound + _rounding(problem)).any():
         broken.append(_not_linear(problem, v, first))
         defect = np.zeros_like(defect)
-    elif np.nan_to_num(none).any():
+    elif none[np.isfinite(none)].any():
         broken.append(_not_zero(problem, none))
     elif (np.abs(np.nan_to_num(_strided(problem, v) - first)) > bound + _rounding(problem)).any():
         text = "the gradients are others when the incoming gradient is not contiguous in memory"
@@ -161,7 +161,7 @@ def _not_repeatable(problem: Problem, first: Array, again: Array) -> Diagnosis:
 
 def _not_zero(problem: Problem, none: Array) -> Diagnosis:
     for name, cut in zip(problem.names, problem.cuts):
-        largest = float(np.abs(np.nan_to_num(none[cut])).max(initial=0.0))
+        largest = float(np.abs(np.nan_to_num(none[cut], posinf=0.0, neginf=0.0)).max(initial=0.0))
         if largest:
             text = f"an incoming gradient of zero gives a gradient of {name} that is not zero (up to {largest:.3g})"
             return Diagnosis("UPSTREAM", text, "Every term must be multiplied by the incoming gradient", name)

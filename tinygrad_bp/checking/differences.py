@@ -28,6 +28,7 @@ Line = Callable[[float], tuple[Array, float]]
 EPS = float(np.finfo(np.float64).eps)
 QUICK = (8, 9, 10)  # steps 2^-k of the scale: smooth functions of size 1 are decided by these
 LADDER = ((4, 6, 8, 10, 12, 14), (0, 2, 16, 18, 20), (-4, -2, 22, 24, 26, 28, 30))  # tried until one decides
+DEEPER = range(32, 82, 2)  # and on, where an entry is far smaller than its scale
 ORDERS = 4  # of extrapolation: errors in h^2, h^4 and h^6 cancel
 
 
@@ -149,31 +150,38 @@ def entries(problem: Problem, indices: Sequence[int], scale: Array, v: Array | N
 
 
 class _Samples:
-    """Outputs at steps of both signs on several lines, kept so that no point is computed twice."""
+    """Outputs at steps of both signs on several lines: arrays of shape (lines, outputs) by k, the step being 2^-k."""
 
     def __init__(self, lines: Sequence[Line], y: Array) -> None:
-        self.lines, self.y = lines, y
-        self.plus: dict[int, tuple[Array, Array]] = {}
-        self.minus: dict[int, tuple[Array, Array]] = {}
+        self.lines, self.y = list(lines), y
+        self.ahead: dict[int, tuple[Array, Array]] = {}
+        self.behind: dict[int, tuple[Array, Array]] = {}
 
     def add(self, steps: Sequence[int]) -> None:
-        """Sample at t = +-2^-k for every k of `steps`."""
+        """Sample at t = +-2^-k for every k of `steps` that is new."""
         for k in steps:
-            if k not in self.plus:
-                self.plus[k] = self._sampled(2.0**-k)
-                self.minus[k] = self._sampled(-(2.0**-k))
+            if k not in self.ahead:
+                self.ahead[k], self.behind[k] = self._sampled(2.0**-k), self._sampled(-(2.0**-k))
 
     def _sampled(self, t: float) -> tuple[Array, Array]:
         found = [at(t) for at in self.lines]
         return np.array([y for y, _ in found]), np.array([[h] for _, h in found])
 
+    def of(self, which: Array) -> _Samples:
+        """The samples of some of the lines."""
+        some = _Samples([self.lines[i] for i in which.tolist()], self.y)
+        some.ahead, some.behind = (
+            {k: (y[which], h[which]) for k, (y, h) in side.items()} for side in (self.ahead, self.behind)
+        )
+        return some
+
     def estimate(self, noise: Noise, steps: Sequence[int]) -> Estimate:
-        """What the samples at these steps, from the largest to the smallest, tell."""
+        """What the samples at these steps tell."""
         steps = sorted(steps)
-        plus, minus = (np.array([side[k][0] for k in steps]) for side in (self.plus, self.minus))
-        ahead, behind = (np.array([side[k][1] for k in steps]) for side in (self.plus, self.minus))
+        plus, minus = (np.array([side[k][0] for k in steps]) for side in (self.ahead, self.behind))
+        ahead, behind = (np.array([side[k][1] for k in steps]) for side in (self.ahead, self.behind))
         forward, backward = (plus - self.y) / ahead, (minus - self.y) / behind
-        far = np.fmax(np.abs(plus), np.abs(minus)).max(axis=-1, initial=0.0, keepdims=True)
+        far = np.fmax(np.abs(plus), np.abs(minus))
         band = np.maximum(noise.level, noise.relative * np.where(np.isfinite(far), far, 0.0)) / np.abs(ahead)
         ratios = np.exp2(np.diff(steps))
         value, error, step = _extrapolated((plus - minus) / (ahead - behind), ratios, band, np.abs(ahead))
@@ -238,7 +246,7 @@ def derivatives(
     y: Array,
     noise: Noise,
     decided: Callable[[Estimate, Array], Array],
-    depth: Array | None = None,
+    depth: Array,
 ) -> Estimate:
     """The derivative of every output along every line, of shape (lines, outputs).
 
@@ -248,20 +256,21 @@ def derivatives(
     samples = _Samples(lines, y)
     samples.add(QUICK)
     found = samples.estimate(noise, QUICK)
-    rest = np.flatnonzero(~decided(found, np.arange(len(lines)))).tolist()
-    for i in rest:
-        one = _Samples([lines[i]], y)
-        for side, sampled in ((one.plus, samples.plus), (one.minus, samples.minus)):
-            side.update({k: (sampled[k][0][i : i + 1], sampled[k][1][i : i + 1]) for k in QUICK})
-        steps: tuple[int, ...] = ()
-        last = 30 if depth is None else int(depth[i])
-        for more in (*LADDER, tuple(range(32, last + 1, 2))):
-            if more:
-                steps += more
-                one.add(more)
-                found.put([i], one.estimate(noise, steps))
-                if decided(found.at([i]), np.array([i]))[0]:
-                    break
+    rest = np.flatnonzero(~decided(found, np.arange(len(lines))))
+    if not rest.size:
+        return found
+    samples, steps = samples.of(rest), []
+    for rungs in (*LADDER, DEEPER):
+        more = [k for k in rungs if k <= max(30, depth[rest].max())]
+        if not more:
+            break
+        steps += more
+        samples.add(more)
+        found.put(rest, samples.estimate(noise, steps))
+        open_ = np.flatnonzero(~decided(found.at(rest), rest))
+        rest, samples = rest[open_], samples.of(open_)
+        if not rest.size:
+            break
     return found
 
 
@@ -295,7 +304,7 @@ def depths(problem: Problem, scale: Array) -> Array:
     size = np.abs(problem.x)
     with np.errstate(divide="ignore"):
         below = np.where(size > 0, np.log2(scale / size), 0.0) + 16
-    return np.asarray(np.clip(below, 30, 80).astype(int))
+    return np.asarray(np.clip(below, 30, DEEPER[-1]).astype(int))
 
 
 def random_line(problem: Problem, scale: Array, rng: np.random.Generator) -> Array:

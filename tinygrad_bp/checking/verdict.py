@@ -35,10 +35,11 @@ __all__ = ["Findings", "fast", "full"]
 Array = NDArray[Any]
 PASS, KINK, UNSURE, FAIL = Verdict.PASS, Verdict.KINK, Verdict.UNSURE, Verdict.FAIL
 
-LARGEST_TABLE = 2_000_000  # derivatives held at once while they are measured
+LARGEST_TABLE = 1_000_000  # derivatives held at once while they are measured
 PROJECTIONS = 3
 LINES = 160  # that fast mode may spend on finding what is wrong
 LOCATED = 8  # wrong entries that are enough
+FEW = 200  # entries that are measured one by one rather than searched
 SAMPLE = 40  # entries of a wrong argument measured alone for the diagnosis
 
 
@@ -146,7 +147,7 @@ def full(problem: Problem, contract: Contract, rtol: float, rng: np.random.Gener
     verdict = judge(analytic, found, tolerance)
     _unresolved(measuring, analytic, found, tolerance, verdict)
     _at_infinite_slopes(measuring, analytic, verdict)
-    _at_ties(measuring, analytic, found, tolerance, verdict)
+    _at_ties(measuring, analytic, found, verdict)
     zero = vanishes(measuring.size, measuring.scale, analytic, found, tolerance.floor)
     return Findings(analytic, found, verdict, np.ones(problem.x.size, bool), measuring.relative, zero, "full")
 
@@ -206,7 +207,7 @@ def _at_infinite_slopes(measuring: _Measuring, analytic: Array, verdict: Array) 
         verdict[i] = np.where(agree & exists, KINK, verdict[i])
 
 
-def _at_ties(measuring: _Measuring, analytic: Array, found: Estimate, tolerance: Tolerance, verdict: Array) -> None:
+def _at_ties(measuring: _Measuring, analytic: Array, found: Estimate, verdict: Array, v: Array | None = None) -> None:
     """Where several entries meet at a kink (max at a tie), the derivative along all of them together must fit too."""
     problem, at_kink = measuring.problem, verdict == KINK
     tied = at_kink.sum(axis=0) >= 2
@@ -214,15 +215,15 @@ def _at_ties(measuring: _Measuring, analytic: Array, found: Estimate, tolerance:
         return
     members = at_kink.any(axis=1)
     step = 2.0**-12 * measuring.scale[members].min()
-    u = np.where(members, step, 0.0)
-    ahead = (problem.value(problem.x + u) - problem.y) / step
-    behind = (problem.y - problem.value(problem.x - u)) / step
+    at = line(problem, np.where(members, step, 0.0), v)
+    y, noise = (problem.y, measuring.noise) if v is None else (v @ problem.y, measuring.noise.along(v))
+    ahead, behind = (at(1.0)[0] - y) / step, (y - at(-1.0)[0]) / step
     alone = np.where(members[:, None], np.where(at_kink, found.hi, found.value), 0.0).sum(axis=0)
     along = np.where(members[:, None], analytic, 0.0).sum(axis=0)
-    noise = 20.0 * measuring.noise.level / step + 1e-3 * np.abs(along)
+    off = 20.0 * noise.level / step + 1e-3 * np.abs(along)
     lo, hi = np.fmin(ahead, behind), np.fmax(ahead, behind)
-    meet = np.abs(alone - hi) > noise + 0.01 * np.abs(alone)
-    outside = tied & meet & ((along < lo - noise) | (along > hi + noise))
+    meet = np.abs(alone - hi) > off + 0.01 * np.abs(alone)
+    outside = tied & meet & ((along < lo - off) | (along > hi + off))
     verdict[at_kink & outside] = FAIL
 
 
@@ -236,8 +237,8 @@ def fast(problem: Problem, contract: Contract, rtol: float, rng: np.random.Gener
     passed = True
     for _ in range(PROJECTIONS):
         v = rng.standard_normal(problem.y.size) if problem.y.size > 1 else np.ones(1)
-        signs = measuring.scale * rng.choice([-1.0, 1.0], n)
-        search = _Search(measuring, v, signs)
+        u = measuring.scale * rng.choice([-1.0, 1.0], n) * rng.uniform(0.5, 1.0, n)
+        search = _Search(measuring, v, u)
         if search.judged(np.arange(n)) != PASS:
             passed = False
             break
@@ -246,8 +247,10 @@ def fast(problem: Problem, contract: Contract, rtol: float, rng: np.random.Gener
     analytic = search.gradient[:, None]
     tolerance = measuring.tolerance(analytic)
     if not passed:
-        verdict[:, 0] = search.descend()
-        columns = search.worth_measuring(verdict[:, 0])
+        columns = np.arange(n)
+        if n > FEW:
+            verdict[:, 0] = search.descend()
+            columns = search.worth_measuring(verdict[:, 0])
         if not len(columns):
             verdict[:] = UNSURE  # the whole is off, and no part of it
         else:
@@ -256,6 +259,7 @@ def fast(problem: Problem, contract: Contract, rtol: float, rng: np.random.Gener
             found.put(columns, alone)
             verdict[columns] = judge(analytic[columns], alone, tolerance.at(columns))
             measured[columns] = True
+            _at_ties(measuring, analytic, found, verdict, v)
     zero = vanishes(search.size, measuring.scale, analytic, found, tolerance.floor)
     return Findings(analytic, found, verdict, measured, measuring.relative, zero, "fast", v)
 
@@ -288,7 +292,7 @@ class _Search:
             return np.asarray((judge(a, found, tolerance, strict=True) == PASS).all(axis=1))
 
         at: Line = line(measuring.problem, u, self.v)
-        found = derivatives([at], np.array([self.y]), self.noise, decided)
+        found = derivatives([at], np.array([self.y]), self.noise, decided, np.array([30]))
         return int(judge(a, found, tolerance)[0, 0])
 
     def descend(self) -> Array:
