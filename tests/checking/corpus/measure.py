@@ -9,13 +9,14 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 from . import development, held_out
 from .functions import Arrays, Function, Mistake, Regime, copies, entries, is_mistake, regimes_of
-from .tools import OURS, PEERS, Outcome
+from .tools import OURS, PEERS
 
 DEVELOPMENT, HELD_OUT = "development", "held-out"
 HALVES = {
@@ -23,6 +24,7 @@ HALVES = {
     **{f.name: HELD_OUT for f in held_out.FUNCTIONS},
 }
 FUNCTIONS = {f.name: f for f in development.FUNCTIONS + held_out.FUNCTIONS}
+NONE = Mistake("", (), lambda f: f)
 RIGHT, MISLEADING, UNNAMED = "right", "misleading", "unnamed"
 
 
@@ -91,30 +93,27 @@ def perform(task: Task) -> list[Row]:
     (regime,) = (r for r in regimes_of(function) if r.name == task.regime)
     tools = {name: (OURS | PEERS)[name] for name in task.tools}
     half, rows = HALVES[task.function], []
-
-    def record(
-        seed: int, arrays: Arrays, kind: str, kind_half: str, name: str, said: Outcome, m: Mistake | None
-    ) -> None:
-        codes, expected = said.codes, m.codes if m else ()
-        where = (function.name, regime.name, seed, kind, (half, kind_half), name)
-        rows.append(
-            Row(*where, said.verdict, said.calls, entries(arrays), codes, expected, m is not None and m.only_at_kink)
-        )
-
     right = regime.make(function)
-    for seed in task.right:
-        arrays = right.draw(seed)
+
+    def judge(make: Callable[[], Function | None], seed: int, arrays: Arrays, m: Mistake, kind_half: str) -> None:
         for name, tool in tools.items():
-            record(seed, arrays, "", half, name, tool(right, copies(arrays), seed), None)
+            given = make()  # anew for each tool: some mistakes remember their calls
+            assert given
+            try:
+                verdict, calls, codes, _ = tool(given, copies(arrays), seed)
+            except Exception as error:
+                error.add_note(f"{name} | {function.name} | {regime.name} | seed {seed} | {m.kind or 'right code'}")
+                raise
+            point = (function.name, regime.name, seed, m.kind, (half, kind_half))
+            rows.append(Row(*point, name, verdict, calls, entries(arrays), codes, m.codes, m.only_at_kink))
+
+    for seed in task.right:
+        judge(lambda: right, seed, right.draw(seed), NONE, half)
     for seed in task.wrong:
         arrays = right.draw(seed)
         for kind_half, m in planted(task, function):
-            if not shows(m, function, regime, arrays):
-                continue
-            for name, tool in tools.items():
-                wrong = m.made_in(function, regime)
-                assert wrong
-                record(seed, arrays, m.kind, kind_half, name, tool(wrong, copies(arrays), seed), m)
+            if shows(m, function, regime, arrays):
+                judge(partial(m.made_in, function, regime), seed, arrays, m, kind_half)
     return rows
 
 

@@ -27,7 +27,7 @@ def block(
     parts = [f"Made by `{command}`. {_counts(rows)}"]
     parts += ["### Right code that was failed", _right(rows)]
     parts += ["### Mistakes that passed", _wrong(rows)]
-    parts += ["### Mistakes named", _naming(rows), _by_code(rows)]
+    parts += ["### Mistakes named", _naming(rows), *_by_code(rows)]
     parts += ["### Forward calls", _calls(rows)]
     if dilution:
         parts += ["### One wrong entry among many", _dilution(dilution)]
@@ -46,7 +46,9 @@ def _tools(rows: Sequence[Row]) -> list[str]:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f}" if 0 < part < whole else f"{100 * part // whole}"
+    """In %; what is above 0 and below 0.1 is not rounded to 0."""
+    percent = 100 * part / whole
+    return f"{percent:.0f}" if part in (0, whole) else f"{percent:.1f}" if percent >= 0.1 else f"{percent:.2g}"
 
 
 def _counts(rows: Sequence[Row]) -> str:
@@ -145,14 +147,14 @@ def _in(row: Row, halves: tuple[str, ...] | None) -> bool:
     return row.halves == halves if halves else HELD_OUT in row.halves
 
 
-def _by_code(rows: Sequence[Row]) -> str:
+def _by_code(rows: Sequence[Row]) -> list[str]:
     """Of the held-out mistakes, in full mode and plain regimes, by the first of their names."""
     some = [row for row in rows if row.tool == FULL and row.expected and HELD_OUT in row.halves and is_plain(row)]
     lines = []
     for code in sorted({row.expected[0] for row in some}):
         naming = [row.naming for row in some if row.expected[0] == code]
         lines.append([code, str(len(naming)), *(_share(naming.count(n), len(naming)) for n in (RIGHT, MISLEADING))])
-    return table(["held out, by name", "n", "named right", "misleading"], lines)
+    return [table(["held out, by name", "n", "named right", "misleading"], lines)] if lines else []
 
 
 def _calls(rows: Sequence[Row]) -> str:
