@@ -183,6 +183,19 @@ def test_what_rounding_hides_is_inconclusive():
     assert not report
 
 
+def test_what_the_function_raises_near_the_inputs_is_said():
+    def fussy(x):
+        if x[0] > 1.0:
+            raise RuntimeError("boom")
+        return x * 2
+
+    report = bp.check_backprop(fussy, lambda x, u: 2 * u, np.array([1.0, 2.0]))
+    assert report.status == "INCONCLUSIVE"
+    assert "the function cannot be computed on both sides: the forward raised RuntimeError: boom (test_ch" in str(
+        report
+    )
+
+
 def test_a_jump_is_not_passed():
     report = bp.check_backprop(lambda x: np.floor(x) + x, lambda x, upstream: upstream * 1.0, np.array([1.0, 2.0]))
     assert report.status in ("FAIL", "INCONCLUSIVE")
@@ -217,6 +230,11 @@ def test_small_relative_errors_are_caught(size, mode):
         return upstream @ W, (1 + size) * upstream.T @ x, upstream.sum(0)
 
     assert bp.check_backprop(affine, backward, X, W, B, mode=mode).status == "FAIL"
+
+
+def test_close_numbers_are_printed_until_they_differ():
+    report = bp.check_backprop(np.tanh, lambda x, u: (1 + 4e-6) * u * (1 - np.tanh(x) ** 2), X)
+    assert "ratio 1 +4.0e-06" in str(report)
 
 
 def test_rtol_is_what_is_allowed():
@@ -440,6 +458,11 @@ INPUTS = {
         lambda: bp.check_loss(lambda: 0.0, X.astype(np.float32), X),
         "INPUT",
         "params has dtype float32; f.. reads it where it is",
+    ),
+    "copies": (
+        lambda: bp.check_loss(lambda: float(X.sum()), X.copy(), np.ones_like(X)),
+        "INPUT",
+        "the loss stays the same when all parameters change: it does not read these arrays",
     ),
     "no layer": (lambda: bp.check_layer(np.sin, X), "INPUT", "a ufunc is no nn.Module"),
     "layer input": (lambda: bp.check_layer(nn.Linear(4, 2), X), "RAISES", "has 3 features, .* expects 4"),

@@ -7,6 +7,7 @@ wrong arity, None, integers and infinities become a line of it.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -358,7 +359,7 @@ def _status(problem: Problem, contract: Contract, found: verdict.Findings, diagn
     if worst == Verdict.FAIL or diagnosed:
         return "FAIL", notes
     if worst == Verdict.UNSURE:
-        return "INCONCLUSIVE", [*notes, _why(found)]
+        return "INCONCLUSIVE", [*notes, _why(problem, found)]
     if len(zero) == len(problem.names):
         return "VACUOUS", notes
     if zero:
@@ -366,11 +367,12 @@ def _status(problem: Problem, contract: Contract, found: verdict.Findings, diagn
     return ("KINK" if worst == Verdict.KINK else "PASS"), notes
 
 
-def _why(found: verdict.Findings) -> str:
+def _why(problem: Problem, found: verdict.Findings) -> str:
     unsure = found.verdict == Verdict.UNSURE
     error = found.estimate.error[unsure]
     if np.isnan(found.estimate.value[unsure & found.measured[:, None]]).any():
-        return "undecided (domain): the function cannot be computed on both sides. Check at a point inside its domain."
+        why = f": {problem.raised}" if problem.raised else ""
+        return f"undecided (domain): the function cannot be computed on both sides{why}. Check inside its domain."
     if (found.estimate.kink & unsure).any() or (found.mode == "fast" and (found.verdict == Verdict.KINK).any()):
         return "undecided (kinks): more kinks than fast mode takes apart. Check at another point, or with mode='full'."
     if found.noise > 1e-9 and np.isfinite(error).any():
@@ -476,6 +478,8 @@ def _of_a_row(op: Op, values: Sequence[Any], params: tuple[Any, ...]) -> list[st
 
 def _place(function: Any) -> str:
     """File and line of a function."""
+    while isinstance(function, functools.partial):
+        function = function.func
     code = getattr(inspect.unwrap(function), "__code__", None) or getattr(type(function).__call__, "__code__", None)
     if code is None:
         return f"{function!r}"

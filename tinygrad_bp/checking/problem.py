@@ -84,10 +84,10 @@ class Problem:
     ) -> None:
         self.name, self.forward, self.backward, self.leave = name, forward, backward, leave
         self.others, self.record, self.owns_gradients = dict(others or {}), record, record is None
-        self.rng, self.evals = rng, 0
+        self.rng, self.evals, self.raised = rng, 0, ""
         try:
             self._start(inputs)
-        except Broken:
+        except BaseException:
             leave()
             raise
 
@@ -122,6 +122,7 @@ class Problem:
         except Broken as broken:
             if broken.diagnosis.code != "RAISES":
                 raise
+            self.raised = self.raised or broken.diagnosis.text
             return np.full(self.y.shape, np.nan)
         if [np.shape(y) for y in outputs.values()] != self.output_shapes:
             raise Broken(
@@ -441,16 +442,22 @@ def of_loss(f: Callable[..., Any], params: Any, grads: Any, rng: np.random.Gener
         return f()
 
     problem = Problem(
-        f"{_name(f)}({', '.join(arrays)})" if not in_place else f"{_name(f)}()",
+        f"{_name(f).replace('function', 'loss')}({'' if in_place else ', '.join(arrays)})",
         forward,
         lambda floats, upstream: [None if g is None else g * upstream[0] for g in given],
         arrays,
         rng=rng,
         leave=lambda: _write(arrays.values(), before) if in_place else None,
     )
-    if problem.y.size != 1:
+    try:
+        if problem.y.size != 1:
+            raise Broken("SHAPE", f"the loss has shape {problem.output_shapes[0]}", "Return a scalar")
+        if in_place and any(np.any(g) for g in given) and problem.value(1.001 * problem.x + 0.001) == problem.y:
+            text = "the loss stays the same when all parameters change: it does not read these arrays"
+            raise Broken("INPUT", text, "Pass the very arrays that f() computes with, not copies")
+    except BaseException:
         problem.leave()
-        raise Broken("SHAPE", f"the loss has shape {problem.output_shapes[0]}", "Return a scalar")
+        raise
     return problem
 
 

@@ -356,7 +356,10 @@ def _labelled(label: str, text: str) -> str:
 
 
 def _spelled(w: Worst) -> str:
-    return f"{w.where}: analytic {w.analytic:.6g}, numeric {w.numeric:.6g} +- {w.error:.0e}, ratio {w.ratio:.4g}"
+    near = abs(w.ratio - 1.0) < 1e-3  # print until the digits differ
+    analytic, numeric = (f"{value:.{12 if near else 6}g}" for value in (w.analytic, w.numeric))
+    ratio = f"1 {w.ratio - 1.0:+.1e}" if near else f"{w.ratio:.4g}"
+    return f"{w.where}: analytic {analytic}, numeric {numeric} +- {w.error:.0e}, ratio {ratio}"
 
 
 def _of(block: Block, verdict: Verdict) -> str:
