@@ -66,7 +66,7 @@ class Mistake:
         if self.rivals:
             rivals = {names[1]: np.array([self.numeric(row, 1) for row in rows]).reshape(len(rows), -1)}
         return Case(
-            names[0], x, np.sum(v * y) if scalar else y, dict(zip(names[1:], others)), analytic, numeric, error,
+            names[0], x, y, dict(zip(names[1:], others)), analytic, numeric, error,
             wrong, np.zeros_like(wrong), measured, raw, v, np.abs(x).ravel(), rivals,
         )  # fmt: skip
 

@@ -11,14 +11,28 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .evidence import Case, axes_named, subscript
-from .patterns import FUNCTIONS, PREDICATES, TERMS, bits, groups, multiple, multiples, orders, rank, shifts, subsets
+from .patterns import (
+    FUNCTIONS,
+    PREDICATES,
+    TERMS,
+    bits,
+    groups,
+    is_of_rank,
+    multiple,
+    multiples,
+    orders,
+    rank,
+    shifts,
+    subsets,
+    thinned,
+)
 from .report import Diagnosis
 
 __all__ = ["RULES", "Case", "diagnose"]
@@ -36,14 +50,12 @@ def wrong_shape(case: Case) -> Diagnosis | None:
     raw, shape, right = case.raw, case.x.shape, case.gradient
     known = np.isfinite(right)
     text = f"the gradient has shape {raw.shape}, {case.argument} has {shape}"
+    near = 10 * case.error.max(initial=0, where=np.isfinite(case.error)) * np.abs(case.v).sum()
+    near += 1e-5 * np.abs(right[known]).max(initial=0)
 
     def equal(a: Array) -> bool:
-        near = 1e-5 * np.abs(right[known]).max(initial=0)
-        return (
-            bool(known.any())
-            and a.size == case.x.size
-            and np.allclose(a.reshape(shape)[known], right[known], 1e-5, near)
-        )
+        comparable = a.size == case.x.size and bool(known.any())
+        return comparable and np.allclose(a.reshape(shape)[known], right[known], 0, near)
 
     for axes in subsets(range(raw.ndim)):
         if equal(raw.sum(axes)):
@@ -78,9 +90,14 @@ def at_kinks(case: Case) -> Diagnosis | None:
     return case.says("KINK", text, "take the slope of one side, or a value between the two")
 
 
+def unresolved(case: Case) -> Diagnosis | None:
+    """No wrong entry is clear enough to be compared: every rule below has some."""
+    return None if case.bad.any() else other(case)
+
+
 def flat(case: Case) -> Diagnosis | None:
     """N = 0 everywhere, A is not: one mistake cannot be told from another here."""
-    if not case.bad.any() or (case.live & (np.abs(case.numeric) > case.tolerance)).any():
+    if (case.live & (np.abs(case.numeric) > case.tolerance)).any():
         return None
     k = int(np.argmax(np.where(case.bad, np.abs(case.analytic), -1)))
     text = f"the function does not change here, yet the gradient is {case.analytic.flat[k]:.6g} at {case.entry(k)}"
@@ -101,10 +118,10 @@ def detached(case: Case) -> Diagnosis | None:
 def sign_or_factor(case: Case) -> Diagnosis | None:
     """A = c N: c is -1; a count, or one by a count; or any other number."""
     live, n = case.live, np.abs(case.numeric)
-    c = multiple(case.analytic[live], case.numeric[live], case.tolerance[live]) if live.any() else None
-    if c is None:
-        return None
+    c = multiple(case.analytic[live], case.numeric[live], case.tolerance[live])
     accuracy = 1e-6 + float((case.tolerance[live] / n[live]).min())
+    if c is None or abs(c - 1) <= accuracy:
+        return None
     if abs(c + 1) <= accuracy:
         return case.says("SIGN", "the gradient has the wrong sign", "change its sign")
     large, size = abs(c) > 1, max(abs(c), 1 / abs(c))
@@ -129,7 +146,7 @@ def sign_or_factor(case: Case) -> Diagnosis | None:
 def swapped(case: Case) -> Diagnosis | None:
     """A = N of another argument."""
     for name, rival in case.rivals.items():
-        if rival.shape == case.numeric.shape and case.bad.any():
+        if rival.shape == case.numeric.shape:
             a, n, tolerance = (p[case.live] for p in (case.analytic, rival, case.tolerance))
             c = multiple(a, n, tolerance + 1e-5 * np.abs(n))
             if c is not None and abs(c - 1) < 1e-3:
@@ -156,9 +173,7 @@ def flipped(case: Case, explains: Callable[[Case, Array], bool] = Case.explained
         if explains(case, np.flip(tensor, axes)):
             own = [k for k in axes if k >= m] or list(axes)
             text = f"the gradient is reversed along {' and '.join(map(case.axis, own))}"
-            return case.says(
-                "FLIP", text, "reverse it: a convolution's kernel, or a running sum that runs the wrong way"
-            )
+            return case.says("FLIP", text, "reverse it: a kernel, or a running sum that runs the wrong way")
     return None
 
 
@@ -225,7 +240,7 @@ def contributions(case: Case) -> Diagnosis | None:
     """What is wrong is 0; every column that lacks some of its K outputs keeps k > 0 of them."""
     lacking = np.asarray(case.bad.any(0))
     uses, kept = case.live.sum(0), (case.live & ~case.bad).sum(0)
-    if not case.bad.any() or (case.bad & ~case.lost).any() or not kept[lacking].all() or not case.measured.all():
+    if (case.bad & ~case.lost).any() or not kept[lacking].all() or not case.measured.all():
         return None
     text = f"counts {kept[lacking].min()} of the {uses[lacking].max()} outputs that use each entry"
     if lacking[uses > 0].all() and np.ptp(kept[lacking]) == 0:
@@ -248,17 +263,17 @@ def chain_factor(case: Case) -> Diagnosis | None:
     """A F = c N (F is missing) or A = c N F (F is one too many), F a function of a value at hand."""
     (a, n, tolerance), found = case.sampled, list[tuple[float, str, str]]()
     for name, factor, _ in case.aligned(FUNCTIONS):
-        told = bits(factor, case.apart)
-        if told and factor.all():
-            missing, extra = multiple(a * factor, n, tolerance), multiple(a, n * factor, tolerance * np.abs(factor))
+        told = bits(factor[factor != 0], case.apart)
+        if told:
+            missing = multiple(a * factor, n, tolerance)
+            extra = multiple(a, n * factor, tolerance * np.abs(factor) + 1e-300)
             for c, text, hint in (
                 (missing, f"the factor {name} is missing", f"multiply by {name}"),
                 (extra, f"there is one factor {name} too many", f"divide by {name}"),
             ):
                 if c is not None and told + _prior(case, c) >= ENOUGH:
-                    found.append(
-                        (-_prior(case, c), text + ("" if abs(c - 1) < 1e-4 else f" (and a constant, {c:.4g})"), hint)
-                    )
+                    constant = "" if abs(c - 1) < 1e-4 else f" (and a constant, {c:.4g})"
+                    found.append((-_prior(case, c), text + constant, hint))
     return case.says("CHAIN", *min(found, key=lambda one: one[0])[1:]) if found else None
 
 
@@ -320,7 +335,7 @@ def missing_norm(case: Case) -> Diagnosis | None:
         return None
     label = groups(case.full, axes)[np.ravel_multi_index(case.sample, case.full)]
     for name, z, _ in case.aligned({"{}": FUNCTIONS["{}"]}):
-        if multiples(z, a - n, tolerance, label) > 2:
+        if multiples(a - n, z, tolerance, label) > 2:
             text = f"for every output A - N is a multiple of {name}: a path through a norm, or the like, is missing"
             return case.says("MISSING", text, "differentiate the norm too: it depends on every entry")
     return None
@@ -375,20 +390,15 @@ def index_region(case: Case) -> Diagnosis | None:
 
 
 def _wrong_where(case: Case, where: str, c: float | None) -> Diagnosis:
-    there = (
-        "the gradient is 0"
-        if (case.lost == case.bad).all()
-        else f"it is {c:.6g} times the right one"
-        if c
-        else "it is off"
-    )
+    there = f"it is {c:.6g} times the right one" if c else "it is off"
+    there = "the gradient is 0" if (case.lost == case.bad).all() else there
     return case.says("REGION", f"wrong exactly where {where}: there {there}", "check that branch, mask or slice")
 
 
 def some_entries(case: Case) -> Diagnosis | None:
     """A = 0 in whole columns, the others right."""
     columns = case.bad.any(0)
-    if not case.bad.any() or (case.bad & ~case.lost).any() or case.right[:, columns].any():
+    if (case.bad & ~case.lost).any() or case.right[:, columns].any():
         return None
     first = case.argument + subscript(np.unravel_index(int(np.flatnonzero(columns)[0]), case.x.shape))
     text = f"{columns.sum()} of {case.x.size} entries get no gradient, the first is {first}"
@@ -421,7 +431,7 @@ def misplaced(case: Case) -> Diagnosis | None:
 
 
 def factor_by_axis(case: Case) -> Diagnosis | None:
-    """A = c N, with one c for every index along an axis, or for every output, or for every entry of x."""
+    """N = c A, with one c for every index along an axis, or for every output, or for every entry of x."""
     m = len(case.rows)
     own, all_axes = range(m), range(len(case.full))
     for axes in (*((k,) for k in all_axes), own, all_axes[m:]):
@@ -437,39 +447,22 @@ def factor_by_axis(case: Case) -> Diagnosis | None:
 
 def missing_path(case: Case) -> Diagnosis | None:
     """A - N is of rank 1 or 2 in every slice along some axes, and 0 between slices; A or N is of a higher rank."""
-    for rows, columns, where in _slicings(case) if case.counts.all() else ():
+    for rows, columns, where in case.slicings() if case.counts.all() else ():
         if columns.any() and case.residual[rows[:, None] != columns].any():
             continue
         ranks = []
         for group in range(rows.max(initial=0) + 1):
-            block = np.ix_(_thinned(rows == group), _thinned((columns == group) | (columns.max() == 0)))
-            noise = 2 * float(np.linalg.norm(case.tolerance[block]))
-            wide = min(int(case.residual[block].any(k).sum()) for k in (0, 1))
-            r, of, or_of = (rank(part[block], noise) for part in (case.residual, case.numeric, case.analytic))
-            ranks.append((r, r + 1 < min(wide, max(of, or_of))))
-        worst = max(r for r, _ in ranks)
-        if worst in (1, 2) and all(clear for r, clear in ranks if r):
-            text = f"A - N is of rank {worst} {where}: a path through a mean, variance, norm or sum is missing"
+            block = np.ix_(thinned(rows == group), thinned((columns == group) | (columns.max() == 0)))
+            d, tolerance = case.residual[block], case.tolerance[block]
+            of = max(rank(case.numeric[block], tolerance), rank(case.analytic[block], tolerance))
+            most = min(of, int(d.any(0).sum()), int(d.any(1).sum()))
+            ranks.append(
+                next((r for r in (0, 1, 2) if is_of_rank(d, r, tolerance) and (not d.any() or r + 1 < most)), 9)
+            )
+        if max(ranks) <= 2:
+            text = f"A - N is of rank {max(ranks)} {where}: a path through a mean, variance, norm or sum is missing"
             return case.says("MISSING", text, "differentiate the statistic too: it depends on every entry")
     return None
-
-
-def _slicings(case: Case) -> Iterator[tuple[Array, Array, str]]:
-    """Groups of rows and of columns: by indices that x and y share, by an index of y alone, none."""
-    shared = [k for k, (a, b) in enumerate(zip(case.rows, case.x.shape)) if a == b > 1]
-    for axes in subsets(shared):
-        where = f"for every index along {axes_named(axes)}"
-        yield groups(case.rows, axes), groups(case.x.shape, axes), where
-    every = groups(case.x.shape, ())
-    for axis in range(len(case.rows)):
-        yield groups(case.rows, (axis,)), every, f"for every index along axis {axis} of the output"
-    yield groups(case.rows, ()), every, "over all entries"
-
-
-def _thinned(chosen: Array) -> Array:
-    """At most 64 of the indices: enough to tell a low rank."""
-    index = np.flatnonzero(chosen)
-    return index[:: -(-index.size // 64) or 1]
 
 
 def value_alone(case: Case) -> Diagnosis | None:
@@ -499,6 +492,7 @@ RULES: tuple[Callable[[Case], Diagnosis | None], ...] = (
     wrong_shape,
     not_finite,
     at_kinks,
+    unresolved,
     flat,
     # one number tells all: no other claim is as simple
     detached,

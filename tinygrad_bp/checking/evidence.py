@@ -131,10 +131,10 @@ class Case:
         return self.told_by_groups(model, axes) > 2 and not self.told_by_groups(self.analytic, axes)
 
     def told_by_groups(self, model: Array, axes: Sequence[int]) -> int:
-        """How many entries, beyond one of a group (equal indices along `axes`), tell that in a group model = c N."""
+        """How many entries, beyond one of a group (equal indices along `axes`), tell that in a group N = c model."""
         on = self.counts.ravel()
         label = groups(self.full, axes)[on]
-        return multiples(model.ravel()[on], self.numeric.ravel()[on], self.tolerance.ravel()[on], label)
+        return multiples(self.numeric.ravel()[on], model.ravel()[on], self.tolerance.ravel()[on], label)
 
     def _mended(self, model: Array) -> Array:
         """The wrong entries at which the model agrees with N; none if it disagrees anywhere."""
@@ -177,7 +177,7 @@ class Case:
         columns = self.x.shape[-1] if self.x.ndim else 0
         found = {**own, **output, **dict(intermediates(own, columns))}
         if not self.rows:
-            found["incoming gradient"] = self.v
+            found["the incoming gradient"] = self.v
         return _numbers(found)
 
     def aligned(self, functions: Functions) -> Iterator[tuple[str, Array, Array]]:
@@ -188,6 +188,17 @@ class Case:
                 for axes in fits(z.shape, self.full) if np.isfinite(z).all() else ():
                     index = tuple(self.sample[axis] for axis in axes)
                     yield word.replace("{}", name), z[index], np.ravel_multi_index(index, z.shape)
+
+    def slicings(self) -> Iterator[tuple[Array, Array, str]]:
+        """Groups of rows and of columns: by indices that x and y share, by an index of y alone, none."""
+        shared = [k for k, (a, b) in enumerate(zip(self.rows, self.x.shape)) if a == b > 1]
+        for axes in subsets(shared):
+            where = f"for every index along {axes_named(axes)}"
+            yield groups(self.rows, axes), groups(self.x.shape, axes), where
+        every = groups(self.x.shape, ())
+        for axis in range(len(self.rows)):
+            yield groups(self.rows, (axis,)), every, f"for every index along axis {axis} of the output"
+        yield groups(self.rows, ()), every, "over all entries"
 
     # ---- words -----------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ __all__ = [
     "fits",
     "groups",
     "intermediates",
+    "is_of_rank",
     "multiple",
     "multiples",
     "orders",
@@ -30,6 +31,7 @@ __all__ = [
     "shifts",
     "statistics",
     "subsets",
+    "thinned",
 ]
 
 Array = NDArray[Any]
@@ -96,10 +98,9 @@ def multiples(a: Array, b: Array, tolerance: Array, label: Array) -> int:
     """How many entries, beyond one for each label, tell that a = c_label * b; 0 where it is not so."""
     a, b = a / tolerance, b / tolerance
     c = (np.bincount(label, a * b) / np.bincount(label, b * b))[label]
-    c = np.where(np.isfinite(c), c, 0)
-    if not label.size or (np.abs(a - c * b) > np.abs(c)).any():
+    if (np.abs(a - np.where(np.isfinite(c), c, 0) * b) > 1).any():
         return 0
-    told = np.abs(b) > 1
+    told = np.abs(a) > 1
     return int(told.sum()) - len(np.unique(label[told]))
 
 
@@ -113,9 +114,22 @@ def bits(z: Array, apart: float) -> float:
     return int(np.count_nonzero(np.diff(z) > unit)) * math.log2(1 + float(np.ptp(z)) / unit) if z.size else 0.0
 
 
-def rank(a: Array, tolerance: float) -> int:
-    """How many singular values exceed the `tolerance` (a Frobenius norm)."""
-    return int(np.count_nonzero(np.linalg.svd(a, compute_uv=False) > tolerance))
+def rank(a: Array, tolerance: Array) -> int:
+    """How many singular values are beyond doubt, each entry being known to within its tolerance."""
+    return int(np.count_nonzero(np.linalg.svd(a, compute_uv=False) > 2 * np.linalg.norm(tolerance)))
+
+
+def is_of_rank(a: Array, r: int, tolerance: Array) -> bool:
+    """Whether a matrix of rank `r` agrees with `a`, and is much nearer to every entry than 0 is."""
+    u, s, v = np.linalg.svd(a, full_matrices=False)
+    gap = np.abs(a - (u[:, :r] * s[:r]) @ v[:r])
+    return bool((gap <= np.where(a == 0, tolerance, np.minimum(tolerance, 0.1 * np.abs(a)))).all())
+
+
+def thinned(chosen: Array) -> Array:
+    """At most 64 of the indices: enough to tell a low rank."""
+    index = np.flatnonzero(chosen)
+    return index[:: -(-index.size // 64) or 1]
 
 
 def subsets(items: Sequence[int]) -> Iterator[tuple[int, ...]]:
