@@ -46,7 +46,7 @@ def diluted(trials: int, peers: bool) -> list[Diluted]:
                     function, arrays, where = _with_wrong_entries(wrong, size, seed)
                     said = tool(function, arrays, seed)
                     caught += said.verdict == FAIL
-                    worst = said.report.worst(1) if said.report else []
+                    worst = [] if said.report is None else said.report.worst(1)
                     located += bool(worst) and worst[0].index[-1:] in where
                 found.append(Diluted(wrong, size, name, trials, caught, located if name in OURS else None))
     return found
