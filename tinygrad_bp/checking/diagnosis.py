@@ -336,8 +336,11 @@ def missing_norm(case: Case) -> Diagnosis | None:
     label = groups(case.full, axes)[np.ravel_multi_index(case.sample, case.full)]
     for name, z, _ in case.aligned({"{}": FUNCTIONS["{}"]}):
         if multiples(a - n, z, tolerance, label) > 2:
-            text = f"for every output A - N is a multiple of {name}: a path through a norm, or the like, is missing"
-            return case.says("MISSING", text, "differentiate the norm too: it depends on every entry")
+            text = f"for every output A - N is a multiple of {name}: "
+            if name in (case.argument, "y", "output"):
+                hint = "differentiate the norm too: it depends on every entry"
+                return case.says("MISSING", text + "a path through a norm, or the like, is missing", hint)
+            return case.says("CHAIN", text + f"the path through {name} has a wrong slope", "a factor is missing there")
     return None
 
 
@@ -354,6 +357,12 @@ def repeated(case: Case) -> Diagnosis | None:
                 text = f"wrong exactly in the rows that {name} names more than once"
                 return case.says("DUPLICATE", text, "accumulate (np.add.at): g[index] += keeps one of them")
     return None
+
+
+def lone(case: Case) -> Diagnosis | None:
+    """One column of several is wrong, and not 0: no pattern can be seen in it."""
+    columns = case.bad.any(0)
+    return other(case) if columns.sum() == 1 < case.right.any(0).sum() and (case.bad & ~case.lost).any() else None
 
 
 def region(case: Case) -> Diagnosis | None:
@@ -435,7 +444,7 @@ def factor_by_axis(case: Case) -> Diagnosis | None:
     m = len(case.rows)
     own, all_axes = range(m), range(len(case.full))
     for axes in (*((k,) for k in all_axes), own, all_axes[m:]):
-        if case.told_by_groups(case.analytic, axes) > 2:
+        if case.told_by_groups(case.analytic, axes) > 2 and case.bad.sum() > case.right.sum():
             where = " and ".join(map(case.axis, axes))
             text = f"right up to a factor that depends on the index along {where} only"
             return case.says("CHAIN", text, "multiply by the slope that is missing there")
@@ -508,8 +517,9 @@ RULES: tuple[Callable[[Case], Diagnosis | None], ...] = (
     contributions,
     # a model of one constant and a value at hand, which needs evidence; factors are more common than terms
     chain_factor,
-    rearranged_behind_a_slope,
     repeated,
+    lone,
+    rearranged_behind_a_slope,
     missing_mean,
     missing_term,
     # which entries are wrong says nothing of how: after all that explain their values
