@@ -41,7 +41,7 @@ def test_a_right_backward_passes(mode):
     assert report
     assert report.status == "PASS"
     assert not report.diagnosis
-    assert list(report.blocks) == [("(v . y)" if mode == "fast" else "y", name) for name in ("x", "W", "b")]
+    assert list(report.blocks) == [("v . y" if mode == "fast" else "y", name) for name in ("x", "W", "b")]
 
 
 def test_full_mode_measures_every_derivative():
@@ -430,10 +430,10 @@ def test_a_shape_that_changes_with_the_values():
 # ---- bad input to the checker --------------------------------------------------------------------------------------
 
 INPUTS = {
-    "no inputs": (lambda: bp.gradcheck(bp.ops.exp), "INPUT", "no argument is a float array"),
-    "None": (lambda: bp.gradcheck(bp.ops.exp, None), "INPUT", "no argument is a float array"),
-    "integers": (lambda: bp.gradcheck(bp.ops.exp, np.arange(3)), "INPUT", "no argument is a float array"),
-    "a string": (lambda: bp.gradcheck(bp.ops.exp, "x"), "INPUT", "no argument is a float array"),
+    "no inputs": (lambda: bp.gradcheck(bp.ops.exp), "INPUT", "nothing to differentiate: no argument was passed"),
+    "None": (lambda: bp.gradcheck(bp.ops.exp, None), "INPUT", "nothing to differentiate: x is None"),
+    "integers": (lambda: bp.gradcheck(bp.ops.exp, np.arange(3)), "INPUT", "nothing to differentiate: x is of dtype int64"),
+    "a string": (lambda: bp.gradcheck(bp.ops.exp, "x"), "INPUT", "nothing to differentiate: x is a str"),
     "empty": (lambda: bp.gradcheck(bp.ops.exp, np.zeros((0, 3))), "EMPTY", "the arrays have no entries"),
     "nan": (lambda: bp.gradcheck(bp.ops.exp, [1.0, np.nan]), "NONFINITE", r"x is nan at index \(1,\)"),
     "inf": (lambda: bp.gradcheck(bp.ops.exp, np.inf), "NONFINITE", "x is inf"),
@@ -442,7 +442,7 @@ INPUTS = {
     "too few": (lambda: bp.gradcheck(lambda x, y: x * y, [1.0]), "RAISES", "missing 1 required positional argument"),
     "too many": (lambda: bp.gradcheck(lambda x: x, [1.0], [1.0]), "RAISES", "takes 1 positional argument but 2"),
     "a raise": (lambda: bp.gradcheck(lambda x: {}["k"], [1.0]), "RAISES", "the forward raised KeyError: 'k' .test_ch"),
-    "no function": (lambda: bp.gradcheck(5, [1.0]), "RAISES", "'int' object is not callable"),
+    "no function": (lambda: bp.gradcheck(5, [1.0]), "INPUT", "an? int is no function"),
     "no output": (lambda: bp.gradcheck(lambda x: None, [1.0]), "INPUT", "the forward returned a NoneType for y"),
     "a string out": (lambda: bp.gradcheck(lambda x: "a", [1.0]), "INPUT", "the forward returned a <U1 for y"),
     "integers out": (lambda: bp.gradcheck(lambda x: bp.ops.argmax(x), [1.0]), "INPUT", "returned int64, which has no"),
@@ -452,7 +452,7 @@ INPUTS = {
         "SHAPE",
         r"the loss has shape \(2,\)",
     ),
-    "params": (lambda: bp.check_loss(np.sum, [X, W], [X]), "COUNT", "there are 2 parameters and 1 gradients"),
+    "params": (lambda: bp.check_loss(np.sum, [X, W], [X]), "COUNT", "params.1. has no counterpart in grads"),
     "no loss": (lambda: bp.check_loss(np.sin, X, X), "SHAPE", r"the loss has shape \(4, 3\)"),
     "float32": (
         lambda: bp.check_loss(lambda: 0.0, X.astype(np.float32), X),

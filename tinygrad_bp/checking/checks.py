@@ -7,17 +7,19 @@ wrong arity, None, integers and infinities become a line of it.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import autograd
+from .. import autograd, random
 from ..nn.module import Module
 from ..recipe import Node, Op
 from . import opinions, verdict
@@ -25,7 +27,7 @@ from .contract import Contract, examine
 from .diagnosis import Case, diagnose
 from .differences import scales
 from .problem import Broken, Problem, argument_names, of_backprop, of_function, of_gradient, of_layer, of_loss
-from .report import SEVERITY, Block, Call, Diagnosis, Report, Status, Verdict
+from .report import SEVERITY, Block, Call, Diagnosis, Report, Status, Verdict, counted
 
 __all__ = ["assert_gradcheck", "check_backprop", "check_layer", "check_loss", "gradcheck"]
 
@@ -52,7 +54,7 @@ def gradcheck(
     Parameters
     ----------
     fn : callable
-        Takes the inputs, returns a Tensor, or a tuple, list or dict of them.
+        Takes the inputs, returns a Tensor, or a tuple, list or dict of them. A layer is handed to :func:`check_layer`.
     inputs
         Float arrays and Tensors are differentiated, in float64 whatever their dtype; integers, bools, None and
         everything else are passed on as they are.
@@ -79,8 +81,11 @@ def gradcheck(
     >>> bp.gradcheck(cube, [1.0, 2.0]).diagnosis[0].code
     'FACTOR'
     """
-    call = Call("function", (fn,), _named(fn, inputs), _given(mode=mode, order=order, rtol=rtol, kinks=kinks))
-    return _to_order(order, lambda g: of_function(fn, inputs, g), call, mode, rtol, kinks, rng)
+    if isinstance(fn, Module):
+        return check_layer(fn, *inputs, mode=mode, order=order, rtol=rtol, kinks=kinks, rng=rng)
+    options = Options("gradcheck", mode, order, rtol, kinks, rng)
+    call = Call("function", (fn,), _named(fn, inputs), options.given())
+    return _to_order(lambda g: of_function(fn, inputs, g), call, options)
 
 
 def check_backprop(
@@ -119,9 +124,11 @@ def check_backprop(
     >>> bp.check_backprop(forward, backward, x, W, b).diagnosis[0].code
     'BROADCAST'
     """
-    options = _given(loss=loss, mode=mode, rtol=rtol, kinks=kinks)
-    call = Call("backprop", (forward, backward), _named(forward, arrays), options)
-    return _checked(lambda g: of_backprop(forward, backward, arrays, loss, g), call, mode, rtol, kinks, rng)
+    options = Options("check_backprop", mode, 1, rtol, kinks, rng)
+    call = Call(
+        "backprop", (forward, backward), _named(forward, arrays), options.given() | ({"loss": True} if loss else {})
+    )
+    return _checked(lambda g: of_backprop(forward, backward, arrays, loss, g), call, options)
 
 
 def check_loss(
@@ -138,8 +145,8 @@ def check_loss(
     Parameters
     ----------
     f : callable
-        ``f(*params)``, a scalar; or ``f()``, which reads the arrays `params` where they are: then they are changed
-        for the length of the check.
+        A scalar: ``f(*params)`` of a list or tuple, ``f(params)`` of one array or a dict; or ``f()``, which reads the
+        arrays `params` where they are: then they are changed for the length of the check.
     params, grads
         An array, or lists, tuples and dicts of arrays nested in the same way; Tensors count as arrays.
 
@@ -153,7 +160,8 @@ def check_loss(
     >>> bool(bp.check_loss(lambda theta: np.sum(theta**2), theta, 2 * theta))
     True
     """
-    return _checked(lambda g: of_loss(f, params, grads, g), None, mode, rtol, kinks, rng)
+    options = Options("check_loss", mode, 1, rtol, kinks, rng)
+    return _checked(lambda g: of_loss(f, params, grads, g), None, options)
 
 
 def check_layer(
@@ -167,8 +175,9 @@ def check_layer(
 ) -> Report:
     """Are the gradients of a layer right, by every parameter and every input, in training and in evaluation?
 
-    The layer is left as it was found. Where evaluation gives the same numbers as training it is not measured again;
-    else the report is the worse of the two and its notes name the other. The parameters are those of :func:`gradcheck`.
+    What is checked is a copy: the layer is left as it was found. Where evaluation gives the same numbers as training it
+    is not measured again; else the report is the worse of the two and its notes name the other. The parameters are
+    those of :func:`gradcheck`.
 
     Examples
     --------
@@ -179,22 +188,17 @@ def check_layer(
     if not isinstance(layer, Module):
         finding = Diagnosis("INPUT", f"a {type(layer).__name__} is no nn.Module", "Pass a layer, or use gradcheck")
         return Report("check_layer", "CONTRACT", diagnosis=(finding,))
+    options = Options("check_layer", mode, order, rtol, kinks, rng)
     parameters = {name: p.data.copy() for name, p in layer.named_parameters()}
-    inputs_by_name = _named(layer.forward, inputs) | parameters
-    call = Call("layer", (layer,), inputs_by_name, _given(mode=mode, order=order, rtol=rtol, kinks=kinks))
+    call = Call("layer", (layer,), _named(layer.forward, inputs) | parameters, options.given())
 
     def in_mode(training: bool) -> Make:
-        return lambda generator: of_layer(layer.train(training), inputs, generator)
+        return lambda generator: of_layer(copy.deepcopy(layer).train(training), inputs, generator)
 
-    modes = {module: module.training for module in layer.modules()}
-    try:
-        first = _to_order(order, in_mode(True), call, mode, rtol, kinks, rng)
-        if first.ok and _alike(in_mode(True), in_mode(False)):
-            return first
-        second = _to_order(order, in_mode(False), call, mode, rtol, kinks, rng)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    first = _to_order(in_mode(True), call, options)
+    if first.ok and _alike(in_mode(True), in_mode(False), options):
+        return first
+    second = _to_order(in_mode(False), call, options)
     in_training = SEVERITY.index(first.status) >= SEVERITY.index(second.status)
     note = f"this is in training; in evaluation: {second.status}"
     if not in_training:
@@ -203,20 +207,17 @@ def check_layer(
     return replace(worse, evals=first.evals + second.evals, notes=(*worse.notes, note))
 
 
-def _alike(*makes: Make) -> bool:
+def _alike(one: Make, other: Make, options: Options) -> bool:
     """Whether functions and backwards give the same numbers, to the bit."""
     found = []
-    for make in makes:
-        try:
-            problem = make(None)
-        except Broken:
-            return False
-        try:
-            found.append((problem.y, problem.vjp(np.random.default_rng(0).standard_normal(problem.y.size))))
-        except Broken:
-            return False
-        finally:
-            problem.leave()
+    with _generators_kept(options.generator):
+        for make in (one, other):
+            try:
+                problem = make(options.generator)
+                problem.rewind()
+                found.append((problem.y, problem.vjp(np.random.default_rng(0).standard_normal(problem.y.size))))
+            except Broken:
+                return False
     return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(*found))
 
 
@@ -240,52 +241,86 @@ def _named(function: Any, given: Sequence[Any]) -> dict[str, Any]:
     return dict(zip(argument_names(function, len(given)), arrays))
 
 
-def _given(**options: Any) -> dict[str, Any]:
-    """The options that differ from their defaults."""
-    defaults = {"mode": "auto", "order": 1, "rtol": 1e-6, "kinks": "allow", "loss": False}
-    return {key: value for key, value in options.items() if value != defaults[key]}
+@dataclass(frozen=True)
+class Options:
+    """How to check, as the caller said."""
+
+    operation: str
+    mode: str
+    order: int
+    rtol: float
+    kinks: str
+    rng: Seed
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing."""
+        if self.mode not in ("auto", "full", "fast"):
+            raise ValueError(f"{self.operation}: mode is {self.mode!r}. Pass 'auto', 'full' or 'fast'.")
+        if self.order not in (1, 2):
+            raise ValueError(f"{self.operation}: order is {self.order!r}. Pass 1 or 2.")
+        if self.kinks not in ("allow", "fail"):
+            raise ValueError(f"{self.operation}: kinks is {self.kinks!r}. Pass 'allow' or 'fail'.")
+        if not (isinstance(self.rtol, (int, float)) and 0.0 < self.rtol < 1.0):
+            raise ValueError(f"{self.operation}: rtol is {self.rtol!r}. Pass a number between 0 and 1, such as 1e-6.")
+        seed = isinstance(self.rng, (int, np.integer)) and self.rng >= 0
+        if not (self.rng is None or isinstance(self.rng, np.random.Generator) or seed):
+            what = f"{self.operation}: rng is {self.rng!r}"
+            raise TypeError(f"{what}. Pass None, a seed >= 0 or a numpy.random.Generator.")
+
+    @property
+    def generator(self) -> np.random.Generator | None:
+        """What the function draws from, if that was passed."""
+        return self.rng if isinstance(self.rng, np.random.Generator) else None
+
+    @property
+    def seed(self) -> int:
+        """Of the checker's own directions."""
+        return 0 if self.rng is None or isinstance(self.rng, np.random.Generator) else int(self.rng)
+
+    def given(self) -> dict[str, Any]:
+        """The options that differ from their defaults, as data."""
+        values = {"mode": self.mode, "order": self.order, "rtol": self.rtol, "kinks": self.kinks, "rng": self.seed}
+        defaults = {"mode": "auto", "order": 1, "rtol": 1e-6, "kinks": "allow", "rng": 0}
+        return {key: value for key, value in values.items() if value != defaults[key]}
 
 
-def _to_order(order: int, make: Make, call: Call, mode: str, rtol: float, kinks: str, rng: Seed) -> Report:
+@contextmanager
+def _generators_kept(rng: np.random.Generator | None) -> Iterator[None]:
+    """Generators that the function draws from are afterwards where they were before."""
+    states = [(g.bit_generator, g.bit_generator.state) for g in (random.generator(), rng) if g]
+    try:
+        yield
+    finally:
+        for generator, state in states:
+            generator.state = state
+
+
+def _to_order(make: Make, call: Call, options: Options) -> Report:
     """The check of a function, and at order 2, where that is right, of its backward."""
-    if order not in (1, 2):
-        raise ValueError(f"gradcheck: order is {order!r}. Pass 1 or 2.")
-    report = _checked(make, call, mode, rtol, kinks, rng)
-    if order == 1 or not report.ok:
+    report = _checked(make, call, options)
+    if options.order == 1 or not report.ok:
         return report
-    second = _checked(lambda g: of_gradient(make(g)), call, mode, rtol, kinks, rng, symmetric=True)
+    second = _checked(lambda g: of_gradient(make(g)), call, options, symmetric=True)
     return replace(second, order=2, evals=report.evals + second.evals)
 
 
 # ---- one check -----------------------------------------------------------------------------------------------------
 
 
-def _checked(
-    make: Make,
-    call: Call | None,
-    mode: str,
-    rtol: float,
-    kinks: str,
-    rng: Seed,
-    symmetric: bool = False,
-) -> Report:
+def _checked(make: Make, call: Call | None, options: Options, symmetric: bool = False) -> Report:
     """Contract, then numbers, then a name for what is wrong."""
-    _require_options(mode, rtol, kinks, rng)
-    seed = rng if isinstance(rng, (int, np.integer)) else 0
-    own = np.random.default_rng(seed)
     problem: Problem | None = None
-    try:
-        with np.errstate(all="ignore"):
-            problem = make(rng if isinstance(rng, np.random.Generator) else None)
-            return _report(problem, own, int(seed), call, mode, rtol, kinks, symmetric)
-    except Broken as broken:
-        name = problem.name if problem else "check_loss" if call is None else _title(call)
-        evals = problem.evals if problem else 0
-        return Report(name, "CONTRACT", diagnosis=(broken.diagnosis,), evals=evals, seed=int(seed), call=call)
-    finally:
-        if problem is not None:
-            problem.rewind()
-            problem.leave()
+    with np.errstate(all="ignore"), _generators_kept(options.generator):
+        try:
+            problem = make(options.generator)
+            return _report(problem, call, options, symmetric)
+        except Broken as broken:
+            name = problem.name if problem else options.operation if call is None else _title(call)
+            evals, found = problem.evals if problem else 0, (broken.diagnosis,)
+            return Report(name, "CONTRACT", diagnosis=found, evals=evals, seed=options.seed, call=call)
+        finally:
+            if problem is not None:
+                problem.leave()
 
 
 def _title(call: Call) -> str:
@@ -294,40 +329,31 @@ def _title(call: Call) -> str:
     return "function" if name == "<lambda>" else str(name)
 
 
-def _require_options(mode: str, rtol: float, kinks: str, rng: Any) -> None:
-    if mode not in ("auto", "full", "fast"):
-        raise ValueError(f"gradcheck: mode is {mode!r}. Pass 'auto', 'full' or 'fast'.")
-    if kinks not in ("allow", "fail"):
-        raise ValueError(f"gradcheck: kinks is {kinks!r}. Pass 'allow' or 'fail'.")
-    if not (isinstance(rtol, (int, float)) and 0.0 < rtol < 1.0):
-        raise ValueError(f"gradcheck: rtol is {rtol!r}. Pass a number between 0 and 1, such as 1e-6.")
-    if not (rng is None or isinstance(rng, np.random.Generator) or (isinstance(rng, (int, np.integer)) and rng >= 0)):
-        raise TypeError(f"gradcheck: rng is {rng!r}. Pass None, a seed >= 0 or a numpy.random.Generator.")
-
-
-def _report(
-    problem: Problem, rng: np.random.Generator, seed: int, call: Call | None, mode: str, rtol: float, kinks: str,
-    symmetric: bool,
-) -> Report:  # fmt: skip
+def _report(problem: Problem, call: Call | None, options: Options, symmetric: bool) -> Report:
+    rng = np.random.default_rng(options.seed)
     contract = examine(problem, rng)
-    base = Report(problem.name, "CONTRACT", diagnosis=contract.broken, seed=seed, call=call)
+    base = Report(problem.name, "CONTRACT", diagnosis=contract.broken, seed=options.seed, call=call)
     if any(d.code in UNMEASURABLE for d in contract.broken):
-        return replace(base, evals=problem.evals)
+        return replace(base, evals=problem.evals, notes=tuple(_where(problem, call, contract.broken)))
     if not problem.x.size or not problem.y.size:
         empty = Diagnosis("EMPTY", "the arrays have no entries, so no derivative can be checked", "Pass larger ones")
         return replace(base, evals=problem.evals, diagnosis=(*contract.broken, empty))
-    measure = verdict.fast if verdict.select(mode, problem) == "fast" else verdict.full
-    found = measure(problem, contract, rtol, rng)
-    if kinks == "fail":
-        found.verdict[found.verdict == Verdict.KINK] = Verdict.FAIL
-    named = _diagnosed(problem, contract, found)
+    measure = verdict.fast if verdict.select(options.mode, problem) == "fast" else verdict.full
+    found = measure(problem, contract, options.rtol, rng)
+    if options.kinks == "fail" and (found.verdict == Verdict.KINK).any():
+        text = f"{counted(int((found.verdict == Verdict.KINK).sum()), 'derivative')} at a kink, and kinks='fail'"
+        named = [Diagnosis("KINK", text, "Check at another point, or allow the slopes between the two sides")]
+    else:
+        named = _diagnosed(problem, contract, found)
     about = {d.argument for d in named}
     diagnoses = [*named, *(d for d in contract.broken if d.code != "SHAPE" or d.argument not in about)]
     if symmetric:
         diagnoses += opinions.asymmetry(problem, found)
     status, notes = _status(problem, contract, found, bool(diagnoses))
     if status in ("FAIL", "CONTRACT"):
-        notes += _where(problem, call)
+        notes += _where(problem, call, contract.broken)
+    if options.kinks == "fail":
+        found.verdict[found.verdict == Verdict.KINK] = Verdict.FAIL
     second = opinions.second(problem, found, rng) if status == "FAIL" else ()
     blocks = dict(_blocks(problem, found))
     return replace(
@@ -338,6 +364,7 @@ def _report(
         diagnosis=tuple(sorted(diagnoses, key=lambda d: ("OTHER", "SHARED").count(d.code))),
         notes=tuple(notes),
         opinions=second,
+        sharpness=found.sharpness,
         noise=found.noise,
         evals=problem.evals,
     )
@@ -347,7 +374,7 @@ def _status(problem: Problem, contract: Contract, found: verdict.Findings, diagn
     """The status, and what must be said about it."""
     notes = []
     domain = found.measured & np.isnan(found.estimate.value).any(axis=1)
-    if found.noise > 1e-9 and not domain.any():
+    if found.noise > 1e-9 and not domain.any() and np.any(found.estimate.value):
         digits = "float32" if found.noise < 1e-5 else "few digits"
         notes.append(
             f"the forward is noisy: {found.noise:.0e} of its size ({digits} inside?); smaller errors do not show"
@@ -376,7 +403,8 @@ def _why(problem: Problem, found: verdict.Findings) -> str:
     if (found.estimate.kink & unsure).any() or (found.mode == "fast" and (found.verdict == Verdict.KINK).any()):
         return "undecided (kinks): more kinks than fast mode takes apart. Check at another point, or with mode='full'."
     if found.noise > 1e-9 and np.isfinite(error).any():
-        return "undecided (noise): rounding inside the function hides the derivative. Compute in float64 throughout."
+        cure = "Compute in float64 throughout, or allow rtol=1e-3."
+        return f"undecided (noise): rounding inside the function hides the derivative. {cure}"
     return "undecided (unsettled): the function leaps here, or wiggles faster than any step. Check at another point."
 
 
@@ -384,7 +412,7 @@ def _blocks(problem: Problem, found: verdict.Findings) -> Any:
     """The matrices as one block for each pair of output and argument."""
     columns = zip(problem.outputs, problem.output_cuts, problem.output_shapes)
     projected = found.mode == "fast" and problem.y.size > 1
-    pairs = [("(v . y)", slice(0, 1), ())] if projected else list(columns)
+    pairs = [("v . y", slice(0, 1), ())] if projected else list(columns)
     e = found.estimate
     matrices = (found.analytic, e.value, e.error, found.verdict, e.lo, e.hi)
     for output, rows, shape in pairs:
@@ -433,12 +461,14 @@ def _diagnosed(problem: Problem, contract: Contract, found: verdict.Findings) ->
 # ---- where it is ---------------------------------------------------------------------------------------------------
 
 
-def _where(problem: Problem, call: Call | None) -> list[str]:
-    """The file and line of what is wrong: of a backward written by hand, or of the row in a graph that fails alone."""
+def _where(problem: Problem, call: Call | None, broken: Sequence[Diagnosis]) -> list[str]:
+    """The file and line of what is wrong: of a function written by hand, or of the row in a graph that fails alone."""
     if call is None:
         return []
     if call.kind == "backprop":
-        return [f"the backward is {_place(call.things[1])}"]
+        forward = any("the forward" in d.text for d in broken)
+        which = "forward" if forward else "backward"
+        return [f"the {which} is {_place(call.things[0 if forward else 1])}"]
     try:
         outputs = problem.graph()
     except Exception:  # a forward that cannot even be recorded has been reported already

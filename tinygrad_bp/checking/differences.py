@@ -29,6 +29,7 @@ EPS = float(np.finfo(np.float64).eps)
 QUICK = (8, 9, 10)  # steps 2^-k of the scale: smooth functions of size 1 are decided by these
 LADDER = ((4, 6, 8, 10, 12, 14), (0, 2, 16, 18, 20), (-4, -2, 22, 24, 26, 28, 30))  # tried until one decides
 DEEPER = range(32, 82, 2)  # and on, where an entry is far smaller than its scale
+ODD = 0.7316
 ORDERS = 4  # of extrapolation: errors in h^2, h^4 and h^6 cancel
 
 
@@ -223,11 +224,11 @@ def _one_sided(forward: Array, backward: Array, ratios: Array, band: Array) -> t
 
     The jump from the slope behind to the slope ahead falls with the step where the function is smooth, stays where it
     has a kink, and grows where it leaps or stands upright. The smallest step at which it would still be seen above the
-    noise decides.
+    noise decides. The slopes are read off where they change least, and widened by that change.
     """
     jump = np.abs(forward - backward)
     kink, broken = np.zeros(jump.shape[1:], bool), np.zeros(jump.shape[1:], bool)
-    lo, hi = np.full(jump.shape[1:], np.nan), np.full(jump.shape[1:], np.nan)
+    lo, hi, slack = np.full(jump.shape[1:], np.nan), np.full(jump.shape[1:], np.nan), np.full(jump.shape[1:], np.inf)
     for k in range(2, len(jump)):
         visible = jump[k] > 10.0 * band[k]
         stays = visible & (jump[k] > 0.6 * jump[k - 2]) & (jump[k] > 1e-7 * np.abs(forward[k]))
@@ -236,8 +237,11 @@ def _one_sided(forward: Array, backward: Array, ratios: Array, band: Array) -> t
         broken = np.where(decides, stays & (jump[k] > 1.6 * jump[k - 2]), broken)
         r = ratios[k - 1]
         ahead, behind = ((r * side[k] - side[k - 1]) / (r - 1.0) for side in (forward, backward))
-        lo = np.where(stays, np.fmin(ahead, behind), lo)
-        hi = np.where(stays, np.fmax(ahead, behind), hi)
+        change = np.abs(forward[k] - forward[k - 1]) + np.abs(backward[k] - backward[k - 1]) + 3.0 * band[k]
+        sharper = stays & (change < slack)
+        slack = np.where(sharper, change, slack)
+        lo = np.where(sharper, np.fmin(ahead, behind) - change, lo)
+        hi = np.where(sharper, np.fmax(ahead, behind) + change, hi)
     return kink & ~broken, broken, lo, hi
 
 
@@ -275,9 +279,10 @@ def derivatives(
 
 
 def scales(problem: Problem) -> Array:
-    """For every entry of x the size its steps are measured by, a power of two: |x|, or a tenth of its array's rms.
+    """For every entry of x the size its steps are measured by: about |x|, or a tenth of its array's rms.
 
-    Where the arrays of an argument are so small that the outputs hardly notice, the scale grows towards 1.
+    It is no round number, so that no step is a whole period of a function that repeats itself. Where the arrays of an
+    argument are so small that the outputs hardly notice, the scale grows towards 1.
     """
     scale = np.ones(problem.x.size)
     for cut in problem.cuts:
@@ -288,7 +293,7 @@ def scales(problem: Problem) -> Array:
             while rms < 1.0 and not _noticed(problem, cut, scale[cut]):
                 grown = min(1.0 / rms, 1024.0)
                 scale[cut], rms = scale[cut] * grown, rms * grown
-    return np.asarray(np.exp2(np.round(np.log2(scale))))
+    return ODD * scale
 
 
 def _noticed(problem: Problem, cut: slice, scale: Array) -> bool:
@@ -326,10 +331,15 @@ def numeric_jacobian(f: Callable[[Any], Any], x: Any) -> Estimate:
     x : array-like
         Where.
 
+    Returns
+    -------
+    Estimate
+        Where nothing settles (a leap, the edge of the domain) the value is nan and the error infinite.
+
     Raises
     ------
     ValueError
-        f cannot be computed at x, or has no derivative there: with the reason.
+        f cannot be computed at x, gives several outputs, or another result at each call.
 
     Examples
     --------
@@ -344,10 +354,7 @@ def numeric_jacobian(f: Callable[[Any], Any], x: Any) -> Estimate:
     """
     try:
         with np.errstate(all="ignore"):
-            name = argument_names(f, 1)[0]
-            problem = Problem(
-                "numeric_jacobian", lambda arrays: f(arrays[0]), lambda *_: [None], {name: np.asarray(x, np.float64)}
-            )
+            problem = _measurable(f, x)
             scale = scales(problem)
             u = random_line(problem, scale, np.random.default_rng(0))
             noise = noise_level(lambda h: problem.value(problem.x + h * u), problem.y)
@@ -356,5 +363,21 @@ def numeric_jacobian(f: Callable[[Any], Any], x: Any) -> Estimate:
             found = derivatives(lines, problem.y, noise, known, depths(problem, scale))
     except Broken as broken:
         raise ValueError(f"numeric_jacobian: {broken.diagnosis.text}. {broken.diagnosis.hint}.") from broken
+    found.value[np.isinf(found.error)] = np.nan
     shape = problem.output_shapes[0] + problem.shapes[0]
     return Estimate(*(np.asarray(getattr(found, f.name).T.reshape(shape)) for f in fields(found)))
+
+
+def _measurable(f: Callable[[Any], Any], x: Any) -> Problem:
+    try:
+        array = np.asarray(x, np.float64)
+    except (TypeError, ValueError) as error:
+        raise Broken("INPUT", f"x is no array of numbers ({error})", "Pass real numbers") from error
+    problem = Problem(
+        "numeric_jacobian", lambda arrays: f(arrays[0]), lambda *_: [None], {argument_names(f, 1)[0]: array}
+    )
+    if len(problem.outputs) > 1:
+        raise Broken("INPUT", f"f returned {len(problem.outputs)} outputs", "Measure one at a time")
+    if not np.array_equal(problem.value(problem.x), problem.y):
+        raise Broken("NONDETERMINISTIC", "two calls of f at x gave different results", "Let f draw nothing")
+    return problem

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,8 @@ class Problem:
     ) -> None:
         self.name, self.forward, self.backward, self.leave = name, forward, backward, leave
         self.others, self.record, self.owns_gradients = dict(others or {}), record, record is None
-        self.rng, self.evals, self.raised = rng, 0, ""
+        self._others = {key: np.array(a) for key, a in self.others.items()}
+        self.rng, self.evals, self.raised, self._last = rng, 0, "", b""
         try:
             self._start(inputs)
         except BaseException:
@@ -94,14 +96,12 @@ class Problem:
     def _start(self, inputs: Mapping[str, Any]) -> None:
         self._generators = [(g.bit_generator, g.bit_generator.state) for g in (random.generator(), self.rng) if g]
         self.names, self.inputs = list(inputs), [np.array(a, np.float64) for a in inputs.values()]
-        if not self.names:
-            raise Broken("INPUT", "no argument is a float array, so there is nothing to differentiate", "Pass floats")
         for key, a in zip(self.names, self.inputs):
             _require_finite(key, a)
         self.shapes = [a.shape for a in self.inputs]
         self.cuts = _cuts(self.shapes)
         self.x = _joined(self.inputs)
-        outputs = _float_outputs(self._call(self.arrays(self.x)))
+        outputs = _float_outputs(self.run(self.arrays(self.x)))
         self.outputs, self.output_shapes = list(outputs), [np.shape(y) for y in outputs.values()]
         self.output_cuts = _cuts(self.output_shapes)
         self.y = _joined(outputs.values())
@@ -118,7 +118,7 @@ class Problem:
     def value(self, x: Array) -> Array:
         """Y at x; nan where the function cannot be computed."""
         try:
-            outputs = _float_outputs(self._call(self.arrays(x)))
+            outputs = _float_outputs(self.run(self.arrays(x)))
         except Broken as broken:
             if broken.diagnosis.code != "RAISES":
                 raise
@@ -133,8 +133,10 @@ class Problem:
             )
         return _joined(outputs.values())
 
-    def _call(self, arrays: list[Array]) -> Any:
+    def run(self, arrays: list[Array]) -> Any:
+        """What the forward returns, as it came."""
         self.evals += 1
+        self._last = _bytes(arrays)
         self.rewind()
         try:
             return self.forward(arrays)
@@ -146,10 +148,19 @@ class Problem:
         self.rewind()
         return [] if self.record is None else _tensors(self.record(_tracked(self.arrays(self.x)))[0])
 
+    def others_before(self) -> list[tuple[str, Array, Array]]:
+        """Name, array, and the array as it was at first, of what the function takes besides."""
+        return [(name, a, self._others[name]) for name, a in self.others.items()]
+
     def rewind(self) -> None:
         """Put the random generators where they were at first."""
         for generator, state in self._generators:
             generator.state = state
+
+    hint = "Mend the call, or the function"
+    """What to do when the backward raises."""
+    seedless = False
+    """Whether the backward takes no incoming gradient: that of a loss is one."""
 
     # -- its backward --
 
@@ -158,14 +169,19 @@ class Problem:
         return [v[cut].reshape(shape).copy() for cut, shape in zip(self.output_cuts, self.output_shapes)]
 
     def pull(self, arrays: list[Array], upstream: list[Array]) -> list[Any]:
-        """What the backward returns: a gradient for each argument, as it came."""
+        """What the backward returns: a gradient for each argument, as it came.
+
+        Code written by hand may use what its forward has kept, so the last forward must have been of these arrays.
+        """
+        if self.owns_gradients and self._last != _bytes(arrays):
+            self.run([a.copy() for a in arrays])
         self.rewind()
         try:
             return list(self.backward(arrays, upstream))
         except Broken:
             raise
         except Exception as error:
-            raise _raised("backward", error) from error
+            raise _raised("backward", error, self.hint) from error
 
     def vjp(self, v: Array) -> Array:
         """V . dy/dx as one vector: zeros for None, nan for what has not the shape of its argument."""
@@ -177,6 +193,10 @@ class Problem:
             np.zeros(shape) if g is None else g if fits(g, shape) else np.full(shape, np.nan)
             for g, shape in zip(gradients, self.shapes)
         )
+
+
+def _bytes(arrays: Sequence[Array]) -> bytes:
+    return b"".join(a.tobytes() for a in arrays)
 
 
 def fits(g: Any, shape: tuple[int, ...]) -> bool:
@@ -223,14 +243,13 @@ def _float_outputs(result: Any) -> dict[str, Array]:
     return floats
 
 
-def _raised(what: str, error: Exception) -> Broken:
+def _raised(what: str, error: Exception, hint: str = "Mend the call, or the function") -> Broken:
     """A finding of an exception that a user's function let out: its words, and the last line of theirs."""
-    own = str(Path(autograd.__file__).parent)
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [f for f in frames if not f.filename.startswith(own)]
-    at = f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""
-    text = " ".join(str(error).split())
-    return Broken("RAISES", f"the {what} raised {type(error).__name__}: {text}{at}", "Mend the call, or the function")
+    not_theirs = tuple(str(Path(module.__file__ or "").parent) for module in (autograd, np, inspect))
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(not_theirs)]
+    at = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    text = " ".join(str(error).split()).rstrip(".")
+    return Broken("RAISES", f"the {what} raised {type(error).__name__}: {text}{at}", hint)
 
 
 # ---- functions of Tensors ------------------------------------------------------------------------------------------
@@ -239,8 +258,8 @@ def _raised(what: str, error: Exception) -> Broken:
 def argument_names(function: Any, count: int) -> list[str]:
     """The names of the first `count` positional arguments, as the signature has them; else x, or x0, x1 ..."""
     names = getattr(function, "names", None) or _parameters(getattr(function, "forward", function))
-    spare = ["x"] if count == 1 else [f"x{k}" for k in range(count)]
-    return [*names[:count], *spare[len(names) :]]
+    spare = (name for name in (["x"] if count == 1 else map("x{}".format, range(count * 2))) if name not in names)
+    return [*names[:count], *islice(spare, max(0, count - len(names)))]
 
 
 def _parameters(function: Any) -> Sequence[str]:
@@ -266,14 +285,22 @@ def _is_float(value: Any) -> bool:
 class _Arguments:
     """The arguments of a call, the float arrays among them replaceable."""
 
-    def __init__(self, function: Callable[..., Any], given: Sequence[Any]) -> None:
+    def __init__(self, function: Callable[..., Any], given: Sequence[Any], without_floats: bool = False) -> None:
         given = [np.asarray(a, np.float64) if _is_float_list(a) else a for a in given]
+        given = [a.copy() if isinstance(a, np.ndarray) else a for a in given]  # whatever the function does to them
         names = argument_names(function, len(given))
+        if not callable(function):
+            what = f"a {type(function).__name__} is no function"
+            raise Broken("INPUT", what, "Pass the function itself, not its result")
         self.given = given
         self.positions = [k for k, value in enumerate(given) if _is_float(value)]
         self.floats = {names[k]: _array(given[k]) for k in self.positions}
         self.others = {names[k]: _array(a) for k, a in enumerate(given) if _is_data(a) and k not in self.positions}
         self.label = f"{_name(function)}({', '.join(names)})"
+        if not self.positions and not without_floats:
+            came = ", ".join(f"{name} is {_kind(a)}" for name, a in zip(names, given)) or "no argument was passed"
+            hint = "Pass float arrays, each as an argument of its own"
+            raise Broken("INPUT", f"there is nothing to differentiate: {came}", hint)
 
     def filled(self, floats: Sequence[Any]) -> list[Any]:
         """All arguments, with these in the place of the float arrays."""
@@ -291,6 +318,12 @@ def _is_float_list(value: Any) -> bool:
         return np.asarray(value).dtype.kind == "f"
     except (TypeError, ValueError):
         return False
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, (np.ndarray, np.generic, Node)):
+        return f"of dtype {value.dtype}" if not isinstance(value, Node) else f"of dtype {value.data.dtype}"
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _is_data(value: Any) -> bool:
@@ -384,16 +417,23 @@ def of_backprop(
     def gradients(floats: list[Array], upstream: list[Array]) -> list[Any]:
         handed = [] if loss else [tuple(upstream) if several else upstream[0]]
         found = _per_argument(backward(*call.filled(floats), *handed), names, call.positions)
-        return [None if g is None else np.asarray(g) * upstream[0] for g in found] if loss else found
+        return _scaled(found, upstream) if loss else found
 
     problem = Problem(
         call.label, lambda floats: forward(*call.filled(floats)), gradients, call.floats, others=call.others, rng=rng
     )
-    several = len(problem.outputs) > 1
+    several, problem.seedless = len(problem.outputs) > 1, loss
+    problem.hint = "A backward takes the arguments and, last, the incoming gradient; with loss=True only the arguments"
     if loss and problem.y.size != 1:
         shape = problem.output_shapes[0]
         raise Broken("SHAPE", f"the loss has shape {shape}", "Return a scalar, or pass a backward that takes upstream")
     return problem
+
+
+def _scaled(gradients: list[Any], upstream: list[Array]) -> list[Any]:
+    """The gradients of a loss times the incoming one, which is 1 wherever their own arrays are looked at."""
+    v = upstream[0].item()
+    return gradients if v == 1.0 else [None if g is None else np.asarray(g) * v for g in gradients]
 
 
 def _per_argument(found: Any, names: list[str], positions: list[int]) -> list[Any]:
@@ -407,6 +447,8 @@ def _per_argument(found: Any, names: list[str], positions: list[int]) -> list[An
         return [found[name] for name in wanted]
     if not isinstance(found, (tuple, list)):
         found = (found,)
+    if len(positions) > 1 and len(found) == 1 and found[0] is None:
+        raise Broken("COUNT", "the backward returned None", f"Return a gradient for each of {', '.join(wanted)}")
     if len(found) == len(positions):
         return list(found)
     if len(found) == len(names):
@@ -422,33 +464,43 @@ def _per_argument(found: Any, names: list[str], positions: list[int]) -> list[An
 
 
 def of_loss(f: Callable[..., Any], params: Any, grads: Any, rng: np.random.Generator | None = None) -> Problem:
-    """A scalar ``f(*params)``, or ``f()`` that reads `params` where they are, and its gradients `grads`."""
-    arrays = _leaves(params, "params")
-    given = [None if g is None else np.array(g) for g in _leaves(grads, "grads").values()]
-    if len(arrays) != len(given):
-        raise Broken("COUNT", f"there are {len(arrays)} parameters and {len(given)} gradients", "Pass one for each")
+    """A scalar ``f(params)``, or ``f()`` that reads `params` where they are, and its gradients `grads`."""
+    if hasattr(params, "__next__"):
+        params = list(params)
+    arrays, gradients = _leaves(params, ""), _leaves(grads, "")
+    strange = [name for name in (*arrays, *gradients) if (name in arrays) != (name in gradients)]
+    if strange:
+        has, lacks = ("grads", "params") if strange[0] in gradients else ("params", "grads")
+        raise Broken("COUNT", f"{has}{strange[0]} has no counterpart in {lacks}", "Nest both in the same way")
     in_place = not _takes_arguments(f)
-    if in_place:
-        for key, a in arrays.items():
-            if a.dtype != np.float64 or not a.flags.writeable:
-                what = f"{key} is read-only" if a.dtype == np.float64 else f"{key} has dtype {a.dtype}"
-                raise Broken("INPUT", f"{what}; f() reads it where it is, so it is written", "Pass float64 arrays")
+    for name, a in arrays.items():
+        if a is None or a.dtype.kind != "f":
+            what = "None" if a is None else f"of dtype {a.dtype}"
+            raise Broken("INPUT", f"params{name} is {what}", "Pass float arrays")
+        if in_place and (a.dtype != np.float64 or not a.flags.writeable):
+            what = "is read-only" if a.dtype == np.float64 else f"has dtype {a.dtype}"
+            text = f"params{name} {what}; f() reads it where it is, so it is written"
+            raise Broken("INPUT", text, "Pass float64 arrays")
     before = [a.copy() for a in arrays.values()]
+    given = [None if gradients[name] is None else np.array(gradients[name]) for name in arrays]
 
     def forward(floats: list[Array]) -> Any:
-        if not in_place:
-            return f(*floats)
-        _write(arrays.values(), floats)
-        return f()
+        if in_place:
+            _write(arrays.values(), floats)
+            return f()
+        nest = _nested(params, iter(floats))
+        return f(*nest) if isinstance(nest, (list, tuple)) else f(nest)
 
+    names = [f"params{name}" for name in arrays]
     problem = Problem(
-        f"{_name(f).replace('function', 'loss')}({'' if in_place else ', '.join(arrays)})",
+        f"{_name(f).replace('function', 'loss')}({'' if in_place else ', '.join(names)})",
         forward,
-        lambda floats, upstream: [None if g is None else g * upstream[0] for g in given],
-        arrays,
+        lambda floats, upstream: _scaled(given, upstream),
+        dict(zip(names, arrays.values())),
         rng=rng,
         leave=lambda: _write(arrays.values(), before) if in_place else None,
     )
+    problem.seedless = True
     try:
         if problem.y.size != 1:
             raise Broken("SHAPE", f"the loss has shape {problem.output_shapes[0]}", "Return a scalar")
@@ -477,39 +529,40 @@ def _leaves(tree: Any, path: str) -> dict[str, Any]:
     """The arrays of nested lists, tuples and dicts by their place; Tensors as the arrays they hold."""
     if isinstance(tree, Mapping):
         items = [(f"{path}[{key!r}]", value) for key, value in tree.items()]
-    elif isinstance(tree, (list, tuple)) or hasattr(tree, "__next__"):
+    elif isinstance(tree, (list, tuple)):
         items = [(f"{path}[{k}]", value) for k, value in enumerate(tree)]
-    elif tree is None:
-        return {path: None}
     else:
-        return {path: _array(tree)}
+        return {path: None if tree is None else _array(tree)}
     return {name: a for place, value in items for name, a in _leaves(value, place).items()}
+
+
+def _nested(tree: Any, arrays: Iterator[Array]) -> Any:
+    """The arrays in the places that they have in the tree."""
+    if isinstance(tree, Mapping):
+        return {key: _nested(value, arrays) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_nested(value, arrays) for value in tree]
+    return next(arrays)
 
 
 # ---- layers --------------------------------------------------------------------------------------------------------
 
 
 def of_layer(layer: Module, given: Sequence[Any], rng: np.random.Generator | None = None) -> Problem:
-    """A layer as a function of its inputs and of all its parameters, which are replaced and put back."""
-    call = _Arguments(layer.forward, given)
+    """A layer as a function of its inputs and of all its parameters, whose arrays are replaced: hand it a copy."""
     parameters = {name: p for name, p in layer.named_parameters() if p.requires_grad}
-    arrays_before = [p.data for p in parameters.values()]
+    call = _Arguments(layer.forward, given, bool(parameters))
     buffers = [(b, b.data.copy()) for b in layer.buffers()]
     n = len(parameters)
 
     def record(leaves: list[Any]) -> tuple[Any, list[Any]]:
         for p, x in zip(parameters.values(), leaves):
             p.data = x.data
-        wrote(*parameters.values())
-        return layer(*call.filled(leaves[n:])), [*parameters.values(), *leaves[n:]]
-
-    def leave() -> None:
-        for p, a in zip(parameters.values(), arrays_before):
-            p.data = a
         for b, a in buffers:
             b.data[...] = a
         wrote(*parameters.values())
+        return layer(*call.filled(leaves[n:])), [*parameters.values(), *leaves[n:]]
 
     name = repr(layer) if "\n" not in repr(layer) else type(layer).__name__
     inputs = {name: p.data for name, p in parameters.items()} | call.floats
-    return _of_tensors(name, record, inputs, others=call.others, rng=rng, leave=leave)
+    return _of_tensors(name, record, inputs, others=call.others, rng=rng)

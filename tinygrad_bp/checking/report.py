@@ -146,6 +146,8 @@ class Report:
     """Why nothing could be decided; what else was seen."""
     opinions: tuple[str, ...] = ()
     """Of a failure, what other ways to tell say."""
+    sharpness: float = float("nan")
+    """Of fast mode: the error of the sums relative to what each argument adds to them."""
     noise: float = 0.0
     """Of the function, relative to its size: 1e-16 is float64, 1e-7 float32."""
     evals: int = 0
@@ -164,7 +166,8 @@ class Report:
     @property
     def resolution(self) -> float:
         """The worst estimated error of a numeric derivative, relative to its block; nan where none was measured."""
-        return max((b.resolution for b in self.blocks.values() if b.resolution == b.resolution), default=float("nan"))
+        known = [self.sharpness, *(block.resolution for block in self.blocks.values())]
+        return max((r for r in known if r == r), default=float("nan"))
 
     def worst(self, k: int = 3) -> list[Worst]:
         """The k derivatives that are wrong by most, or nearest to it."""
@@ -233,7 +236,7 @@ class Report:
             kinks = sum(int((block.verdict == Verdict.KINK).sum()) for block in self.blocks.values())
             at = f"{kinks} of {counted(total, 'derivative')} at a kink, between the slopes to its sides"
             return f"{self.name}: right; {at}"
-        how = "by signed projections" if self.mode == "fast" else f"resolved to {self.resolution:.0e}"
+        how = f"resolved to {self.resolution:.0e}" + (" by signed sums" if self.mode == "fast" else "")
         what = counted(total, "derivative") + (" of the backward" if self.order == 2 else "")
         return f"{self.name}: {what} {'are' if total > 1 else 'is'} right, {how}"
 
@@ -372,7 +375,8 @@ def _of(block: Block, verdict: Verdict) -> str:
 def _worst(block: Block, index: tuple[int, ...]) -> Worst:
     a, n, e = (float(array[index]) for array in (block.analytic, block.numeric, block.error))
     outer = len(index) - len(block.shape)
-    output = block.output + _subscript(index[:outer])
+    name = f"({block.output})" if " " in block.output else block.output
+    output = name + _subscript(index[:outer])
     where = f"d{output}/d{block.argument}{_subscript(index[outer:])}"
     ratio = a / n + 0.0 if n else float("inf") if a else 1.0
     return Worst(block.output, block.argument, index, where, a, n, e, ratio)

@@ -37,6 +37,7 @@ PASS, KINK, UNSURE, FAIL = Verdict.PASS, Verdict.KINK, Verdict.UNSURE, Verdict.F
 
 LARGEST_TABLE = 1_000_000  # derivatives held at once while they are measured
 PROJECTIONS = 3
+TIES = 24  # pairs of entries that are tried together where several meet at a kink
 LINES = 160  # that fast mode may spend on finding what is wrong
 LOCATED = 8  # wrong entries that are enough
 FEW = 200  # entries that are measured one by one rather than searched
@@ -78,6 +79,8 @@ class Findings:
     mode: str
     v: Array | None = None
     """Fast mode: the incoming gradient whose product with the outputs was differentiated."""
+    sharpness: float = float("nan")
+    """Fast mode: the error of the sums, relative to what an argument typically adds to them."""
 
 
 def judge(a: Array, found: Estimate, tolerance: Tolerance, strict: bool = False) -> Array:
@@ -92,8 +95,7 @@ def judge(a: Array, found: Estimate, tolerance: Tolerance, strict: bool = False)
     sharp = (found.error <= np.maximum(allowed, loose)) | ((a == 0.0) & found.is_zero)
     off = np.abs(a - found.value) > allowed + tolerance.safety * found.error
     verdict = np.where(off, FAIL, np.where(sharp, PASS, UNSURE))
-    margin = 0.05 * (found.hi - found.lo) + allowed
-    between = (a >= found.lo - margin) & (a <= found.hi + margin)
+    between = (a >= found.lo - allowed) & (a <= found.hi + allowed)
     verdict = np.where(found.kink, np.where(between, KINK, FAIL), verdict)
     measurable = np.isfinite(found.error)
     return np.where(np.isfinite(a), verdict, np.where(measurable, FAIL, UNSURE)).astype(np.int8)
@@ -124,14 +126,14 @@ class _Measuring:
         s = self.scale[:, None]
         size = np.abs(np.nan_to_num(analytic, posinf=0.0, neginf=0.0))
         largest = (size * s).max(axis=0, initial=0.0)
-        block = np.zeros_like(s)
+        block = np.zeros_like(size)
         for cut in self.problem.cuts:
-            block[cut] = size[cut].max(initial=0.0)
-        rounding = 32.0 * EPS * np.maximum(block, largest.max(initial=0.0) / s)
+            block[cut] = size[cut].max(axis=0, initial=0.0)
+        rounding = 32.0 * EPS * np.maximum(block, largest / s)
         floor = rounding + (4.0 * EPS * self.size / s) + 10.0 * self.contract.defect[:, None]
         row = 1e-5 * largest / s
         unit = np.maximum(self.resolution * self.size / s, row)
-        return Tolerance(self.rtol, floor + 0.0 * row, 1e-3 * row, unit, self.safety)
+        return Tolerance(self.rtol, floor, 1e-3 * row, unit, self.safety)
 
 
 # ---- full ----------------------------------------------------------------------------------------------------------
@@ -139,15 +141,18 @@ class _Measuring:
 
 def full(problem: Problem, contract: Contract, rtol: float, rng: np.random.Generator) -> Findings:
     """Every derivative of every output by every entry of x."""
-    seeds = np.eye(problem.y.size)
-    analytic = np.array([problem.vjp(v) for v in seeds]).reshape(problem.y.size, problem.x.size).T
-    measuring = _Measuring(problem, contract, rtol, rng, np.isinf(analytic).any(axis=1))
+    analytic = np.empty((problem.x.size, problem.y.size))
+    for k in range(problem.y.size):
+        one = np.zeros(problem.y.size)
+        one[k] = 1.0
+        analytic[:, k] = problem.vjp(one)
+    measuring = _Measuring(problem, contract, rtol, rng, np.asarray(np.isinf(analytic).any(axis=1)))
     tolerance = measuring.tolerance(analytic)
     found = _measured(measuring, analytic, tolerance, np.arange(problem.x.size), problem.y, measuring.noise)
     verdict = judge(analytic, found, tolerance)
     _unresolved(measuring, analytic, found, tolerance, verdict)
     _at_infinite_slopes(measuring, analytic, verdict)
-    _at_ties(measuring, analytic, found, verdict)
+    _at_ties(measuring, analytic, verdict)
     zero = vanishes(measuring.size, measuring.scale, analytic, found, tolerance.floor)
     return Findings(analytic, found, verdict, np.ones(problem.x.size, bool), measuring.relative, zero, "full")
 
@@ -193,7 +198,7 @@ def _measured(
 
 def _at_infinite_slopes(measuring: _Measuring, analytic: Array, verdict: Array) -> None:
     """An infinite derivative is right where the slopes on every side that exists grow without bound in its sense."""
-    for i in np.flatnonzero(np.isinf(analytic).any(axis=1)):
+    for i in np.flatnonzero(np.asarray(np.isinf(analytic).any(axis=1))):
         (at,) = entries(measuring.problem, [int(i)], measuring.scale)
         agree = np.isinf(analytic[i])
         exists = np.zeros_like(agree)
@@ -207,24 +212,53 @@ def _at_infinite_slopes(measuring: _Measuring, analytic: Array, verdict: Array) 
         verdict[i] = np.where(agree & exists, KINK, verdict[i])
 
 
-def _at_ties(measuring: _Measuring, analytic: Array, found: Estimate, verdict: Array, v: Array | None = None) -> None:
-    """Where several entries meet at a kink (max at a tie), the derivative along all of them together must fit too."""
-    problem, at_kink = measuring.problem, verdict == KINK
-    tied = at_kink.sum(axis=0) >= 2
-    if not tied.any():
+def _at_ties(measuring: _Measuring, analytic: Array, verdict: Array, v: Array | None = None) -> None:
+    """Where entries meet at a kink (max at a tie), the derivative along several of them together must fit too.
+
+    Along a direction d any right gradient g has g . d between the slopes to the two sides. Tried are all entries at a
+    kink together, and random pairs of one output with equal and with opposite signs. Entries that do not meet, whose
+    slopes only add up, are let be: there each may choose its own side.
+    """
+    at_kink = verdict == KINK
+    (outputs,) = np.nonzero(at_kink.sum(axis=0) >= 2)
+    if not outputs.size:
         return
-    members = at_kink.any(axis=1)
+    members, rng = np.flatnonzero(at_kink.any(axis=1)), measuring.rng
+    chosen = [np.flatnonzero(at_kink[:, k]) for k in rng.permutation(outputs)[:TIES]]
+    pairs = [rng.permutation(together)[:2] for together in chosen]
+    directions = [(pair, np.array(signs)) for pair in pairs for signs in ((1.0, 1.0), (1.0, -1.0))]
+    if len(members) <= 2 * TIES:
+        directions.append((members, np.ones(len(members))))
     step = 2.0**-12 * measuring.scale[members].min()
-    at = line(problem, np.where(members, step, 0.0), v)
-    y, noise = (problem.y, measuring.noise) if v is None else (v @ problem.y, measuring.noise.along(v))
-    ahead, behind = (at(1.0)[0] - y) / step, (y - at(-1.0)[0]) / step
-    alone = np.where(members[:, None], np.where(at_kink, found.hi, found.value), 0.0).sum(axis=0)
-    along = np.where(members[:, None], analytic, 0.0).sum(axis=0)
-    off = 20.0 * noise.level / step + 1e-3 * np.abs(along)
-    lo, hi = np.fmin(ahead, behind), np.fmax(ahead, behind)
-    meet = np.abs(alone - hi) > off + 0.01 * np.abs(alone)
-    outside = tied & meet & ((along < lo - off) | (along > hi + off))
-    verdict[at_kink & outside] = FAIL
+    slopes = _Slopes(measuring, step, v)
+    for group, signs in directions:
+        ahead, behind = slopes.along(group, signs)
+        single = [slopes.along(np.array([i]), np.ones(1)) for i in group]
+        added = sum(f if sign > 0 else -b for (f, b), sign in zip(single, signs))
+        along = signs @ analytic[group]
+        off = 20.0 * slopes.noise / step + 2e-3 * (np.abs(along) + np.abs(ahead) + np.abs(behind))
+        outside = (along < np.fmin(ahead, behind) - off) | (along > np.fmax(ahead, behind) + off)
+        wrong = at_kink[group] & outside & (np.abs(added - ahead) > off)
+        verdict[group] = np.where(wrong, FAIL, verdict[group])
+
+
+class _Slopes:
+    """One-sided slopes along directions, each computed once."""
+
+    def __init__(self, measuring: _Measuring, step: float, v: Array | None) -> None:
+        self.problem, self.step, self.v = measuring.problem, step, v
+        self.y = self.problem.y if v is None else np.array([v @ self.problem.y])
+        self.noise = (measuring.noise if v is None else measuring.noise.along(v)).level
+        self._known: dict[bytes, tuple[Array, Array]] = {}
+
+    def along(self, group: Array, signs: Array) -> tuple[Array, Array]:
+        """The slopes ahead and behind, of every output."""
+        u = np.zeros(self.problem.x.size)
+        u[group] = self.step * signs
+        if (key := u.tobytes()) not in self._known:
+            at = line(self.problem, u, self.v)
+            self._known[key] = (at(1.0)[0] - self.y) / self.step, (self.y - at(-1.0)[0]) / self.step
+        return self._known[key]
 
 
 # ---- fast ----------------------------------------------------------------------------------------------------------
@@ -234,19 +268,18 @@ def fast(problem: Problem, contract: Contract, rtol: float, rng: np.random.Gener
     """Sums of all derivatives with random signs; where one is off, the entries that make it so."""
     measuring = _Measuring(problem, contract, rtol, rng)
     n = problem.x.size
-    passed = True
+    verdict, measured, found = np.full((n, 1), PASS, np.int8), np.zeros(n, bool), Estimate.unknown((n, 1))
     for _ in range(PROJECTIONS):
         v = rng.standard_normal(problem.y.size) if problem.y.size > 1 else np.ones(1)
         u = measuring.scale * rng.choice([-1.0, 1.0], n) * rng.uniform(0.5, 1.0, n)
         search = _Search(measuring, v, u)
-        if search.judged(np.arange(n)) != PASS:
-            passed = False
+        passed = search.judged(np.arange(n)) == PASS
+        if not passed:
             break
-    verdict, measured = np.full((n, 1), PASS, np.int8), np.zeros(n, bool)
-    found = Estimate.unknown((n, 1))
+    sharpness = search.settle_small_shares(verdict[:, 0]) if passed else np.nan
     analytic = search.gradient[:, None]
     tolerance = measuring.tolerance(analytic)
-    if not passed:
+    if not passed or (verdict == FAIL).any():
         columns = np.arange(n)
         if n > FEW:
             verdict[:, 0] = search.descend()
@@ -259,9 +292,9 @@ def fast(problem: Problem, contract: Contract, rtol: float, rng: np.random.Gener
             found.put(columns, alone)
             verdict[columns] = judge(analytic[columns], alone, tolerance.at(columns))
             measured[columns] = True
-            _at_ties(measuring, analytic, found, verdict, v)
+            _at_ties(measuring, analytic, verdict, v)
     zero = vanishes(search.size, measuring.scale, analytic, found, tolerance.floor)
-    return Findings(analytic, found, verdict, measured, measuring.relative, zero, "fast", v)
+    return Findings(analytic, found, verdict, measured, measuring.relative, zero, "fast", v, sharpness)
 
 
 class _Search:
@@ -293,7 +326,27 @@ class _Search:
 
         at: Line = line(measuring.problem, u, self.v)
         found = derivatives([at], np.array([self.y]), self.noise, decided, np.array([30]))
+        self.error = float(found.error[0, 0])
         return int(judge(a, found, tolerance)[0, 0])
+
+    def settle_small_shares(self, verdict: Array) -> float:
+        """Judge arguments alone whose share of the sum, just found right, is too small to show in it.
+
+        What an argument adds is about the norm of its part of the sum. Where the error is not small beside that even
+        alone, the argument is UNSURE. Returns the largest error, relative to the share.
+        """
+        whole, sharpness = self.error, 0.0
+        for cut in self.measuring.problem.cuts:
+            columns = np.arange(cut.start, cut.stop)
+            share = float(np.linalg.norm(self.gradient[cut] * self.u[cut]))
+            error = whole
+            if columns.size and 6.0 * error > 1e-2 * share:
+                verdict[cut] = self.judged(columns)
+                error = self.error
+                if share and 6.0 * error > 1e-2 * share and verdict[cut.start] == PASS:
+                    verdict[cut] = UNSURE
+            sharpness = max(sharpness, error / share if share else 0.0)
+        return sharpness
 
     def descend(self) -> Array:
         """A verdict for each entry of x: PASS where a line through it was right, else what its own line says.
@@ -340,5 +393,6 @@ def select(mode: str, problem: Problem) -> str:
     """The mode that "auto" means: every derivative alone up to 2,000 entries, unless the outputs are very many too."""
     if mode != "auto":
         return mode
-    small = problem.x.size <= 2000 and problem.x.size * problem.y.size <= LARGEST_TABLE // 2
+    small = problem.x.size <= 2000 and problem.y.size <= 5000
+    small = small and problem.x.size * problem.y.size <= LARGEST_TABLE
     return "full" if small else "fast"
