@@ -185,8 +185,10 @@ class _Samples:
         far = np.fmax(np.abs(plus), np.abs(minus))
         band = np.maximum(noise.level, noise.relative * np.where(np.isfinite(far), far, 0.0)) / np.abs(ahead)
         ratios = np.exp2(np.diff(steps))
-        value, error, step = _extrapolated((plus - minus) / (ahead - behind), ratios, band, np.abs(ahead))
+        central = (plus - minus) / (ahead - behind)
+        value, error, step = _extrapolated(central, ratios, band, np.abs(ahead))
         kink, broken, lo, hi = _one_sided(forward, backward, ratios, band)
+        broken |= _grows(central, band)
         value, error = np.where(np.isinf(error), np.nan, value), np.where(broken, np.inf, error)
         return Estimate(value, error, kink, np.where(kink, lo, value), np.where(kink, hi, value), step)
 
@@ -217,6 +219,14 @@ def _extrapolated(central: Array, ratios: Array, band: Array, steps: Array) -> t
             best, error = np.where(better, column[k], best), np.where(better, off, error)
             step = np.where(better, steps[k], step)
     return best, error, step
+
+
+def _grows(central: Array, band: Array) -> Array:
+    """Whether the slope still grows from step to step at the smallest ones: it has no limit there."""
+    if len(central) <= len(QUICK):
+        return np.zeros(central.shape[1:], bool)
+    size = np.abs(central[-4:])
+    return np.asarray(((size[1:] > 10.0 * band[-3:]) & (size[1:] > 1.5 * size[:-1])).all(axis=0))
 
 
 def _one_sided(forward: Array, backward: Array, ratios: Array, band: Array) -> tuple[Array, Array, Array, Array]:

@@ -114,25 +114,37 @@ class _Measuring:
         if steep is not None:
             u[steep] = 0.0  # at an infinite slope there is no telling noise from the function
         self.noise = noise_level(lambda h: problem.value(problem.x + h * u), problem.y)
-        self.size = float(np.abs(problem.y).max(initial=0.0))
-        if not self.size:
-            self.size = float(np.abs(np.nan_to_num(problem.value(problem.x + u / 4.0), posinf=0.0)).max(initial=0.0))
+        self.size = self._sizes(problem.y)
+        if not self.size.all():
+            self.size = np.where(self.size, self.size, self._sizes(problem.value(problem.x + u / 4.0)))
         self.relative = self.noise.relative
         self.resolution = max(1e-8, 20.0 * self.relative)
         self.safety = 10.0 if self.relative > 2e-8 else 6.0
 
-    def tolerance(self, analytic: Array) -> Tolerance:
+    def _sizes(self, y: Array) -> Array:
+        """For every output the largest number in its array."""
+        size = np.abs(np.nan_to_num(y, posinf=0.0, neginf=0.0))
+        for cut in self.problem.output_cuts:
+            size[cut] = size[cut].max(initial=0.0)
+        return np.asarray(size)
+
+    def along(self, v: Array) -> float:
+        """The size of the one number v . y."""
+        return float(np.sqrt(np.square(self.size * v).sum()))
+
+    def tolerance(self, analytic: Array, v: Array | None = None) -> Tolerance:
         """For a matrix of analytic derivatives, a row for each entry of x."""
         s = self.scale[:, None]
+        outputs = self.size if v is None else np.array([self.along(v)])
         size = np.abs(np.nan_to_num(analytic, posinf=0.0, neginf=0.0))
         largest = (size * s).max(axis=0, initial=0.0)
         block = np.zeros_like(size)
         for cut in self.problem.cuts:
             block[cut] = size[cut].max(axis=0, initial=0.0)
         rounding = 32.0 * EPS * np.maximum(block, largest / s)
-        floor = rounding + (4.0 * EPS * self.size / s) + 10.0 * self.contract.defect[:, None]
+        floor = rounding + (4.0 * EPS * outputs / s) + 10.0 * self.contract.defect[:, None]
         row = 1e-5 * largest / s
-        unit = np.maximum(self.resolution * self.size / s, row)
+        unit = np.maximum(self.resolution * outputs / s, row)
         return Tolerance(self.rtol, floor, 1e-3 * row, unit, self.safety)
 
 
@@ -166,7 +178,7 @@ def _unresolved(measuring: _Measuring, analytic: Array, found: Estimate, toleran
         verdict[cut] = np.where(vague & ~zero & (verdict[cut] == PASS), UNSURE, verdict[cut])
 
 
-def vanishes(size: float, scale: Array, analytic: Array, found: Estimate, floor: Array) -> Array:
+def vanishes(size: Array | float, scale: Array, analytic: Array, found: Estimate, floor: Array) -> Array:
     """Whether derivatives are zero as far as rounding shows: both values, and with an error that means something."""
     measured = (np.abs(found.value) <= floor + 6.0 * found.error) & (
         found.error * scale[:, None] <= 1e-9 * size + 1e-290
@@ -224,8 +236,7 @@ def _at_ties(measuring: _Measuring, analytic: Array, verdict: Array, v: Array | 
     if not outputs.size:
         return
     members, rng = np.flatnonzero(at_kink.any(axis=1)), measuring.rng
-    chosen = [np.flatnonzero(at_kink[:, k]) for k in rng.permutation(outputs)[:TIES]]
-    pairs = [rng.permutation(together)[:2] for together in chosen]
+    pairs = [rng.permutation(np.flatnonzero(at_kink[:, k]))[:2] for k in rng.choice(outputs, TIES)]
     directions = [(pair, np.array(signs)) for pair in pairs for signs in ((1.0, 1.0), (1.0, -1.0))]
     if len(members) <= 2 * TIES:
         directions.append((members, np.ones(len(members))))
@@ -278,7 +289,7 @@ def fast(problem: Problem, contract: Contract, rtol: float, rng: np.random.Gener
             break
     sharpness = search.settle_small_shares(verdict[:, 0]) if passed else np.nan
     analytic = search.gradient[:, None]
-    tolerance = measuring.tolerance(analytic)
+    tolerance = measuring.tolerance(analytic, v)
     if not passed or (verdict == FAIL).any():
         columns = np.arange(n)
         if n > FEW:
@@ -305,7 +316,7 @@ class _Search:
         self.gradient = measuring.problem.vjp(v)
         self.y = float(v @ measuring.problem.y)
         self.noise = measuring.noise.along(v)
-        self.size = float(np.sqrt(np.square(measuring.problem.y * v).sum()))
+        self.size = measuring.along(v)
 
     def judged(self, columns: Array) -> int:
         """The verdict on the sum over these entries of x."""
