@@ -25,7 +25,6 @@ from ..recipe import Node, Op
 from . import opinions, verdict
 from .contract import Contract, examine
 from .diagnosis import Case, diagnose
-from .differences import scales
 from .problem import Broken, Problem, argument_names, of_backprop, of_function, of_gradient, of_layer, of_loss
 from .report import SEVERITY, Block, Call, Diagnosis, Report, Status, Verdict, counted
 
@@ -428,7 +427,6 @@ def _diagnosed(problem: Problem, contract: Contract, found: verdict.Findings) ->
         y, v = np.reshape(found.v @ y, (1,)), np.ones(1)
     elif len(problem.outputs) == 1:
         y, v = (a.reshape(problem.output_shapes[0]) for a in (y, v))
-    scale = scales(problem)
     rivals = {name: found.estimate.value[cut].T for name, cut in zip(problem.names, problem.cuts)}
     values = dict(zip(problem.names, problem.inputs)) | problem.others
     unread = {d.argument for d in contract.broken if d.code == "DTYPE"}
@@ -451,7 +449,7 @@ def _diagnosed(problem: Problem, contract: Contract, found: verdict.Findings) ->
             measured=found.measured[cut],
             raw=None if raw is None else np.asarray(raw, np.float64),
             v=v,
-            step=scale[cut],
+            step=contract.scale[cut],
             rivals={other: n for other, n in rivals.items() if other != name},
         )
         diagnoses.append(diagnose(case))

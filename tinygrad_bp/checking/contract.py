@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .differences import scales
 from .problem import Broken, Problem, fits
 from .report import Diagnosis
 
@@ -34,47 +35,49 @@ class Contract:
     """An incoming gradient, signed and random."""
     raw: list[Any]
     """What the backward returned for it, as it came."""
+    scale: Array
+    """For every entry of x the size its steps are measured by."""
 
 
 def examine(problem: Problem, rng: np.random.Generator) -> Contract:
     """Call forward and backward a few times each, and look at everything but the numbers."""
     v, w = (np.ones(1) if problem.seedless else rng.standard_normal(problem.y.size) for _ in range(2))
+    no_defect, scale = np.zeros(problem.x.size), scales(problem)
     broken = _of_the_forward(problem)
     if any(d.code == "NONDETERMINISTIC" for d in broken):
-        return Contract(tuple(broken), np.zeros(problem.x.size), v, [None] * len(problem.names))
+        return Contract(tuple(broken), no_defect, v, [None] * len(problem.names), scale)
     arrays, upstream = problem.arrays(problem.x), problem.upstream(v)
     raw = problem.pull(arrays, upstream)
     broken += _of_the_arrays(problem, arrays, upstream, v, raw)
     broken += _of_the_gradients(problem, raw)
     if any(d.code in ("SHAPE", "DTYPE") for d in broken):
-        return Contract(tuple(broken), np.zeros(problem.x.size), v, raw)
+        return Contract(tuple(broken), no_defect, v, raw, scale)
     first, again = problem.flat(raw), problem.vjp(v)
     if not np.array_equal(first, again, equal_nan=True):
         broken.append(_not_repeatable(problem, first, again))
-        return Contract(tuple(broken), np.zeros(problem.x.size), v, raw)
+        return Contract(tuple(broken), no_defect, v, raw, scale)
     other, mixed, none = problem.vjp(w), problem.vjp(v - 3.0 * w), problem.vjp(0.0 * v)
     with np.errstate(invalid="ignore"):
         defect = np.nan_to_num(np.abs(mixed - first + 3.0 * other), posinf=0.0)
-    size = sum(k * np.abs(np.nan_to_num(g, posinf=0.0, neginf=0.0)) for k, g in ((1.0, first), (3.0, other)))
-    bound = 1e-5 * size  # of float32 inside; what is not linear is off by as much as the gradient itself
-    for cut in problem.cuts:
-        bound[cut] += 1e-6 * size[cut].max(initial=0.0)
-    bound += np.minimum(_rounding(problem), 0.1 * size)
+    bound = _rounding(problem, first, other, scale)
     if (defect > bound).any():
         broken.append(_not_linear(problem, v, first))
-        defect = np.zeros_like(defect)
+        defect = no_defect
     elif none[np.isfinite(none)].any():
         broken.append(_not_zero(problem, none))
     elif (np.abs(np.nan_to_num(_strided(problem, v) - first)) > bound).any():
         text = "the gradients are others when the incoming gradient is not contiguous in memory"
         broken.append(Diagnosis("LAYOUT", text, "Index it by axis; do not reshape, ravel or read its buffer in place"))
-    return Contract(tuple(broken), defect, v, raw)
+    return Contract(tuple(broken), defect, v, raw, scale)
 
 
-def _rounding(problem: Problem) -> Array:
-    """What rounding inside the function may leave in a gradient, by entry."""
-    size = np.where(problem.x != 0.0, np.abs(problem.x), 1.0)
-    return np.asarray(1e-10 * np.abs(problem.y).max(initial=0.0) / size)
+def _rounding(problem: Problem, first: Array, other: Array, scale: Array) -> Array:
+    """What rounding may leave of v - 3 w, with float32 inside; what is not linear is off by as much as the gradient."""
+    size = sum(k * np.abs(np.nan_to_num(g, posinf=0.0, neginf=0.0)) for k, g in ((1.0, first), (3.0, other)))
+    bound = 1e-5 * size + 1e-10 * np.abs(problem.y).max(initial=0.0) / scale
+    for cut in problem.cuts:
+        bound[cut] += 1e-6 * size[cut].max(initial=0.0)
+    return np.asarray(bound)
 
 
 def _of_the_forward(problem: Problem) -> list[Diagnosis]:

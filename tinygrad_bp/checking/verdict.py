@@ -25,7 +25,6 @@ from .differences import (
     line,
     noise_level,
     random_line,
-    scales,
 )
 from .problem import Problem
 from .report import Verdict
@@ -108,7 +107,7 @@ class _Measuring:
         self, problem: Problem, contract: Contract, rtol: float, rng: np.random.Generator, steep: Array | None = None
     ) -> None:
         self.problem, self.contract, self.rtol, self.rng = problem, contract, rtol, rng
-        self.scale = scales(problem)
+        self.scale = contract.scale
         self.depth = depths(problem, self.scale)
         u = random_line(problem, self.scale, rng)
         if steep is not None:
