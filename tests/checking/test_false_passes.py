@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -27,11 +29,19 @@ def test_an_argument_whose_share_is_too_small_to_show(n):
     assert not bp.check_backprop(loss, backward, normal(n), normal(n, seed=1), loss=True)
 
 
-def test_a_small_gradient_beside_a_large_constant():
-    wrong = bp.check_backprop(
-        lambda a: 1e8 + 1e-7 * np.sum(np.tanh(a)), lambda a: -3e-7 * (1 - np.tanh(a) ** 2), normal(3000), loss=True
-    )
-    assert not wrong
+@pytest.mark.parametrize("n", [20, 3000])
+@pytest.mark.parametrize("constant", [1e8, 1e10])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_small_gradient_beside_a_large_constant(n, constant, seed):
+    def backward(a):
+        return -3e-7 * (1 - np.tanh(a) ** 2)
+
+    def loss(a):
+        return constant + 1e-7 * np.sum(np.tanh(a))
+
+    report = bp.check_backprop(loss, backward, normal(n, seed=seed), loss=True)
+    assert report.status in ("FAIL", "INCONCLUSIVE")
+    assert report.status == "FAIL" or "too small beside the function's own value" in str(report)
 
 
 def test_steps_that_are_whole_periods():
@@ -113,6 +123,20 @@ def test_a_layer_is_checked_by_its_parameters_too():
     report = bp.gradcheck(Half(), normal(2, 3))
     assert report.status == "FAIL"
     assert report.diagnosis[0].argument == "w"
+
+
+def test_an_argument_named_like_a_parameter():
+    class Scale(nn.Module):
+        def __init__(self):
+            self.x = nn.Parameter(np.ones(3))
+
+        def forward(self, x):
+            return x.detach() * self.x + 3.0 * x - 2.0 * x.detach()
+
+    report = bp.check_layer(Scale(), normal(2, 3))
+    assert report.status == "FAIL"
+    assert {name for _, name in report.blocks} == {"x", "input x"}
+    assert {d.argument for d in report.diagnosis} == {"input x"}
 
 
 def test_labels_that_are_written():
@@ -220,6 +244,55 @@ def test_generators_are_put_back_whatever_happens():
     assert bp.check_layer(Noisy(), normal(2, 3), rng=rng, order=2).ok
     assert not bp.gradcheck(infinite, normal(2), rng=rng)
     assert (rng.bit_generator.state, bp.random.generator().bit_generator.state) == before
+
+
+def test_a_layer_that_holds_its_generator():
+    class Dropped(nn.Module):
+        def __init__(self, rng):
+            self.rng = rng
+
+        def forward(self, x):
+            return x * (self.rng.random(x.shape) < 0.7)
+
+    rng = np.random.default_rng(5)
+    assert bp.check_layer(Dropped(rng), normal(2, 3), rng=rng).ok
+
+
+def test_a_layer_that_cannot_be_copied():
+    class Locked(nn.Module):
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        def forward(self, x):
+            return x * 2.0
+
+    report = bp.check_layer(Locked(), normal(2))
+    assert report.diagnosis[0].code == "INPUT"
+    assert "it cannot be copied: " in str(report)
+
+
+def test_a_backward_that_returns_something_else_each_time():
+    answers = iter([(np.ones(2), np.ones(2)), (np.ones(2),), "x", None, None, None])
+    report = bp.check_backprop(lambda x, y: x + y, lambda x, y, u: next(answers), normal(2), normal(2))
+    assert report.status == "CONTRACT"
+    assert report.diagnosis[0].code == "COUNT"
+
+
+def test_full_mode_refuses_what_no_memory_holds():
+    report = bp.gradcheck(lambda x: x * 2.0, np.ones(100_000), mode="full")
+    assert "INPUT: full mode would measure 100000 x 100000 derivatives. Use mode='fast'" in str(report)
+
+
+def test_many_wrong_arguments_end_soon():
+    source = (
+        f"def many({', '.join(f'a{k}' for k in range(100))}):\n    return {' + '.join(f'a{k}' for k in range(100))}"
+    )
+    scope = {}
+    exec(source, scope)
+    arguments = [normal(30, seed=k) for k in range(100)]
+    report = bp.check_backprop(scope["many"], lambda *args: [2.5 * args[-1].copy() for _ in range(100)], *arguments)
+    assert report.status == "FAIL"
+    assert report.evals < 25_000
 
 
 def test_the_seed_is_part_of_the_reproduction():

@@ -70,9 +70,10 @@ def test_no_report_is_longer_than_25_lines():
     wrong = [lambda u, k=k: u * (k + 2.5) for k in range(40)]
     report = bp.check_backprop(scope["many"], lambda *args: [w(args[-1]) for w in wrong], *[X + k for k in range(40)])
     assert report.status == "FAIL"
-    assert len(report.diagnosis) == 40
+    assert len(report.diagnosis) == 8
     assert len(str(report).splitlines()) <= 25
-    assert all(len(line) < 2000 for line in str(report).splitlines())
+    assert all(len(line) < 400 for line in str(report).splitlines())
+    assert "34 more" in str(report)
 
 
 def test_the_same_finding_is_said_once():
@@ -161,8 +162,6 @@ def test_a_saved_check_holds_the_inputs_and_the_names(tmp_path):
 def test_a_loss_in_hand_cannot_be_saved(tmp_path):
     report = bp.check_loss(np.sum, X, X)
     for method in (lambda: report.save(tmp_path / "case.npz"), report.repro):
-        with pytest.raises(
-            ValueError, match=r"the report on sum\(params\) was not made by a check"
-        ):
+        with pytest.raises(ValueError, match=r"the report on sum\(params\) was not made by a check"):
             method()
     assert "reproduce" not in str(report)

@@ -36,6 +36,7 @@ Kinks = Literal["allow", "fail"]
 Seed = int | np.random.Generator | None
 Make = Callable[[np.random.Generator | None], Problem]
 
+TOO_SMALL = "undecided (rounding): too small beside the function's own value to be measured. Check it alone, or scaled."
 UNMEASURABLE = {"NONDETERMINISTIC", "ACCUMULATES", "UPSTREAM", "COUNT"}  # numbers would only repeat the finding
 
 
@@ -192,7 +193,7 @@ def check_layer(
     call = Call("layer", (layer,), _named(layer.forward, inputs) | parameters, options.given())
 
     def in_mode(training: bool) -> Make:
-        return lambda generator: of_layer(copy.deepcopy(layer).train(training), inputs, generator)
+        return lambda generator: of_layer(_copied(layer, generator).train(training), inputs, generator)
 
     first = _to_order(in_mode(True), call, options)
     if first.ok and _alike(in_mode(True), in_mode(False), options):
@@ -204,6 +205,16 @@ def check_layer(
         note = f"this is in evaluation; in training: {first.status}"
     worse = first if in_training else second
     return replace(worse, evals=first.evals + second.evals, notes=(*worse.notes, note))
+
+
+def _copied(layer: Module, generator: np.random.Generator | None) -> Module:
+    """A copy of the layer, which draws from the same generators."""
+    same = {id(g): g for g in (generator, random.generator())}
+    try:
+        return copy.deepcopy(layer, same)
+    except Exception as error:
+        text = f"a copy of the layer is what is checked, and it cannot be copied: {error}"
+        raise Broken("INPUT", text, "Give its class a __deepcopy__") from error
 
 
 def _alike(one: Make, other: Make, options: Options) -> bool:
@@ -349,6 +360,8 @@ def _report(problem: Problem, call: Call | None, options: Options, symmetric: bo
     if symmetric:
         diagnoses += opinions.asymmetry(problem, found)
     status, notes = _status(problem, contract, found, bool(diagnoses))
+    if symmetric and found.mode == "fast":
+        notes.append("that second derivatives are symmetric is tested in full mode only")
     if status in ("FAIL", "CONTRACT"):
         notes += _where(problem, call, contract.broken)
     if options.kinks == "fail":
@@ -378,6 +391,10 @@ def _status(problem: Problem, contract: Contract, found: verdict.Findings, diagn
         notes.append(
             f"the forward is noisy: {found.noise:.0e} of its size ({digits} inside?); smaller errors do not show"
         )
+    first = np.abs(np.nan_to_num(problem.flat(contract.raw), posinf=0.0, neginf=0.0)).max(initial=0.0)
+    if contract.defect.max(initial=0.0) > 1e-9 * first > 0.0:
+        rounds = contract.defect.max() / first
+        notes.append(f"the backward rounds to {rounds:.0e} of its size (float32 inside?); smaller errors do not show")
     zero = [name for name, cut in zip(problem.names, problem.cuts) if found.vanishes[cut].all()]
     worst = int(found.verdict.max(initial=0))
     if contract.broken:
@@ -385,9 +402,15 @@ def _status(problem: Problem, contract: Contract, found: verdict.Findings, diagn
     if worst == Verdict.FAIL or diagnosed:
         return "FAIL", notes
     if worst == Verdict.UNSURE:
+        small = np.abs(found.analytic) * contract.scale[:, None] <= 1e-7 * np.abs(problem.y).max(initial=0.0)
+        small &= ~(found.measured[:, None] & np.isnan(found.estimate.value))
+        if small[found.verdict == Verdict.UNSURE].all():
+            return "INCONCLUSIVE", [*notes, TOO_SMALL]
         return "INCONCLUSIVE", [*notes, _why(problem, found)]
     if len(zero) == len(problem.names):
-        return "VACUOUS", notes
+        if not found.analytic.any():
+            return "VACUOUS", notes
+        return "INCONCLUSIVE", [*notes, TOO_SMALL]
     if zero:
         notes.append(f"every derivative by {' and '.join(zero)} is zero here: not tested")
     return ("KINK" if worst == Verdict.KINK else "PASS"), notes
@@ -430,10 +453,10 @@ def _diagnosed(problem: Problem, contract: Contract, found: verdict.Findings) ->
     rivals = {name: found.estimate.value[cut].T for name, cut in zip(problem.names, problem.cuts)}
     values = dict(zip(problem.names, problem.inputs)) | problem.others
     unread = {d.argument for d in contract.broken if d.code == "DTYPE"}
-    diagnoses = []
+    diagnoses: list[Diagnosis] = []
     for k, (name, cut) in enumerate(zip(problem.names, problem.cuts)):
         part = found.verdict[cut].T
-        if name in unread or not (part == Verdict.FAIL).any():
+        if name in unread or len(diagnoses) == verdict.ARGUMENTS or not (part == Verdict.FAIL).any():
             continue
         raw = contract.raw[k] if found.mode == "full" else None
         case = Case(

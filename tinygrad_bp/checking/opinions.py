@@ -33,10 +33,7 @@ def second(problem: Problem, found: Findings, rng: np.random.Generator) -> tuple
     i, k = np.unravel_index(int(np.argmax(off)), off.shape)
     if off[i, k] < 0.0 or found.estimate.kink[i, k]:
         return ()
-    v = found.v
-    if v is None:
-        v = np.zeros(problem.y.size)
-        v[k] = 1.0
+    v = found.v if found.v is not None else np.arange(problem.y.size) == k
     u = np.zeros(problem.x.size)
     u[i] = np.abs(problem.x[i]) or 1.0
     a, n = float(found.analytic[i, k] * u[i]), float(found.estimate.value[i, k] * u[i])

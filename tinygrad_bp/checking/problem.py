@@ -177,15 +177,26 @@ class Problem:
             self.run([a.copy() for a in arrays])
         self.rewind()
         try:
-            return list(self.backward(arrays, upstream))
+            found = list(self.backward(arrays, upstream))
         except Broken:
             raise
         except Exception as error:
             raise _raised("backward", error, self.hint) from error
+        if len(found) != len(self.names):
+            raise Broken(
+                "COUNT", f"the backward returned {counted(len(found), 'gradient')}", f"Return {len(self.names)}"
+            )
+        return found
 
     def vjp(self, v: Array) -> Array:
         """V . dy/dx as one vector: zeros for None, nan for what has not the shape of its argument."""
         return self.flat(self.pull(self.arrays(self.x), self.upstream(v)))
+
+    def row(self, k: int) -> Array:
+        """The gradient of output k alone."""
+        one = np.zeros(self.y.size)
+        one[k] = 1.0
+        return self.vjp(one)
 
     def flat(self, gradients: Sequence[Any]) -> Array:
         """Gradients as they came, as one vector."""
@@ -563,6 +574,7 @@ def of_layer(layer: Module, given: Sequence[Any], rng: np.random.Generator | Non
         wrote(*parameters.values())
         return layer(*call.filled(leaves[n:])), [*parameters.values(), *leaves[n:]]
 
+    floats = {f"input {name}" if name in parameters else name: a for name, a in call.floats.items()}
     name = repr(layer) if "\n" not in repr(layer) else type(layer).__name__
-    inputs = {name: p.data for name, p in parameters.items()} | call.floats
+    inputs = {name: p.data for name, p in parameters.items()} | floats
     return _of_tensors(name, record, inputs, others=call.others, rng=rng)

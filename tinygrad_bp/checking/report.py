@@ -192,7 +192,7 @@ class Report:
             if self.status == "CONTRACT" and not k:
                 continue  # it is the headline
             code, text, hint = said
-            whose = f" ({', '.join(arguments)})" if len(self._wrong()) > 1 and any(arguments) else ""
+            whose = f" ({_listed(arguments)})" if len(self._wrong()) > 1 and any(arguments) else ""
             lines.append(_labelled("diagnosis" if len(lines) == 1 else "", f"{code}{whose}: {text}"))
             if hint:
                 lines.append(_labelled("", f"-> {hint}"))
@@ -202,7 +202,7 @@ class Report:
             lines += [_labelled("worst" if w is shown[0] else "", _spelled(w)) for w in shown]
         arguments = self._arguments()
         if arguments and self.status != "PASS":
-            lines.append(_labelled("arguments", "; ".join(arguments)))
+            lines.append(_labelled("arguments", _listed(arguments, "; ")))
         lines += [_labelled("note", note) for note in self.notes[:6]]
         lines += [_labelled("opinion", opinion) for opinion in self.opinions]
         if self.evals:
@@ -217,7 +217,7 @@ class Report:
         wrong = self._wrong()
         if self.status == "FAIL":
             many = len(wrong) > 1
-            counts = ", ".join(f"{name} ({_of(block, Verdict.FAIL)})" for name, block in wrong.items())
+            counts = _listed([f"{name} ({_of(block, Verdict.FAIL)})" for name, block in wrong.items()])
             return f"{self.name}: the gradient{'s' * many} of {counts} {'are' if many else 'is'} wrong"
         if self.status == "CONTRACT":
             first = next((d for d in self.diagnosis if d.text), None)
@@ -273,7 +273,7 @@ class Report:
                     word = "zero"
                 resolved = f", resolved to {block.resolution:.0e}" if block.resolution == block.resolution else ""
                 found.append(f"{name} {word} ({counted(block.size, 'entry')}{resolved})")
-        return [*found[:6], f"{len(found) - 6} more"] if len(found) > 7 else found
+        return found
 
     def _evidence(self) -> str:
         calls = f"{counted(self.evals, 'forward call')}, seed {self.seed}"
@@ -352,6 +352,12 @@ class Report:
 def counted(n: int, what: str) -> str:
     """N things: ``1 entry``, ``2 entries``."""
     return f"{n} {what}" if n == 1 else f"{n} {what.removesuffix('y')}ies" if what.endswith("y") else f"{n} {what}s"
+
+
+def _listed(names: Sequence[str], separator: str = ", ") -> str:
+    """The first six, and how many more there are."""
+    shown = [*names[:6], f"{len(names) - 6} more"] if len(names) > 7 else names
+    return separator.join(shown)
 
 
 def _labelled(label: str, text: str) -> str:

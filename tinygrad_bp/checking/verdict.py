@@ -7,6 +7,7 @@ the entries that are wrong. Where numbers cannot decide the verdict is UNSURE, n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from .differences import (
     noise_level,
     random_line,
 )
-from .problem import Problem
+from .problem import Broken, Problem
 from .report import Verdict
 
 __all__ = ["Findings", "fast", "full"]
@@ -38,6 +39,7 @@ LARGEST_TABLE = 1_000_000  # derivatives held at once while they are measured
 PROJECTIONS = 3
 TIES = 24  # pairs of entries that are tried together where several meet at a kink
 LINES = 160  # that fast mode may spend on finding what is wrong
+ARGUMENTS = 8  # wrong arguments that are looked into
 LOCATED = 8  # wrong entries that are enough
 FEW = 200  # entries that are measured one by one rather than searched
 SAMPLE = 40  # entries of a wrong argument measured alone for the diagnosis
@@ -154,17 +156,18 @@ def full(problem: Problem, contract: Contract, rtol: float, rng: np.random.Gener
     """Every derivative of every output by every entry of x."""
     analytic = np.empty((problem.x.size, problem.y.size))
     for k in range(problem.y.size):
-        one = np.zeros(problem.y.size)
-        one[k] = 1.0
-        analytic[:, k] = problem.vjp(one)
+        analytic[:, k] = problem.row(k)
     measuring = _Measuring(problem, contract, rtol, rng, np.asarray(np.isinf(analytic).any(axis=1)))
     tolerance = measuring.tolerance(analytic)
     found = _measured(measuring, analytic, tolerance, np.arange(problem.x.size), problem.y, measuring.noise)
     verdict = judge(analytic, found, tolerance)
     _unresolved(measuring, analytic, found, tolerance, verdict)
     _at_infinite_slopes(measuring, analytic, verdict)
-    _at_ties(measuring, analytic, verdict)
-    zero = vanishes(measuring.size, measuring.scale, analytic, found, tolerance.floor)
+    at_kink = verdict == KINK
+    if at_kink.sum(axis=0).max(initial=0) >= 2:
+        for i, k in _ill_fitting_ties(measuring, np.flatnonzero(at_kink.any(axis=1)), lambda k: analytic[:, k]):
+            verdict[i, k] = FAIL
+    zero = vanishes(measuring.size, measuring.scale, analytic, found)
     return Findings(analytic, found, verdict, np.ones(problem.x.size, bool), measuring.relative, zero, "full")
 
 
@@ -172,17 +175,18 @@ def _unresolved(measuring: _Measuring, analytic: Array, found: Estimate, toleran
     """A value is not right because its error is small beside other arguments': it must be small beside its own."""
     for cut in measuring.problem.cuts:
         largest = np.fmax(np.abs(analytic[cut]), np.abs(found.value[cut])).max(initial=0.0)
-        vague = (found.error[cut] > 1e-2 * largest) & (found.error[cut] > tolerance.floor[cut])
-        zero = vanishes(measuring.size, measuring.scale[cut], analytic[cut], found.at(cut), tolerance.floor[cut])
-        verdict[cut] = np.where(vague & ~zero & (verdict[cut] == PASS), UNSURE, verdict[cut])
+        vague = np.maximum(found.error[cut], tolerance.floor[cut]) > 1e-2 * largest
+        exact = (analytic[cut] == 0.0) & found.at(cut).is_zero
+        zero = vanishes(measuring.size, measuring.scale[cut], analytic[cut], found.at(cut))
+        verdict[cut] = np.where(vague & ~exact & ~zero & (verdict[cut] == PASS), UNSURE, verdict[cut])
 
 
-def vanishes(size: Array | float, scale: Array, analytic: Array, found: Estimate, floor: Array) -> Array:
-    """Whether derivatives are zero as far as rounding shows: both values, and with an error that means something."""
-    measured = (np.abs(found.value) <= floor + 6.0 * found.error) & (
-        found.error * scale[:, None] <= 1e-9 * size + 1e-290
-    )
-    return (np.abs(analytic) <= floor) & ~found.kink & (measured | found.is_zero | np.isnan(found.value))
+def vanishes(size: Array | float, scale: Array, analytic: Array, found: Estimate) -> Array:
+    """Whether derivatives are zero as far as rounding of the outputs shows: the value given, and the value measured."""
+    rounding = 4.0 * EPS * size / scale[:, None]
+    sharp = found.error * scale[:, None] <= 1e-9 * size + 1e-290
+    measured = (np.abs(found.value) <= rounding + 6.0 * found.error) & sharp
+    return (np.abs(analytic) <= rounding) & ~found.kink & (measured | found.is_zero | np.isnan(found.value))
 
 
 def _measured(
@@ -223,52 +227,55 @@ def _at_infinite_slopes(measuring: _Measuring, analytic: Array, verdict: Array) 
         verdict[i] = np.where(agree & exists, KINK, verdict[i])
 
 
-def _at_ties(measuring: _Measuring, analytic: Array, verdict: Array, v: Array | None = None) -> None:
+def _ill_fitting_ties(measuring: _Measuring, members: Array, row: Callable[[int], Array]) -> list[tuple[int, int]]:
     """Where entries meet at a kink (max at a tie), the derivative along several of them together must fit too.
 
-    Along a direction d any right gradient g has g . d between the slopes to the two sides. Tried are all entries at a
-    kink together, and random pairs of one output with equal and with opposite signs. Entries that do not meet, whose
-    slopes only add up, are let be: there each may choose its own side.
+    Along a direction d any right gradient g of one output has g . d between the slopes to the two sides. Tried are
+    all of its entries at a kink together, and random pairs with equal and with opposite signs. Entries that do not
+    meet, whose slopes only add up, are let be: there each may choose its own side. `row` gives g for an output;
+    returned are pairs of entry and output that do not fit.
     """
-    at_kink = verdict == KINK
-    (outputs,) = np.nonzero(at_kink.sum(axis=0) >= 2)
-    if not outputs.size:
-        return
-    members, rng = np.flatnonzero(at_kink.any(axis=1)), measuring.rng
-    pairs = [rng.permutation(np.flatnonzero(at_kink[:, k]))[:2] for k in rng.choice(outputs, TIES)]
-    directions = [(pair, np.array(signs)) for pair in pairs for signs in ((1.0, 1.0), (1.0, -1.0))]
-    if len(members) <= 2 * TIES:
-        directions.append((members, np.ones(len(members))))
+    rng, wrong = measuring.rng, []
+    members = rng.permutation(members)[: 2 * TIES]
     step = 2.0**-12 * measuring.scale[members].min()
-    slopes = _Slopes(measuring, step, v)
-    for group, signs in directions:
-        ahead, behind = slopes.along(group, signs)
-        single = [slopes.along(np.array([i]), np.ones(1)) for i in group]
-        added = sum(f if sign > 0 else -b for (f, b), sign in zip(single, signs))
-        along = signs @ analytic[group]
-        off = 20.0 * slopes.noise / step + 2e-3 * (np.abs(along) + np.abs(ahead) + np.abs(behind))
-        outside = (along < np.fmin(ahead, behind) - off) | (along > np.fmax(ahead, behind) + off)
-        wrong = at_kink[group] & outside & (np.abs(added - ahead) > off)
-        verdict[group] = np.where(wrong, FAIL, verdict[group])
+    slopes = _Slopes(measuring, step)
+    single = [slopes.along(np.array([i]), np.ones(1)) for i in members]
+    bent = np.array([np.abs(ahead - behind) > slopes.uncertain(ahead, behind) for ahead, behind in single])
+    (outputs,) = np.nonzero(bent.sum(axis=0) >= 2)
+    for k in rng.permutation(outputs)[:TIES]:
+        together, g = np.flatnonzero(bent[:, k]), row(int(k))
+        pairs = [rng.permutation(together)[:2] for _ in range(2)]
+        tried = [(pair, np.array(signs)) for pair in pairs for signs in ((1.0, 1.0), (1.0, -1.0))]
+        for which, signs in [*tried, (together, np.ones(len(together)))]:
+            ahead, behind = (side[k] for side in slopes.along(members[which], signs))
+            added = sum(single[i][0][k] if sign > 0 else -single[i][1][k] for i, sign in zip(which, signs))
+            along = signs @ g[members[which]]
+            off = slopes.uncertain(ahead, behind, along)[k]
+            outside = along < min(ahead, behind) - off or along > max(ahead, behind) + off
+            if outside and abs(added - ahead) > off:
+                wrong += [(int(i), int(k)) for i in members[which]]
+    return wrong
 
 
 class _Slopes:
-    """One-sided slopes along directions, each computed once."""
+    """One-sided slopes of all outputs along directions, each computed once."""
 
-    def __init__(self, measuring: _Measuring, step: float, v: Array | None) -> None:
-        self.problem, self.step, self.v = measuring.problem, step, v
-        self.y = self.problem.y if v is None else np.array([v @ self.problem.y])
-        self.noise = (measuring.noise if v is None else measuring.noise.along(v)).level
+    def __init__(self, measuring: _Measuring, step: float) -> None:
+        self.problem, self.step, self.noise = measuring.problem, step, measuring.noise.level
         self._known: dict[bytes, tuple[Array, Array]] = {}
 
     def along(self, group: Array, signs: Array) -> tuple[Array, Array]:
-        """The slopes ahead and behind, of every output."""
+        """The slopes ahead and behind."""
         u = np.zeros(self.problem.x.size)
         u[group] = self.step * signs
         if (key := u.tobytes()) not in self._known:
-            at = line(self.problem, u, self.v)
-            self._known[key] = (at(1.0)[0] - self.y) / self.step, (self.y - at(-1.0)[0]) / self.step
+            ahead, behind = (self.problem.value(self.problem.x + side * u) for side in (1.0, -1.0))
+            self._known[key] = (ahead - self.problem.y) / self.step, (self.problem.y - behind) / self.step
         return self._known[key]
+
+    def uncertain(self, *slopes: Any) -> Array:
+        """How much of such slopes is noise or curvature."""
+        return np.asarray(20.0 * self.noise / self.step + 2e-3 * sum(np.abs(slope) for slope in slopes))
 
 
 # ---- fast ----------------------------------------------------------------------------------------------------------
@@ -302,8 +309,10 @@ def fast(problem: Problem, contract: Contract, rtol: float, rng: np.random.Gener
             found.put(columns, alone)
             verdict[columns] = judge(analytic[columns], alone, tolerance.at(columns))
             measured[columns] = True
-            _at_ties(measuring, analytic, verdict, v)
-    zero = vanishes(search.size, measuring.scale, analytic, found, tolerance.floor)
+            if (verdict == KINK).sum() >= 2:
+                for i, _ in _ill_fitting_ties(measuring, np.flatnonzero(verdict == KINK), problem.row):
+                    verdict[i] = FAIL
+    zero = vanishes(search.size, measuring.scale, analytic, found)
     return Findings(analytic, found, verdict, measured, measuring.relative, zero, "fast", v, sharpness)
 
 
@@ -367,8 +376,8 @@ class _Search:
         verdict = np.full(self.u.size, UNSURE, np.int8)
         arguments = [np.arange(cut.start, cut.stop) for cut in self.measuring.problem.cuts if cut.stop > cut.start]
         off = [columns for columns in arguments if not self._settled(columns, verdict)]
-        for columns in off:
-            self._halve(columns, verdict, LINES // len(off))
+        for columns in off[:ARGUMENTS]:
+            self._halve(columns, verdict, LINES // min(len(off), ARGUMENTS))
         return verdict
 
     def _settled(self, columns: Array, verdict: Array) -> bool:
@@ -386,9 +395,10 @@ class _Search:
             stack += [half for half in halves if not self._settled(half, verdict) and len(half) > 1][::-1]
 
     def worth_measuring(self, verdict: Array) -> Array:
-        """The entries found wrong or undecided alone, and a sample of the rest of their arguments."""
+        """The entries found wrong or undecided alone, and a sample of the rest of their arguments, of the first few."""
         chosen: list[int] = []
-        for cut in self.measuring.problem.cuts:
+        cuts = [cut for cut in self.measuring.problem.cuts if (verdict[cut] != PASS).any()]
+        for cut in cuts[:ARGUMENTS]:
             columns = np.arange(cut.start, cut.stop)
             open_ = columns[verdict[cut] != PASS]
             if len(open_):
@@ -401,8 +411,9 @@ class _Search:
 
 def select(mode: str, problem: Problem) -> str:
     """The mode that "auto" means: every derivative alone up to 2,000 entries, unless the outputs are very many too."""
+    n, m = problem.x.size, problem.y.size
+    if mode == "full" and n * m > 40 * LARGEST_TABLE:
+        raise Broken("INPUT", f"full mode would measure {n} x {m} derivatives", "Use mode='fast', or smaller arrays")
     if mode != "auto":
         return mode
-    small = problem.x.size <= 2000 and problem.y.size <= 5000
-    small = small and problem.x.size * problem.y.size <= LARGEST_TABLE
-    return "full" if small else "fast"
+    return "full" if n <= 2000 and m <= 5000 and n * m <= LARGEST_TABLE else "fast"
