@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .problem import Broken, Problem, argument_names
+from .adapters import argument_names
+from .problem import Broken, Problem
 
 __all__ = ["Estimate", "Line", "derivatives", "entries", "line", "noise_level", "numeric_jacobian"]
 
