@@ -8,7 +8,7 @@ the entries that are wrong. Where numbers cannot decide the verdict is UNSURE, n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,12 +56,14 @@ class Tolerance:
     """An error this small is sharp at once."""
     unit: Array
     """An error this small is sharp enough at the end."""
+    share: float
+    """An error that is this share of the value is sharp enough, too."""
     safety: float
     """How many estimated errors a difference must exceed to be called wrong."""
 
     def at(self, columns: Any) -> Tolerance:
         """The same for some of the inputs."""
-        return Tolerance(self.rtol, self.floor[columns], self.tight[columns], self.unit[columns], self.safety)
+        return replace(self, floor=self.floor[columns], tight=self.tight[columns], unit=self.unit[columns])
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def judge(a: Array, found: Estimate, tolerance: Tolerance, strict: bool = False)
     """
     size = np.fmax(np.abs(a), np.abs(found.value))
     allowed = tolerance.rtol * size + tolerance.floor + 1e-280
-    loose = tolerance.tight if strict else np.maximum(1e-4 * np.abs(found.value), tolerance.unit)
+    loose = tolerance.tight if strict else np.maximum(tolerance.share * np.abs(found.value), tolerance.unit)
     sharp = (found.error <= np.maximum(allowed, loose)) | ((a == 0.0) & found.is_zero)
     off = np.abs(a - found.value) > allowed + tolerance.safety * found.error
     verdict = np.where(off, FAIL, np.where(sharp, PASS, UNSURE))
@@ -119,8 +121,8 @@ class _Measuring:
         if not self.size.all():
             self.size = np.where(self.size, self.size, self._sizes(problem.value(problem.x + u / 4.0)))
         self.relative = self.noise.relative
-        self.resolution = max(1e-8, 20.0 * self.relative)
-        self.safety = 10.0 if self.relative > 2e-8 else 6.0
+        self.resolution = max(1e-8, 40.0 * self.relative)
+        self.share, self.safety = (3e-4, 10.0) if self.relative > 2e-8 else (1e-4, 6.0)  # float32 inside, or not
 
     def _sizes(self, y: Array) -> Array:
         """For every output the largest number in its array."""
@@ -146,7 +148,7 @@ class _Measuring:
         floor = rounding + (4.0 * EPS * outputs / s) + 10.0 * self.contract.defect[:, None]
         row = 1e-5 * largest / s
         unit = np.maximum(self.resolution * outputs / s, row)
-        return Tolerance(self.rtol, floor, 1e-3 * row, unit, self.safety)
+        return Tolerance(self.rtol, floor, 1e-3 * row, unit, self.share, self.safety)
 
 
 # ---- full ----------------------------------------------------------------------------------------------------------
@@ -336,9 +338,8 @@ class _Search:
         with np.errstate(invalid="ignore"):
             floor = 64.0 * EPS * (np.abs(g) @ size) + 10.0 * measuring.contract.defect[columns] @ size
         unit = measuring.resolution * self.size
-        tolerance = Tolerance(
-            1e-9, np.array([[floor]]), np.array([[1e-3 * unit]]), np.array([[unit]]), measuring.safety
-        )
+        bounds = (np.array([[bound]]) for bound in (floor, 1e-3 * unit, unit))
+        tolerance = Tolerance(1e-9, *bounds, measuring.share, measuring.safety)
 
         def decided(found: Estimate, _: Array) -> Array:
             return np.asarray((judge(a, found, tolerance, strict=True) == PASS).all(axis=1))
