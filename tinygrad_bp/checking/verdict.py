@@ -338,8 +338,8 @@ class _Search:
         with np.errstate(invalid="ignore"):
             floor = 64.0 * EPS * (np.abs(g) @ size) + 10.0 * measuring.contract.defect[columns] @ size
         unit = measuring.resolution * self.size
-        floor, tight, unit = (np.array([[bound]]) for bound in (floor, 1e-3 * unit, unit))
-        tolerance = Tolerance(1e-9, floor, tight, unit, measuring.share, measuring.safety)
+        bounds = np.array([floor, 1e-3 * unit, unit])[:, None, None]
+        tolerance = Tolerance(1e-9, bounds[0], bounds[1], bounds[2], measuring.share, measuring.safety)
 
         def decided(found: Estimate, _: Array) -> Array:
             return np.asarray((judge(a, found, tolerance, strict=True) == PASS).all(axis=1))
