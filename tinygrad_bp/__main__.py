@@ -15,12 +15,14 @@ import itertools
 import json
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -40,7 +42,8 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv`, by default that of the process; returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    typed = sys.argv[1:] if argv is None else list(argv)
+    arguments = _parser().parse_args(typed, argparse.Namespace(typed=typed))
     with suppress(ValueError):  # where this is not the main thread
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
@@ -197,7 +200,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     kind = next(kind for kind in _WITHOUT if kind in given)
-    with _exit(2, ImportError, OSError, TypeError, ValueError), redirect_stdout(sys.stderr):  # where what is run prints
+    kinds = (ImportError, MemoryError, OSError, TypeError, ValueError)
+    with _exit(2, *kinds), redirect_stdout(sys.stderr):  # where what is run prints
         for option in _WITHOUT[kind]:
             if option in given:
                 raise ValueError(
@@ -216,7 +220,9 @@ def _check(arguments: argparse.Namespace) -> int:
         found = [report.to_dict() for report in reports]
         print(json.dumps(found[0] if len(found) == 1 else found, indent=2, allow_nan=False))
     elif len(reports) == 1:
-        print(reports[0])
+        print(replace(reports[0], call=None))  # to run it again takes this command, not the report
+        if not reports[0]:
+            print(f"  reproduce  python -m tinygrad_bp {shlex.join(arguments.typed)}")
     else:
         _print_table([check.name for check in checks], reports)
         if kind == "all":
@@ -235,7 +241,7 @@ def _print_table(names: Sequence[str], reports: Sequence[Report]) -> None:
         print("  ".join([*cells, f"{report.evals:5} forward calls"]))
     for report in reports:
         if not report:
-            print(f"\n{report}")
+            print(f"\n{replace(report, call=None)}")
 
 
 # ---- the run folder -----------------------------------------------------------------------------------------------
