@@ -59,6 +59,7 @@ MAP = [
     "checking/contract.py",
     "checking/patterns.py",
     "checking/evidence.py",
+    "checking/rules.py",
     "checking/diagnosis.py",
     "checking/verdict.py",
     "checking/opinions.py",

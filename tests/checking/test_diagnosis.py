@@ -173,7 +173,7 @@ MISTAKES = {
     "gather overwritten": mistake("DUPLICATE", "keep one", lambda e, i: e[i], lambda g, e, i: assign_at(e.shape, i, g), normal(5, 2), INDEX),
     "gather overwritten, mixed": mistake("DUPLICATE", "keep one", lambda e, i: np.tanh(e[i]) @ normal_w, lambda g, e, i: assign_at(e.shape, i, np.outer(g, normal_w) * (1 - np.tanh(e[i]) ** 2)), normal(5, 2), INDEX),
     "loop overwritten": mistake("DUPLICATE", "keep one", lambda k, x: np.array([x[i : i + 3] @ k for i in range(4)]), lambda g, k, x: g[3] * x[3:6], normal(3), normal(6)),
-    "loop ends early": mistake("MISSING", "dropped", lambda W, x: x @ W, lambda g, W, x: x[:-1].T @ g[:-1], W, X),
+    "loop ends early": mistake("REGION", "index is 3 along axis 0 of the output", lambda W, x: x @ W, lambda g, W, x: x[:-1].T @ g[:-1], W, X),
     # factors
     "tanh'": mistake("CHAIN", "(1 - y**2) is missing", lambda x: np.tanh(x), lambda g, x: g, X),
     "sigmoid', of y": mistake("CHAIN", "y * (1 - y) is missing", lambda x: sigmoid(x), lambda g, x: g, X),
@@ -181,7 +181,7 @@ MISTAKES = {
     "y twice": mistake("CHAIN", "y too many", lambda x: np.exp(x), lambda g, x: g * np.exp(x) ** 2, X),
     "other argument": mistake("CHAIN", "w is missing", times, lambda g, x, w: g, X, normal(4, 3)),
     "division": mistake("CHAIN", "w too many", lambda x, w: x / w, lambda g, x, w: g, X, normal(4, 3)),
-    "sign": mistake("CHAIN", "sign(x) is missing", lambda x: np.abs(x), lambda g, x: g, X),
+    "sign": mistake("REGION", "x < 0: there it is -1 times", lambda x: np.abs(x), lambda g, x: g, X),
     "cos": mistake("CHAIN", "cos(x) is missing", lambda x: np.sin(x), lambda g, x: g, X),
     "hidden tanh'": mistake("CHAIN", "tanh'((X @ W + b)) is missing", lambda b, X, W, V: np.tanh(X @ W + b) @ V, lambda g, b, X, W, V: (g @ V.T).sum(0), B, normal(1, 3), W, normal(5, 2)),
     "outer tanh'": mistake("CHAIN", "(1 - y**2) is missing", lambda X, W: np.tanh(X @ W), lambda g, X, W: g @ W.T, X, W),
@@ -193,7 +193,7 @@ MISTAKES = {
     "variance": mistake("MISSING", "rank 1", normalise, lambda g, x: (g - g.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5), normal(2, 5)),
     "mean and variance": mistake("MISSING", "rank 2", normalise, lambda g, x: g / np.sqrt(x.var(-1, keepdims=True) + 1e-5), normal(2, 5)),
     "weight decay": mistake("MISSING", "-0.1 * w", lambda w, x: np.sum(np.tanh(x * w)) + 0.05 * np.sum(w**2), lambda g, w, x: g * x * (1 - np.tanh(x * w) ** 2), normal(6), normal(6)),
-    "target": mistake("MISSING", "* t", lambda x, t: np.sum((x - t) ** 2) / 2, lambda g, x, t: g * x, X, normal(4, 3)),
+    "target": mistake("CHAIN", "-(t - x) belongs", lambda x, t: np.sum((x - t) ** 2) / 2, lambda g, x, t: g * x, X, normal(4, 3)),
     # regions
     "relu mask": mistake("REGION", "x < 0", lambda x: np.maximum(x, 0), lambda g, x: g, X),
     "leaky slope": mistake("REGION", "x < 0: there the gradient is 0", leaky, lambda g, x: g * (x > 0), X),

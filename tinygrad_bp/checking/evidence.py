@@ -7,7 +7,7 @@ made is decided in :mod:`~tinygrad_bp.checking.diagnosis`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -122,24 +122,31 @@ class Case:
     # ---- models ----------------------------------------------------------------------------------------------------
 
     def explained_by(self, model: Array, least: int = 2) -> bool:
-        """model = N wherever it counts, and thereby at least `least` wrong entries come right."""
-        return bool(np.count_nonzero(self._mended(model.reshape(self.numeric.shape))) >= least)
+        """model = N wherever it counts and the model is not nan; at least `least` wrong entries come right by it."""
+        model = model.reshape(self.numeric.shape)
+        known = self.counts & ~np.isnan(model)
+        gap = np.abs(np.where(known, model - self.numeric, 0))
+        mended = known & (gap < 0.1 * np.abs(self.residual))
+        return bool((gap <= self.tolerance).all() and mended.sum() >= least)
 
-    def explained_by_rows(self, model: Array) -> bool:
-        """The same up to a factor for every output, such as the slope of what follows; A itself is not explained so."""
-        axes = range(len(self.rows))
-        return self.told_by_groups(model, axes) > 2 and not self.told_by_groups(self.analytic, axes)
+    def turned_right(self, turn: Callable[[Array], Array]) -> bool:
+        """Whether A, with its axes apart, becomes N by `turn`, by which N itself becomes another."""
+        n = np.where(self.counts, self.numeric, np.nan).reshape(self.full)
+        return self.explained_by(turn(self.analytic.reshape(self.full))) and bool(
+            (np.abs(turn(n) - n) > self.tolerance.reshape(self.full)).any()
+        )
+
+    def turned_right_by_rows(self, turn: Callable[[Array], Array]) -> bool:
+        """The same up to a factor for every output, such as the slope of what follows, where only A has to turn."""
+        axes, a, n = range(len(self.rows)), self.analytic, self.numeric.reshape(self.full)
+        told, a_is, n_turns = (self.told_by_groups(model, axes) for model in (turn(a.reshape(self.full)), a, turn(n)))
+        return told > 2 and not a_is and not n_turns
 
     def told_by_groups(self, model: Array, axes: Sequence[int]) -> int:
         """How many entries, beyond one of a group (equal indices along `axes`), tell that in a group N = c model."""
         on = self.counts.ravel()
         label = groups(self.full, axes)[on]
         return multiples(self.numeric.ravel()[on], model.ravel()[on], self.tolerance.ravel()[on], label)
-
-    def _mended(self, model: Array) -> Array:
-        """The wrong entries at which the model agrees with N; none if it disagrees anywhere."""
-        gap = np.abs(np.where(self.counts, model - self.numeric, 0))
-        return np.asarray((gap <= self.tolerance).all() & (gap < 0.1 * np.abs(self.residual)))
 
     # ---- values at hand, at a sample of the entries ----------------------------------------------------------------
 

@@ -20,15 +20,17 @@ __all__ = [
     "TERMS",
     "Functions",
     "bits",
+    "broadcasts",
     "fits",
     "groups",
     "intermediates",
     "is_of_rank",
+    "moved",
     "multiple",
     "multiples",
     "orders",
     "rank",
-    "shifts",
+    "reread",
     "statistics",
     "subsets",
     "thinned",
@@ -50,7 +52,6 @@ FUNCTIONS: Functions = {
     "(1 - {})": lambda z: 1 - z,
     "{}**2": lambda z: z**2,
     "exp({})": np.exp,
-    "sign({})": np.sign,
     "cos({})": np.cos,
     "sin({})": np.sin,
     "(1 + {})": lambda z: 1 + z,
@@ -144,15 +145,25 @@ def orders(shape: Shape, target: Shape) -> Iterator[tuple[int, ...]]:
             yield order
 
 
-def shifts(a: Array) -> Iterator[tuple[int, int, Array]]:
-    """(axis, by, `a` moved by that much along it): rolled, and with zeros for what leaves at one end."""
-    for axis, size in enumerate(a.shape):
-        for by in (1, -1, 2, -2)[: 4 if size > 4 else 2 if size > 2 else 0]:
-            rolled = np.roll(a, by, axis)
-            yield axis, by, rolled
-            index = np.arange(size).reshape([-1 if k == axis else 1 for k in range(a.ndim)])
-            entered = index < by if by > 0 else index >= size + by
-            yield axis, by, np.where(entered, 0, rolled)
+def moved(a: Array, axis: int, by: int, enters: float | None) -> Array:
+    """`a` moved along an axis, where `enters` enters at one end, or (None) what leaves at the other."""
+    rolled = np.roll(a, by, axis)
+    if enters is None:
+        return rolled
+    index = np.arange(a.shape[axis]).reshape([-1 if k == axis else 1 for k in range(a.ndim)])
+    return np.where(index < by if by > 0 else index >= a.shape[axis] + by, enters, rolled)
+
+
+def broadcasts(small: Shape, large: Shape) -> bool:
+    """Whether an array of the one shape is repeated to become one of the other."""
+    fits_in = all(a in (1, b) for a, b in zip(reversed(small), reversed(large)))
+    return len(small) <= len(large) and fits_in and math.prod(small) < math.prod(large)
+
+
+def reread(a: Array, shape: Shape) -> Array:
+    """The last axes of `a` taken for those of an array of `shape`, and transposed: C for F order, or back."""
+    order = (0, *range(len(shape), 0, -1))
+    return a.reshape(-1, *shape).transpose(order).reshape(a.shape)
 
 
 def fits(shape: Shape, full: Shape) -> list[tuple[int, ...]]:
