@@ -78,7 +78,10 @@ class Case:
     def tolerance(self) -> Array:
         """How near to N a model of it must come."""
         n = np.abs(np.where(self.counts, self.numeric, 0))
-        return np.where(self.counts, 10 * self.error + 1e-5 * n + 1e-9 * n.max(initial=0) + 1e-300, np.inf)
+        wrong = self.wrong & self.counts & (n > 0)
+        off = np.abs(self.analytic[wrong] - self.numeric[wrong]) / n[wrong]
+        share = min(1e-5, 0.02 * float(np.median(off))) if off.size else 1e-5  # it must tell A from N
+        return np.where(self.counts, 10 * self.error + share * (n + 1e-4 * n.max(initial=0)) + 1e-300, np.inf)
 
     @cached_property
     def live(self) -> Array:

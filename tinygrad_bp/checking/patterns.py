@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+MANY = 6  # axes, of rows and columns together, beyond which not every order of them is tried
 Shape = Sequence[int]
 Functions = Mapping[str, Callable[[Array], Array]]
 
@@ -139,8 +140,10 @@ def subsets(items: Sequence[int]) -> Iterator[tuple[int, ...]]:
 
 
 def orders(shape: Shape, target: Shape) -> Iterator[tuple[int, ...]]:
-    """The orders of the axes of `shape`, but the one they have, that make it `target`."""
-    for order in permutations(range(len(shape))):
+    """The orders of the axes of `shape`, but the one they have, that make it `target`; of many axes, two exchanged."""
+    axes = range(len(shape))
+    exchanged = ([j if k == i else i if k == j else k for k in axes] for i, j in combinations(axes, 2))
+    for order in permutations(axes) if len(axes) <= MANY else map(tuple, exchanged):
         if list(order) != sorted(order) and [shape[k] for k in order] == list(target):
             yield order
 
@@ -168,7 +171,7 @@ def reread(a: Array, shape: Shape) -> Array:
 
 def fits(shape: Shape, full: Shape) -> list[tuple[int, ...]]:
     """The choices of axes of `full` that have the sizes of `shape`: those in order first, the last axes first."""
-    choices = permutations(range(len(full)), len(shape))
+    choices = (permutations if len(full) <= MANY else combinations)(range(len(full)), len(shape))
     fitting = [axes for axes in choices if all(full[k] == size for k, size in zip(axes, shape))]
     return sorted(fitting, key=lambda axes: (list(axes) != sorted(axes), -sum(axes)))
 

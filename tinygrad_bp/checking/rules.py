@@ -132,7 +132,11 @@ def sign_or_factor(case: Case) -> Diagnosis | None:
     if count and c > 0 and not twice and not one_to_one:
         hint = "divide by it: a mean, not a sum" if large else "do not divide by it: a sum, not a mean"
         return case.says("MEAN", f"too {'large' if large else 'small'} by {size:.6g}, {count}", hint)
-    notes = [f"{'twice' if large else 'half'} the right value" if twice and c > 0 else f"off by the factor {c:.6g}"]
+    notes = [
+        f"{'twice' if large else 'half'} the right value"
+        if twice and c > 0
+        else f"off by the factor {c:.{6 if abs(abs(c) - 1) > 1e-3 else 9}g}"
+    ]
     notes += [f"{size:.6g} is {count}"] if count else []
     root = case.dimension(size**2, 2 * accuracy)
     notes += [f"{size:.6g} is the square root of {root}"] if root else []
