@@ -151,3 +151,14 @@ def test_a_readme_without_markers_is_refused_before_anything_runs(
         main(["--quick", "--readme", str(readme)])
     assert "README: expected <!-- benchmark -->" in capsys.readouterr().err
     assert readme.read_text() == "no table here\n"
+
+
+def test_the_gradient_check_benchmark_writes_its_table(tmp_path: Path) -> None:
+    page = tmp_path / "trust.md"
+    page.write_text("before\n<!-- speed of the checker -->\nold\n<!-- /speed of the checker -->\nafter\n")
+    command = [sys.executable, "-m", "tests.benchmarks.gradient_check", "--rounds", "1", "--write", str(page)]
+    printed = subprocess.check_output(command, cwd=REPOSITORY, text=True)
+    assert printed.count("|") > 20
+    written = page.read_text()
+    assert printed.strip() in written and written.startswith("before\n") and written.endswith("\nafter\n")
+    assert "old" not in written
