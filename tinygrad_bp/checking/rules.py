@@ -87,8 +87,9 @@ def at_kinks(case: Case) -> Diagnosis | None:
     if not case.wrong.any() or (case.wrong & ~case.kink).any():
         return None
     k = int(np.flatnonzero(case.wrong)[0])
-    text = f"{case.analytic.flat[k]:.6g} at the kink {case.entry(k)}: not between the slopes to its two sides"
-    return case.says("KINK", text, "take the slope of one side, or a value between the two")
+    value = f"{case.analytic.flat[k]:.6g} at the kink {case.entry(k)}"
+    text = f"{value}: not between the slopes, alone or with those it ties"
+    return case.says("KINK", text, "take one side's slope or a value between; at a tie, one entry's or shares of it")
 
 
 def unresolved(case: Case) -> Diagnosis | None:
@@ -216,7 +217,7 @@ def skip_path(case: Case) -> Diagnosis | None:
     c = float(np.median((case.analytic - case.numeric)[on] / identity[on])) if on.any() else 0.0
     if not c or not case.explained_by(case.analytic - c * identity):
         return None
-    text = f"A - N is {c:.6g} times the identity: a path straight from {case.argument} to the output is "
+    text = f"analytic - numeric is {c:.6g} times the identity: a path straight from {case.argument} to the output is "
     return case.says("SKIP", text + ("lost" if c < 0 else "counted twice"), "add the incoming gradient once per path")
 
 
@@ -299,27 +300,6 @@ def mistaken_value(case: Case) -> Diagnosis | None:
     return None
 
 
-# ---- a few entries are wrong -----------------------------------------------------------------------------------------
-
-
-def repeated(case: Case) -> Diagnosis | None:
-    """Wrong exactly in the rows of x that an integer argument names more than once."""
-    for name, index in case.arguments.items():
-        rows, count = index.ravel(), len(case.x) if case.x.ndim else 0
-        if index.dtype.kind in "iu" and index.size > 1 and -count <= rows.min() and rows.max() < count:
-            many = np.bincount(rows % count, minlength=count)[case.sample[len(case.rows)]] > 1
-            if (many == case.at(case.bad)).all() and many.any() and not many.all():
-                text = f"wrong exactly in the rows that {name} names more than once"
-                return case.says("DUPLICATE", text, "accumulate (np.add.at): g[index] += keeps one of them")
-    return None
-
-
-def lone(case: Case) -> Diagnosis | None:
-    """One column of several is wrong, and not 0: no pattern can be seen in it."""
-    alone = case.bad.any(0).sum() == 1 < case.right.any(0).sum()
-    return other(case) if alone and (case.bad & ~case.lost).any() else None
-
-
 # ---- a term is missing -----------------------------------------------------------------------------------------------
 
 
@@ -329,7 +309,8 @@ def missing_mean(case: Case) -> Diagnosis | None:
     for axis in range(len(case.rows), len(case.full)) if case.measured.all() else ():
         constant = np.broadcast_to(np.median(tensor, axis, keepdims=True), tensor.shape)
         if case.full[axis] > 2 and case.explained_by(case.analytic - constant.reshape(case.analytic.shape), 3):
-            text = f"A - N is constant along {case.axis(axis)}: a path through a mean or sum over it is missing"
+            lost = "a path through a mean or sum over it is missing"
+            text = f"analytic - numeric is constant along {case.axis(axis)}: {lost}"
             return case.says("MISSING", text, "differentiate the mean (or sum) too: it depends on every entry")
     return None
 
@@ -342,12 +323,25 @@ def missing_term(case: Case) -> Diagnosis | None:
         if c is not None:
             plain = name in case.values or name in case.statistics
             if bits(term, case.apart) >= (ENOUGH / 2 if plain else ENOUGH) and (plain or _prior(case, c)):
-                text = f"A - N = {1 / c:.6g} * {name}: this term is {'missing' if c < 0 else 'one too many'}"
+                what = "this term is " + ("missing" if c < 0 else "one too many")
+                text = f"analytic - numeric = {1 / c:.6g} * {name}: {what}"
                 return case.says("MISSING", text, f"add {-1 / c:.6g} * {name}")
     return None
 
 
 # ---- where it is wrong -----------------------------------------------------------------------------------------------
+
+
+def repeated(case: Case) -> Diagnosis | None:
+    """Wrong exactly in the rows of x that an integer argument names more than once."""
+    for name, index in case.arguments.items():
+        rows, count = index.ravel(), len(case.x) if case.x.ndim else 0
+        if index.dtype.kind in "iu" and index.size > 1 and -count <= rows.min() and rows.max() < count:
+            many = np.bincount(rows % count, minlength=count)[case.sample[len(case.rows)]] > 1
+            if (many == case.at(case.bad)).all() and many.any() and not many.all():
+                text = f"wrong exactly in the rows that {name} names more than once"
+                return case.says("DUPLICATE", text, "accumulate (np.add.at): g[index] += keeps one of them")
+    return None
 
 
 def region(case: Case) -> Diagnosis | None:
@@ -454,7 +448,8 @@ def missing_path(case: Case) -> Diagnosis | None:
                 next((r for r in (0, 1, 2) if is_of_rank(d, r, tolerance) and (not d.any() or r + 1 < most)), 9)
             )
         if max(ranks) <= 2:
-            text = f"A - N is of rank {max(ranks)} {where}: a path through a mean, variance, norm or sum is missing"
+            lost = "a path through a mean, variance, norm or sum is missing"
+            text = f"analytic - numeric is of rank {max(ranks)} {where}: {lost}"
             return case.says("MISSING", text, "differentiate the statistic too: it depends on every entry")
     return None
 
@@ -468,7 +463,7 @@ def missing_norm(case: Case) -> Diagnosis | None:
     label = groups(case.full, axes)[np.ravel_multi_index(case.sample, case.full)]
     for name, z, _ in case.aligned({"{}": FUNCTIONS["{}"]}):
         if multiples(a - n, z, tolerance, label) > 2:
-            text = f"for every output A - N is a multiple of {name}: "
+            text = f"for every output analytic - numeric is a multiple of {name}: "
             if name in (case.argument, "y", "output"):
                 hint = "differentiate the norm too: it depends on every entry"
                 return case.says("MISSING", text + "a path through a norm, or the like, is missing", hint)
