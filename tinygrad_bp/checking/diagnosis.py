@@ -39,13 +39,11 @@ RULES: tuple[Callable[[Case], Diagnosis | None], ...] = (
     # a factor is missing: it is made of values at hand, and must be borne out
     rules.chain_factor,
     rules.mistaken_value,
-    # a few entries are wrong: what follows would make too much of them
-    rules.repeated,
-    rules.lone,
     # a term is missing: rarer than a factor
     rules.missing_mean,
     rules.missing_term,
-    # where it is wrong: which says little of how: after all that explains the numbers
+    # where it is wrong: it says little of how, so it comes after all that explains the numbers
+    rules.repeated,
     rules.region,
     rules.index_region,
     rules.only_lost,
