@@ -432,7 +432,11 @@ def test_a_shape_that_changes_with_the_values():
 INPUTS = {
     "no inputs": (lambda: bp.gradcheck(bp.ops.exp), "INPUT", "nothing to differentiate: no argument was passed"),
     "None": (lambda: bp.gradcheck(bp.ops.exp, None), "INPUT", "nothing to differentiate: x is None"),
-    "integers": (lambda: bp.gradcheck(bp.ops.exp, np.arange(3)), "INPUT", "nothing to differentiate: x is of dtype int64"),
+    "integers": (
+        lambda: bp.gradcheck(bp.ops.exp, np.arange(3)),
+        "INPUT",
+        "nothing to differentiate: x is of dtype int64",
+    ),
     "a string": (lambda: bp.gradcheck(bp.ops.exp, "x"), "INPUT", "nothing to differentiate: x is a str"),
     "empty": (lambda: bp.gradcheck(bp.ops.exp, np.zeros((0, 3))), "EMPTY", "the arrays have no entries"),
     "nan": (lambda: bp.gradcheck(bp.ops.exp, [1.0, np.nan]), "NONFINITE", r"x is nan at index \(1,\)"),
