@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinygrad_bp as bp
 from tests.checking.mistakes import MISTAKES, mistake, normal
 from tinygrad_bp.checking import diagnosis
 from tinygrad_bp.checking.diagnosis import RULES, Case, diagnose
@@ -226,3 +227,16 @@ def test_the_scalar_may_be_given_instead_of_the_outputs():
     m = MISTAKES["minus sum"]
     case = m.case(scalar=True)
     assert diagnose(replace(case, y=np.array([1.0]), v=np.ones(1))).code == "SIGN"
+
+
+@pytest.mark.parametrize(
+    ("backward", "code", "text"),
+    [
+        (lambda x, u: 1.0 * u, "CHAIN", "the factor (1 - y**2) is missing"),
+        (lambda x, u: (u * (1 - np.tanh(x) ** 2)).ravel(), "SHAPE", "the gradient has shape (42,), x has (6, 7)"),
+        (lambda x, u: u * (2 - np.tanh(x) ** 2), "SKIP", "1 times the identity"),
+    ],
+)
+def test_fast_mode_hands_over_the_outputs_and_the_gradient_as_it_came(backward, code, text):
+    report = bp.check_backprop(np.tanh, backward, normal(6, 7), mode="fast")
+    assert [d.code for d in report.diagnosis] == [code] and text in report.diagnosis[0].text, report

@@ -230,10 +230,8 @@ def _blocks(problem: Problem, found: verdict.Findings) -> Any:
 
 def _diagnosed(problem: Problem, contract: Contract, found: verdict.Findings) -> list[Diagnosis]:
     """A name for what is wrong with each argument that has a wrong entry."""
-    y, v = problem.y, contract.v
-    if found.v is not None:
-        y, v = np.reshape(found.v @ y, (1,)), np.ones(1)
-    elif len(problem.outputs) == 1:
+    y, v = problem.y, contract.v if found.v is None else found.v
+    if len(problem.outputs) == 1:
         y, v = (a.reshape(problem.output_shapes[0]) for a in (y, v))
     rivals = {name: found.estimate.value[cut].T for name, cut in zip(problem.names, problem.cuts)}
     values = dict(zip(problem.names, problem.inputs)) | problem.others
@@ -243,7 +241,7 @@ def _diagnosed(problem: Problem, contract: Contract, found: verdict.Findings) ->
         part = found.verdict[cut].T
         if name in unread or len(diagnoses) == verdict.ARGUMENTS or not (part == Verdict.FAIL).any():
             continue
-        raw = contract.raw[k] if found.mode == "full" else None
+        raw = contract.raw[k]
         case = Case(
             argument=name,
             x=problem.inputs[k],
