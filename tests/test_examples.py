@@ -58,7 +58,7 @@ def test_functions_of_pytorch_are_checked(capsys):
     right, theirs, wrong = re.findall(r"^\S.*", capsys.readouterr().out, re.MULTILINE)
     assert right.startswith("PASS  cross_entropy(input, target): 12 derivatives are right")
     assert theirs.endswith("True")
-    assert wrong.startswith("CONTRACT  squared(x): the backward multiplies by the incoming gradient twice")
+    assert wrong.startswith("CONTRACT  squared(x): UPSTREAM: the backward multiplies by the incoming gradient twice")
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
