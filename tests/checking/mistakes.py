@@ -732,4 +732,11 @@ MISTAKES = {
         normal(3, 3),
         A43,
     ),
+    "delta of two weights": mistake(
+        "DELTA",
+        "w[0], w[1] are 1.1 times the right values",
+        lambda w: np.sin(w[0] + 2 * w[1]) + w[2] ** 2 + w[3] ** 3,
+        lambda g, w: g * np.array([1.1, 2.2, 2 * w[2], 3 * w[3] ** 2]) * [*np.cos([w[0] + 2 * w[1]] * 2), 1, 1],
+        normal(4),
+    ),
 }

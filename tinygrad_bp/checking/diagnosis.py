@@ -53,6 +53,7 @@ RULES: tuple[Callable[[Case], Diagnosis | None], ...] = (
     # what is left of a pattern: these fit the most
     rules.missing_path,
     rules.missing_norm,
+    rules.off_together,
     rules.factor_by_axis,
     rules.value_alone,
 )

@@ -471,6 +471,26 @@ def missing_norm(case: Case) -> Diagnosis | None:
     return None
 
 
+def off_together(case: Case) -> Diagnosis | None:
+    """Of a flat vector of parameters, most wrong entries are in groups of A = c N, with one c for each group."""
+    bad = np.flatnonzero(case.bad[0])
+    if len(case.analytic) > 1 or case.x.ndim != 1 or len(bad) < 2:
+        return None
+    c = case.analytic[0, bad] / case.numeric[0, bad]
+    vague = 2 * case.tolerance[0, bad] / np.abs(case.numeric[0, bad])
+    same = np.abs(c[:, None] - c) <= vague[:, None] + vague
+    shared = same.sum(1) > 1
+    if shared.sum() < 0.6 * len(bad):
+        return None
+    groups = dict.fromkeys(tuple(bad[row].tolist()) for row in same[shared])
+    said = [
+        f"{', '.join(map(case.entry, group[:4]))}{' ...' if len(group) > 4 else ''} are "
+        f"{case.analytic[0, group[0]] / case.numeric[0, group[0]]:.6g} times the right values"
+        for group in list(groups)[:3]
+    ]
+    return case.says("DELTA", "; ".join(said), "what is passed back to them, their delta, is wrong, not their own line")
+
+
 def factor_by_axis(case: Case) -> Diagnosis | None:
     """N = c A, with one c for every index along an axis, or for every output, or for every entry of x."""
     m = len(case.rows)
