@@ -134,7 +134,6 @@ def _of_the_gradients(problem: Problem, raw: list[Any]) -> list[Diagnosis]:
         try:
             array = np.asarray(g)
         except (TypeError, ValueError, RuntimeError) as error:
-            array = np.empty(0, object)
             raise Broken("DTYPE", f"the gradient of {name} is no array: {error}", "Return an array") from error
         if array.dtype.kind != "f":
             what = type(g).__name__ if array.dtype.kind == "O" else array.dtype

@@ -84,20 +84,20 @@ def asymmetry(problem: Problem, found: Findings) -> list[Diagnosis]:
     """Of a backward as the function: second derivatives by two arguments that depend on their order."""
     if found.mode != "full":
         return []
-    diagnoses = []
+    diagnoses, rounding = [], 1e-13 * np.abs(found.analytic).max(initial=0.0)
     names = [name for name in problem.names if f"grad {name}" in problem.outputs]
     for name, other in combinations_with_replacement(names, 2):
-        a = _second_derivative(problem, found, found.analytic, name, other)
-        b = _second_derivative(problem, found, found.analytic, other, name).T
+        a = _second_derivative(problem, found, name, other)
+        b = _second_derivative(problem, found, other, name).T
         largest = np.abs(a).max(initial=0.0)
         off = np.abs(a - b).max(initial=0.0)
-        if off > 1e-8 * largest:
+        if off > 1e-8 * largest + rounding:
             text = f"d2/d{name}d{other} differs from d2/d{other}d{name} by {off:.2g}, at a size of {largest:.2g}"
             diagnoses.append(Diagnosis("ASYMMETRIC", text, CURE))
     return diagnoses
 
 
-def _second_derivative(problem: Problem, found: Findings, matrix: Array, output: str, argument: str) -> Array:
+def _second_derivative(problem: Problem, found: Findings, output: str, argument: str) -> Array:
     rows = problem.cuts[problem.names.index(argument)]
     columns = problem.output_cuts[problem.outputs.index(f"grad {output}")]
-    return matrix[rows, columns].T
+    return np.asarray(found.analytic[rows, columns].T)
