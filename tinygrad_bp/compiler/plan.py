@@ -14,7 +14,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["EFFECTS", "LEAVES", "REDUCTIONS", "UFUNCS", "VIEWS", "Plan", "Slot", "Value", "evaluate", "pack", "unpack"]
+# fmt: off
+__all__ = [
+    "EFFECTS", "LEAVES", "REDUCTIONS", "UFUNCS", "VIEWS", "CompileError", "Plan", "Slot", "Value", "evaluate", "pack",
+    "unpack",
+]
+# fmt: on
 
 UFUNCS: dict[str, np.ufunc] = {
     name: function
@@ -33,8 +38,13 @@ REDUCTIONS: dict[str, np.ufunc] = {
 }
 """``op(x)`` with params ``(axes, keepdims)``: axes a sorted tuple, each >= 0."""
 
-VIEWS = {"transpose": np.transpose, "reshape": np.reshape, "broadcast_to": np.broadcast_to, "slice": lambda x, i: x[i]}
-"""``op(x)`` with one param (axes, shape, shape, a basic index): no entry is computed, memory is shared where possible."""
+VIEWS: dict[str, Callable[..., Any]] = {
+    "transpose": np.transpose,
+    "reshape": np.reshape,
+    "broadcast_to": np.broadcast_to,
+    "slice": lambda x, index: x[index],
+}
+"""``op(x)`` with one param (axes, shape, shape, a basic index): nothing is computed, memory is shared where it can be."""
 
 LEAVES = frozenset({"input", "state", "constant"})
 """No instructions: an argument; an array that lives outside (a parameter, what an optimizer remembers, a gradient to
@@ -42,6 +52,10 @@ be left behind, a setting such as lr as a 0-d array); an array nobody writes, pa
 
 EFFECTS = frozenset({"check", "draw"})
 """Kept, and kept in order, whether their result is read or not."""
+
+
+class CompileError(RuntimeError):
+    """A function that cannot be compiled as it stands; the message says where and why. Called eagerly, it works."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +171,8 @@ def evaluate(v: Value, args: Sequence[Any], generator: np.random.Generator | Non
         return np.full(v.shape, params[0], v.dtype)
     if op == "cast":
         return args[0].astype(v.dtype)
-    return {"matmul": np.matmul, "where": np.where, "copy": np.copy}[op](*args)
+    others: dict[str, Callable[..., Any]] = {"matmul": np.matmul, "where": np.where, "copy": np.copy}
+    return others[op](*args)
 
 
 @dataclass(frozen=True)
@@ -204,6 +219,6 @@ class Plan:
         yield from self.outputs
 
     def mapped(self, body: Iterable[Value], new: Mapping[Value, Any]) -> Plan:
-        """This plan with another body, and with `new[v]` in the place of every v written or returned."""
+        """The same plan with another body, and with `new[v]` in the place of every v written or returned."""
         writes = tuple((state, new.get(last, last)) for state, last in self.writes)
         return Plan(tuple(body), self.inputs, self.states, writes, tuple(new.get(v, v) for v in self.outputs))
