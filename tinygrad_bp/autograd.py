@@ -200,7 +200,7 @@ def _seed(output: Node, gradient: Any, name: str, create_graph: bool) -> Any:
                 "Reduce it (loss.mean()) or pass gradient=."
             )
         return leaf(np.ones((), data.dtype)) if create_graph else data.dtype.type(1)
-    value = gradient.data if isinstance(gradient, Node) else asarray(gradient)
+    value = gradient.data if isinstance(gradient, Node) else np.copy(gradient)
     if value.shape != data.shape:
         raise ValueError(f"{name}: gradient has shape {value.shape}, the tensor {data.shape}. Pass one of that shape.")
     if value.dtype.kind not in "fiub":
@@ -208,7 +208,7 @@ def _seed(output: Node, gradient: Any, name: str, create_graph: bool) -> Any:
     if create_graph and isinstance(gradient, Node) and gradient.tracked:
         with enable_grad():
             return copy(gradient)
-    seed = np.array(value, data.dtype)
+    seed = value.astype(data.dtype)
     return leaf(seed) if create_graph else seed
 
 
@@ -242,8 +242,8 @@ def backward(output: Node, gradient: Any = None, retain_graph: bool | None = Non
             elif type(g) is ndarray and g.base is None:
                 g = leaf(g)
             else:
-                g = leaf(np.array(g))
-            node.gradient = g if node.gradient is None else _sum(node.gradient, g)
+                g = leaf(np.copy(g))
+            node.gradient = g if node.gradient is None else node.gradient + g
 
 
 def _own(g: Any, taken: set[int]) -> Any:
@@ -253,10 +253,6 @@ def _own(g: Any, taken: set[int]) -> Any:
             g = copy(g)
     taken.add(id(g.data))
     return g
-
-
-def _sum(old: Any, g: Any) -> Any:
-    return old + g if old.tracked or g.tracked else leaf(asarray(old.data + g.data))
 
 
 def grad(
@@ -308,7 +304,7 @@ def grad(
         _free(order)
     taken: set[int] = set()
     found = [grads.get(x) for x in inputs]
-    return tuple(None if g is None else _own(g, taken) if create_graph else leaf(np.array(g)) for g in found)
+    return tuple(None if g is None else _own(g, taken) if create_graph else leaf(np.copy(g)) for g in found)
 
 
 def _nodes(nodes: Any, what: str) -> list[Node]:

@@ -27,7 +27,7 @@ __all__ = [
 # fmt: on
 
 new = object.__new__
-NUMBERS = frozenset({float, int, bool, type(None)})
+NUMBERS: set[type] = {float, int, bool, type(None)}  # what rows are fed as it is; and what stands in for arrays
 F = TypeVar("F", bound=Callable[..., Any])
 
 # ---- values ------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from numpy import ndarray
 
 from .. import ops
 from ..recipe import Node
+from ..valuecheck import value_check
 
 __all__ = [
     "REDUCTIONS",
@@ -341,12 +342,19 @@ def _check_labels(name: str, labels: Any, shape: tuple[int, ...], otherwise: str
         )
     if labels.dtype.kind not in "iu" and n:
         raise TypeError(f"{name}: labels have dtype {labels.dtype}. Pass integers (labels.astype(int)){otherwise}.")
-    if n and (np.minimum.reduce(labels) < 0 or np.maximum.reduce(labels) >= classes):
+    if n:
+        _check_range(name, labels, classes)
+
+
+@value_check
+def _check_range(name: str, labels: Any, classes: int) -> None:
+    if np.minimum.reduce(labels) < 0 or np.maximum.reduce(labels) >= classes:
         wrong = (labels < 0) | (labels >= classes)
         advice = "Count labels from 0, and give the input a column for each"
         _refuse(name, "label", labels, wrong, f"is not a class; classes are 0 to {classes - 1}. {advice}")
 
 
+@value_check
 def _check_distributions(name: str, p: Any) -> None:
     _check_unit(name, "target", p)
     totals = p.sum(-1)
@@ -355,6 +363,7 @@ def _check_distributions(name: str, p: Any) -> None:
         _refuse(name, "the target's row sum", totals, wrong, "is not 1. Divide each row by its sum")
 
 
+@value_check
 def _check_unit(name: str, role: str, values: Any) -> None:
     if values.size and not (values.min() >= 0 and values.max() <= 1):
         _refuse(name, role, values, ~((values >= 0) & (values <= 1)), "is not in [0, 1]. Pass probabilities")

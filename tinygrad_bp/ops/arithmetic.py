@@ -20,7 +20,8 @@ from ..recipe import Op, binary, primitive, unary
 
 def _times(a: Any, b: Any) -> Any:
     z = a * b
-    return z if np.isfinite(z).all() else np.where(np.logical_and(a, b), z, 0.0)
+    finite = isinstance(z, (np.ndarray, np.generic, float)) and np.isfinite(z).all()  # only where there are numbers
+    return z if finite else np.where(np.logical_and(a, b), z, 0.0)
 
 
 over: Op = binary(

@@ -41,7 +41,7 @@ def _raw(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(_raw(part) for part in index)
     if isinstance(index, (Node, np.ndarray)):
-        return np.array(index.data if isinstance(index, Node) else index)
+        return np.copy(index.data if isinstance(index, Node) else index)
     return np.array(index, dtype=None if index else int) if isinstance(index, list) else index
 
 

@@ -18,6 +18,7 @@ from numpy import add, divide, isfinite, multiply, ndarray, sqrt, subtract, vdot
 from ..nn.module import Module, Parameter
 from ..recipe import wrote
 from ..tensor import Tensor
+from ..valuecheck import value_check
 
 __all__ = ["SGD", "Adam", "Optimizer"]
 
@@ -29,15 +30,35 @@ BLOCK = 10_000  # entries; above, BLAS wakes its threads for a dot product, whic
 
 
 def _is_finite(g: Array) -> bool:
-    """Whether the sum of squares is finite: no entry is inf or nan, and no square overflows."""
-    if g.size <= BLOCK:
-        return bool(vdot(g, g) < inf)  # unlike dot, vdot does not warn of overflow
+    """Whether no entry is inf or nan; quickly, by the sum of squares, unless that overflows."""
     flat = g.reshape(-1)
     for i in range(0, flat.size, BLOCK):
         block = flat[i : i + BLOCK]
-        if not vdot(block, block) < inf:
-            return False
+        if not vdot(block, block) < inf:  # unlike dot, vdot does not warn of overflow
+            return bool(isfinite(g).all())
     return True
+
+
+@value_check
+def check_finite(optimizer: str, gradients: list[Array | None]) -> None:
+    """Refuse gradients (None: a parameter without) with entries that are not finite, before anything is written."""
+    for position, g in enumerate(gradients):
+        if g is None or (g.size <= BLOCK and vdot(g, g) < inf) or _is_finite(g):
+            continue
+        bad = int(np.count_nonzero(~isfinite(g)))
+        raise FloatingPointError(
+            f"{optimizer}.step: the gradient of parameter {position}, shape {g.shape}, has {bad} of {g.size} entries "
+            "that are not finite. No parameter was written; lower lr, or look for what overflowed."
+        )
+
+
+@value_check
+def check_number(optimizer: str, name: str, value: Any, low: float, high: float) -> None:
+    """Refuse a setting that is no number, or out of its range."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{optimizer}: {name} is {value!r}, a {type(value).__name__}. Pass a number.")
+    if not low <= value < high:
+        raise ValueError(f"{optimizer}: {name} is {value}. Pass a number in [{low:g}, {high:g}).")
 
 
 class Optimizer:
@@ -113,19 +134,21 @@ class Optimizer:
             A learning rate that is no number or out of range; no parameter was written. Other settings are checked
             when a group is added or loaded.
         """
+        gradients = []
         updates = []
         for group in self.param_groups:
             lr = group["lr"]
             if type(lr) is not float or not 0.0 <= lr < inf:
                 self._check_number("lr", lr, 0.0, inf)
             for p in group["params"]:
-                if p.gradient is not None:
-                    g = p.gradient.data
-                    if self.check_finite and not _is_finite(g):
-                        self._check_gradient(p, g)
+                g = None if p.gradient is None else p.gradient.data
+                gradients.append(g)
+                if g is not None:
                     updates.append((p, g, group))
         if not updates:
             raise RuntimeError(f"{self._name}.step: no parameter has a gradient. Call backward() on the loss first.")
+        if self.check_finite:
+            check_finite(self._name, gradients)
         try:
             for p, g, group in updates:
                 state = self.state[p]
@@ -198,20 +221,7 @@ class Optimizer:
             self._check_number(name, group[name], low, high)
 
     def _check_number(self, name: str, value: Any, low: float, high: float) -> None:
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-            raise TypeError(f"{self._name}: {name} is {value!r}, a {type(value).__name__}. Pass a number.")
-        if not low <= value < high:
-            raise ValueError(f"{self._name}: {name} is {value}. Pass a number in [{low:g}, {high:g}).")
-
-    def _check_gradient(self, p: Tensor, g: Array) -> None:
-        """Refuse a gradient with entries that are not finite."""
-        bad = int(np.count_nonzero(~isfinite(g)))
-        if bad:
-            position = next(i for i, q in enumerate(self._parameters()) if q is p)
-            raise FloatingPointError(
-                f"{self._name}.step: the gradient of parameter {position}, shape {p.shape}, has {bad} of {g.size} "
-                "entries that are not finite. No parameter was written; lower lr, or look for what overflowed."
-            )
+        check_number(self._name, name, value, low, high)
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]

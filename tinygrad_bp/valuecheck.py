@@ -1,0 +1,34 @@
+"""Checks that look at numbers: a compiled step must repeat them, so whoever records a step has to see them.
+
+A function under :func:`value_check` only raises or does nothing. While a step is recorded
+(:mod:`tinygrad_bp.compiler`), calls of it are handed to the recorder instead.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["hand_to", "value_check"]
+
+_recorder: Callable[[Callable[..., None], tuple[Any, ...]], None] | None = None
+
+
+def hand_to(recorder: Callable[[Callable[..., None], tuple[Any, ...]], None] | None) -> None:
+    """From now on call ``recorder(function, args)`` in the place of every check; None: run them again."""
+    global _recorder
+    _recorder = recorder
+
+
+def value_check(function: Callable[..., None]) -> Callable[..., None]:
+    """A check of values: ``function(*args)`` returns nothing, and raises if the numbers in args are wrong."""
+
+    @functools.wraps(function)
+    def checked(*args: Any) -> None:
+        if _recorder is None:
+            function(*args)
+        else:
+            _recorder(function, args)
+
+    return checked
