@@ -73,6 +73,7 @@ MAP = [
     "training.py",
     "spec.py",
     "checking/targets.py",
+    "doctor.py",
     "__main__.py",
 ]
 # The engine, the tensor, and the pages of the table that a multilayer perceptron needs.

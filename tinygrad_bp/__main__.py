@@ -106,6 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--rtol", type=float, metavar="X", help="the relative error that counts as right (1e-6)")
     check.add_argument("--json", action="store_true", help="the reports as JSON")
     check.set_defaults(command=_check)
+    doctor = commands.add_parser(
+        "doctor",
+        help="what makes NumPy slow on this machine, and what to do about it",
+        description="Tell versions, the CPU, NumPy's BLAS and its kernels, threads, the speed of products and of a "
+        "training step written by hand, eager and compiled, and what could be improved.",
+    )
+    doctor.add_argument("--json", action="store_true", help="the same as JSON")
+    doctor.set_defaults(command=_doctor)
     return parser
 
 
@@ -242,6 +250,17 @@ def _print_table(names: Sequence[str], reports: Sequence[Report]) -> None:
     for report in reports:
         if not report:
             print(f"\n{replace(report, call=None)}")
+
+
+# ---- doctor -------------------------------------------------------------------------------------------------------
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from .doctor import examine, render, to_dict
+
+    facts = examine()
+    print(json.dumps(to_dict(facts), indent=2, allow_nan=False) if arguments.json else render(facts))
+    return 0
 
 
 # ---- the run folder -----------------------------------------------------------------------------------------------
