@@ -1,0 +1,469 @@
+"""Plan to plan: the same results in fewer instructions.
+
+Each pass is a pure function, and :func:`optimize` is their order. What replaces a value has its shape and dtype, and
+its value but for rounding: nan, inf and the sign of zero are kept, so ``x + 0.0`` stays (it is 0.0 where x is -0.0),
+and so does ``x * 0``. Only constant factors of moderate size are merged, where the order of rounding is another than
+was written. Its name and note go to what replaces a value. Where values live is no concern of this file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, cast
+
+import numpy as np
+
+from .plan import EFFECTS, LEAVES, REDUCTIONS, UFUNCS, VIEWS, Plan, Slot, Value, evaluate
+
+__all__ = ["common_subexpressions", "dead_code", "fold_constants", "optimize", "simplify"]
+
+
+def optimize(plan: Plan) -> Plan:
+    """All passes until nothing changes, which takes two or three rounds."""
+    for _ in range(8):
+        before = plan
+        for improve in (dead_code, fold_constants, simplify, common_subexpressions):
+            plan = improve(plan)
+        if plan is before:
+            break
+    return dead_code(plan)
+
+
+# ---- how a plan is rewritten -------------------------------------------------------------------------------
+
+
+def _rewrite(plan: Plan, rule: Callable[[Value], Value | None]) -> Plan:
+    """Each instruction, its args already rewritten, as the rule says it; None: as it is.
+
+    The rule may answer with a value that was there before, with a leaf, or with a new instruction, whose args may be
+    new instructions in their turn. The plan itself is returned if nothing changes.
+    """
+    new: dict[Value, Value] = {}
+    body: dict[Value, None] = {}  # an ordered set
+    named: dict[Value, Value] = {}
+
+    def place(v: Value) -> None:
+        if v not in body and v.op not in LEAVES:
+            for a in v.values:
+                place(a)
+            body[v] = None
+
+    for v in plan.body:
+        w = v
+        if any(a in new for a in v.values):
+            w = _value(v.op, tuple([new.get(a, a) if isinstance(a, Value) else a for a in v.args]), v.params, v)
+        found = rule(w)
+        if found is None:
+            found = w
+        elif found in body:
+            named.setdefault(found, v)
+        elif found.op not in LEAVES:
+            found = _called(found, v)
+        place(found)
+        if found is not v:
+            new[v] = found
+    if not new:
+        return plan
+    plan = plan.mapped(body, new)
+    nameless = {old: v for old, v in named.items() if _called(old, v) is not old}
+    return _rewrite(plan, lambda v: _called(v, nameless[v]) if v in nameless else None) if nameless else plan
+
+
+def _value(op: str, args: tuple[Any, ...], params: tuple[Any, ...], like: Value) -> Value:
+    """An instruction with the shape, the dtype and the name of another."""
+    alias = like.alias if like.op == op else None
+    return Value(op, args, params, like.shape, like.dtype, like.name, like.note, alias)
+
+
+def _called(v: Value, like: Value) -> Value:
+    """`v` with the name and the note of `like`, where it has none."""
+    name, note = v.name or like.name, v.note or like.note
+    if (name, note) == (v.name, v.note):
+        return v
+    return Value(v.op, v.args, v.params, v.shape, v.dtype, name, note, v.alias)
+
+
+# ---- dead code ---------------------------------------------------------------------------------------------
+
+
+def dead_code(plan: Plan) -> Plan:
+    """Without the instructions whose results nobody needs, and without states that are written what they hold."""
+    writes = tuple((state, last) for state, last in plan.writes if last is not state)
+    needed = {*plan.outputs, *(last for _, last in writes)}
+    kept = []
+    for v in reversed(plan.body):
+        if v in needed or v.op in EFFECTS:
+            needed.update(v.values)
+            kept.append(v)
+    if len(kept) == len(plan.body) and len(writes) == len(plan.writes):
+        return plan
+    return Plan(tuple(reversed(kept)), plan.inputs, plan.states, writes, plan.outputs)
+
+
+# ---- common subexpressions ---------------------------------------------------------------------------------
+
+# Not maximum and minimum: of 0.0 and -0.0 they give the one or the other depending on the order.
+_COMMUTATIVE = {"add", "multiply", "equal", "not_equal", "logical_and", "logical_or", "logical_xor", "hypot"}
+
+
+def common_subexpressions(plan: Plan) -> Plan:
+    """What is computed twice from the same values is computed once."""
+    seen: dict[Any, Value] = {}
+
+    def rule(v: Value) -> Value | None:
+        if v.op in EFFECTS:
+            return None
+        args = [_key(a) for a in v.args]
+        if v.op in _COMMUTATIVE:
+            args.sort(key=repr)
+        return seen.setdefault((v.op, tuple(args), _key(v.params), v.shape, v.dtype), v)
+
+    return _rewrite(plan, rule)
+
+
+def _key(x: Any) -> Any:
+    """What is equal if and only if x is the same value, number or tree of them: 0.0 is not -0.0, and 1 is not 1.0."""
+    if isinstance(x, Value):
+        return ("value", id(x.params[0] if x.op == "constant" else x))
+    if isinstance(x, (tuple, list)):
+        return (type(x), *map(_key, x))
+    if isinstance(x, dict):
+        return (dict, *((key, _key(below)) for key, below in x.items()))
+    if isinstance(x, slice):
+        return (slice, _key(x.start), _key(x.stop), _key(x.step))
+    return (type(x), repr(x)) if isinstance(x, (int, float, complex, str, np.generic, Slot)) else ("object", id(x))
+
+
+# ---- constants ---------------------------------------------------------------------------------------------
+
+
+def fold_constants(plan: Plan) -> Plan:
+    """What is computed from numbers alone, or from arrays that were made inside the step, is computed now.
+
+    An array of the user's is no constant: it may be written between two steps. Nor is what a function gives, which may
+    depend on more than its args, nor anything much larger than what it is made of.
+    """
+    return _rewrite(plan, _folded)
+
+
+def _folded(v: Value) -> Value | None:
+    if v.op == "constant" or v.op in EFFECTS or v.op == "call" or not v.values:
+        return None
+    if v.op in _UNIFORM and all(a.op == "full" for a in v.values):
+        args = [_array(a, ()) if isinstance(a, Value) else a for a in v.args]
+        result = args[0] if v.op in VIEWS else _evaluated(v, args)
+        return _value("full", (), (result.astype(v.dtype).item(),), v)
+    if not all(a.op == "full" or (a.op == "constant" and a.name == "made") for a in v.values):
+        return None
+    if v.size > max(1024, *(a.size for a in v.values if a.op == "constant")):
+        return None
+    result = _evaluated(v, [_array(a, a.shape) if isinstance(a, Value) else a for a in v.args])
+    return Value("constant", (), (result,), v.shape, v.dtype, "made")
+
+
+_UNIFORM = frozenset(UFUNCS) | frozenset(VIEWS) | {"copy", "cast", "where"}  # numbers everywhere make one everywhere
+
+
+def _array(v: Value, shape: tuple[int, ...]) -> Any:
+    return np.full(shape, v.params[0], v.dtype) if v.op == "full" else v.params[0]
+
+
+def _evaluated(v: Value, args: Sequence[Any]) -> Any:
+    with np.errstate(all="ignore"):
+        return np.asarray(evaluate(v, args))
+
+
+# ---- simplification ----------------------------------------------------------------------------------------
+
+
+def simplify(plan: Plan) -> Plan:
+    """Fewer and cheaper instructions, by the rules below: each looks at one instruction and at what its args are."""
+    return _rewrite(plan, _simplified)
+
+
+def _simplified(v: Value) -> Value | None:
+    for rule in _RULES.get(v.op) or ((_operands,) if v.op in UFUNCS else ()):
+        if simpler := rule(v):
+            return _simplified(simpler) or simpler
+    return None
+
+
+def _is(a: Any, *ops: str) -> bool:
+    return isinstance(a, Value) and a.op in ops
+
+
+def _alike(a: Any, v: Value) -> bool:
+    return isinstance(a, Value) and a.shape == v.shape and a.dtype == v.dtype
+
+
+def _number(a: Any) -> Any:
+    """The Python number that an arg is everywhere, or None."""
+    if not isinstance(a, Value):
+        return a
+    if a.op != "full" or a.dtype.kind not in "biuf":
+        return None
+    number = a.params[0]
+    kinds = {bool: "b", int: "iu", float: "f"}.get(type(number), "")
+    return number if kinds and a.dtype.kind in kinds else np.full((), number, a.dtype).item()
+
+
+# What a ufunc computes: in which dtypes, and of which shape.
+
+
+def _kind(a: Any) -> Any:
+    return a.dtype if isinstance(a, Value) else np.dtype(bool) if type(a) is bool else type(a)
+
+
+@cache
+def _loop(op: str, kinds: tuple[Any, ...]) -> tuple[np.dtype[Any], ...] | None:
+    """The dtypes of what a function computes with and of its result; the types int and float mean Python numbers."""
+    if op == "where":
+        chosen = np.result_type(*(kind(0) if isinstance(kind, type) else kind for kind in kinds[1:]))
+        return kinds[0], chosen, chosen, chosen
+    try:
+        return UFUNCS[op].resolve_dtypes((*kinds, None))
+    except TypeError:
+        return None
+
+
+def _shape(args: tuple[Any, ...]) -> tuple[int, ...]:
+    shapes = {a.shape for a in args if isinstance(a, Value)}
+    return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
+
+
+def _ufunc(op: str, args: tuple[Any, ...], v: Value) -> Value | None:
+    """A function of these args in the place of `v`, if it has its shape and dtype."""
+    loop = _loop(op, tuple(map(_kind, args)))
+    return _value(op, args, (), v) if loop and loop[-1] == v.dtype and _shape(args) == v.shape else None
+
+
+def _operands(v: Value) -> Value | None:
+    """f(full(c), y) = f(c, y); f(broadcast_to(x), y) = f(x, y): functions broadcast by themselves."""
+    args = v.args
+    loop = _loop(v.op, tuple(map(_kind, args)))
+    for k, a in enumerate(args):
+        plain = _plain(a)
+        if plain is a or loop is None or not (isinstance(plain, Value) or loop[k] == a.dtype):
+            continue
+        simpler = (*args[:k], plain, *args[k + 1 :])
+        if any(isinstance(b, Value) for b in simpler) and _shape(simpler) == v.shape:
+            args = simpler if _loop(v.op, tuple(map(_kind, simpler))) == loop else args
+    return _value(v.op, args, v.params, v) if args is not v.args else None
+
+
+def _plain(a: Any) -> Any:
+    """The number that is everywhere in `a`, or what `a` is a broadcast of, or `a`."""
+    if _is(a, "full"):
+        number = _number(a)
+        return a if number is None else number
+    if _is(a, "copy") and _is(a.args[0], "broadcast_to"):
+        return a.args[0].args[0]
+    if _is(a, "broadcast_to") or (_is(a, "reshape") and _adds_axes(a.args[0].shape, a.shape)):
+        return a.args[0]
+    return a
+
+
+def _adds_axes(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
+    """Whether the new shape is the old one behind axes of length 1."""
+    return new == (1,) * (len(new) - len(old)) + old
+
+
+# Rules: what an instruction may be replaced by, or None.
+
+
+def _commuted(v: Value) -> Value | None:
+    """c * x = x * c"""
+    x, y = v.args
+    return _value(v.op, (y, x), (), v) if not isinstance(x, Value) and isinstance(y, Value) else None
+
+
+def _add(v: Value) -> Value | None:
+    """n + 0 = n for whole numbers; x + (-y) = x - y"""
+    x, y = v.args
+    if _number(y) == 0 and v.dtype.kind in "iu" and _alike(x, v):
+        return cast(Value, x)
+    for a, b in ((x, y), (y, x)):
+        if _is(b, "negative") and (found := _ufunc("subtract", (a, b.args[0]), v)):
+            return found
+    return None
+
+
+def _subtract(v: Value) -> Value | None:
+    """x - 0 = x; x - (-y) = x + y"""
+    x, y = v.args
+    number = _number(y)
+    if number == 0 and math.copysign(1.0, number) == 1.0 and _alike(x, v):
+        return cast(Value, x)
+    return _ufunc("add", (x, y.args[0]), v) if _is(y, "negative") else None
+
+
+def _multiply(v: Value) -> Value | None:
+    """x * 1 = x; x * -1 = -x; x * x = square(x); (x * c) * d = x * (c d)"""
+    x, y = v.args
+    number = _number(y)
+    if number == 1 and _alike(x, v):
+        return cast(Value, x)
+    if number == -1 and (found := _ufunc("negative", (x,), v)):
+        return found
+    return _ufunc("square", (x,), v) if x is y else _scaled(v, x, number, 1)
+
+
+def _divide(v: Value) -> Value | None:
+    """x / 1 = x; 1 / x = reciprocal(x); x / 2 = x * 0.5; (x * c) / d = x * (c / d)"""
+    x, y = v.args
+    number = _number(y)
+    if number == 1 and _alike(x, v):
+        return cast(Value, x)
+    if _number(x) == 1 and v.dtype.kind == "f" and (found := _ufunc("reciprocal", (y,), v)):
+        return found
+    if (
+        isinstance(number, float | int)
+        and abs(math.frexp(number)[0]) == 0.5
+        and _MODERATE[0] < abs(number) < _MODERATE[1]
+    ):
+        return _ufunc("multiply", (x, 1 / number), v)
+    return _scaled(v, x, 1, number)
+
+
+def _negative(v: Value) -> Value | None:
+    """-(-x) = x; -(x * c) = x * -c"""
+    (x,) = v.args
+    return cast(Value, x.args[0]) if _is(x, "negative") else _scaled(v, x, -1, 1)
+
+
+_MODERATE = 2.0**-40, 2.0**40
+
+
+def _scaled(v: Value, x: Any, number: Any, divisor: Any) -> Value | None:
+    """``x * number / divisor`` where x is itself scaled by a number."""
+    if not _alike(x, v) or v.dtype.kind != "f" or v.dtype.itemsize < 4 or number is None or divisor is None:
+        return None
+    if _is(x, "multiply"):
+        y, number = x.args[0], _times(_number(x.args[1]), number)
+    elif _is(x, "divide"):
+        y, divisor = x.args[0], _times(_number(x.args[1]), divisor)
+    elif _is(x, "negative"):
+        y, number = x.args[0], -number
+    else:
+        return None
+    if number is None or divisor is None or not _alike(y, v):
+        return None
+    small, large = _MODERATE
+    if not all(small < abs(c) < large for c in (number, divisor)):
+        return None
+    if abs(number) == 1:
+        return _value("divide", (y, float(number * divisor)), (), v)
+    return _value("multiply", (y, number / divisor), (), v)
+
+
+def _times(a: Any, b: Any) -> Any:
+    return None if a is None else a * b
+
+
+def _power(v: Value) -> Value | None:
+    """x**1 = x; x**2 = square(x); x**3 = square(x) * x; x**-1 = reciprocal(x)"""
+    x, y = v.args
+    if not _alike(x, v) or v.dtype.kind != "f":
+        return None
+    match _number(y):
+        case 1:
+            return cast(Value, x)
+        case 2:
+            return _value("square", (x,), (), v)
+        case 3:
+            return _value("multiply", (Value("square", (x,), (), v.shape, v.dtype), x), (), v)
+        case -1:
+            return _value("reciprocal", (x,), (), v)
+    return None
+
+
+def _itself(v: Value) -> Value | None:
+    """transpose, reshape, broadcast_to, slice, cast, positive that change nothing"""
+    x = v.args[0]
+    if not _alike(x, v):
+        return None
+    if v.op == "transpose" and v.params[0] != tuple(range(v.ndim)):
+        return None
+    if v.op == "slice":
+        parts = v.params[0] if isinstance(v.params[0], tuple) else (v.params[0],)
+        if not all(part is Ellipsis or (isinstance(part, slice) and part.step in (None, 1)) for part in parts):
+            return None
+    return cast(Value, x)
+
+
+def _of_itself(v: Value) -> Value | None:
+    """reshape(reshape(x)) = reshape(x), and so for broadcast_to"""
+    x = v.args[0]
+    return _value(v.op, x.args, v.params, v) if _is(x, v.op) else None
+
+
+def _transpose(v: Value) -> Value | None:
+    """transpose(transpose(x)) = transpose(x), in the order of both"""
+    x = v.args[0]
+    if not _is(x, "transpose"):
+        return None
+    return _value("transpose", x.args, (tuple(x.params[0][axis] for axis in v.params[0]),), v)
+
+
+def _reshape(v: Value) -> Value | None:
+    """reshape(sum(x, keepdims=True)) = sum(x), or the other way round"""
+    x = v.args[0]
+    if not _is(x, *REDUCTIONS):
+        return None
+    (y,), (axes, keepdims) = x.args, x.params
+    if keepdims:
+        shape = tuple(n for axis, n in enumerate(y.shape) if axis not in axes)
+    else:
+        shape = tuple(1 if axis in axes else n for axis, n in enumerate(y.shape))
+    return _value(x.op, (y,), (axes, not keepdims), v) if v.shape == shape else None
+
+
+def _broadcast_to(v: Value) -> Value | None:
+    """broadcast_to(reshape(x)) = broadcast_to(x) where the reshape only adds axes in front"""
+    x = v.args[0]
+    if not _is(x, "reshape") or not _adds_axes(x.args[0].shape, x.shape):
+        return None
+    return _value(v.op, x.args, v.params, v)
+
+
+def _copy(v: Value) -> Value | None:
+    """copy(x) = x: nothing is ever overwritten. Products of what is only broadcast are slow: that stays."""
+    x = v.args[0]
+    return None if _is(x, "broadcast_to") else cast(Value, x)
+
+
+def _cast(v: Value) -> Value | None:
+    """cast(cast(x)) = cast(x) where the first loses nothing"""
+    x = v.args[0]
+    if not _is(x, "cast") or not (v.dtype.kind == x.dtype.kind == x.args[0].dtype.kind == "f"):
+        return None
+    return _value("cast", x.args, (), v) if x.dtype.itemsize >= x.args[0].dtype.itemsize else None
+
+
+def _where(v: Value) -> Value | None:
+    """where(True, x, y) = x; where(c, x, x) = x"""
+    condition, x, y = v.args
+    truth = _number(condition)
+    chosen = x if x is y or truth else y if truth is not None else None
+    return cast(Value, chosen) if _alike(chosen, v) else None
+
+
+_RULES: dict[str, tuple[Callable[[Value], Value | None], ...]] = {
+    **dict.fromkeys(_COMMUTATIVE, (_operands, _commuted)),
+    "add": (_operands, _commuted, _add),
+    "subtract": (_operands, _subtract),
+    "multiply": (_operands, _commuted, _multiply),
+    "divide": (_operands, _divide),
+    "power": (_operands, _power),
+    "negative": (_operands, _negative),
+    "positive": (_itself,),
+    "where": (_where, _operands),
+    "reshape": (_itself, _of_itself, _reshape),
+    "broadcast_to": (_itself, _of_itself, _broadcast_to),
+    "transpose": (_itself, _transpose),
+    "slice": (_itself,),
+    "cast": (_itself, _cast),
+    "copy": (_copy,),
+}
