@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=21, help="runs of each (default 21)")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table between this file's markers")
     options = parser.parse_args(arguments)
-    machine.pin_to_one_core()
+    machine.pin_to_cores(1)
     table = measured(options.rounds)
     print(table)
     if options.write:

@@ -1,80 +1,75 @@
-"""What a measurement ran on, and the conditions it needs: one thread, one core, NumPy's own choice of BLAS kernels.
+"""What a measurement ran on, and the conditions it needs: so many threads and cores, and BLAS kernels by choice.
 
 An environment variable such as OPENBLAS_CORETYPE=Haswell makes small products 2-3 times slower on a CPU with AVX-512
 and nothing else would tell; so the environment is cleaned before NumPy is loaded, and the kernel in use is stated.
+The same variable, set on purpose, shows what a CPU without AVX-512 would do.
 """
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 import os
-import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
+from tinygrad_bp.doctor import blas_kernel as blas_kernel
+from tinygrad_bp.doctor import cpu_name as cpu_name
 
-ONE_THREAD = {
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "BLIS_NUM_THREADS": "1",
-    "VECLIB_MAXIMUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    "JAX_PLATFORMS": "cpu",
-}
+_POOLS = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 _FORCED_KERNELS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-_CORE_NAMES = (
-    "scipy_openblas_get_corename64_",
-    "scipy_openblas_get_corename",
-    "openblas_get_corename64_",
-    "openblas_get_corename",
-)
+AVX2_KERNEL = "Haswell"
+AVX2_KERNELS = ("Haswell", "Zen", "Excavator")  # what OpenBLAS calls its AVX2 kernels
 
 
-def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """One thread everywhere, no variable that forces a BLAS kernel, and an allocator (glibc's) that keeps freed memory.
+def clean_environment(environment: Mapping[str, str], threads: int = 1, kernel: str = "") -> dict[str, str]:
+    """So many threads in every pool, the BLAS kernel named or NumPy's own choice, an allocator that keeps freed memory.
 
-    Without the last, whether a temporary of half a megabyte costs page faults depends on what else the process has
-    allocated: the hand-written step of 784-100-10 was seen to take five times as long for no other reason.
+    Without the last (glibc's), whether a temporary of half a megabyte costs page faults depends on what else the
+    process has allocated: the hand-written step of 784-100-10 was seen to take five times as long for no other reason.
     """
-    return {k: v for k, v in environment.items() if k not in _FORCED_KERNELS} | ONE_THREAD | KEEP_FREED_MEMORY
+    eigen = f"--xla_cpu_multi_thread_eigen={str(threads > 1).lower()} intra_op_parallelism_threads={threads}"
+    settings = dict.fromkeys(_POOLS, str(threads))
+    settings |= {"XLA_FLAGS": eigen, "JAX_PLATFORMS": "cpu", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    forced = {"OPENBLAS_CORETYPE": kernel} if kernel else {}
+    kept = {name: value for name, value in environment.items() if name not in _FORCED_KERNELS}
+    return kept | settings | KEEP_FREED_MEMORY | forced
 
 
-def pin_to_one_core() -> None:
-    """Keep this process on the last core it may use, where the system has a call for that."""
+def threads() -> int:
+    """How many threads the environment gives to every pool."""
+    return int(os.environ.get("OMP_NUM_THREADS", "1"))
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def pin_to_cores(count: int) -> None:
+    """Keep this process on the last cores it may use, where the system has a call for that."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-count:])
 
 
 def is_pinned() -> bool:
-    return hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1
+    """Whether this process stays on as many cores as it has threads."""
+    return hasattr(os, "sched_getaffinity") and cores() == threads()
 
 
-def blas_kernel() -> str:
-    """The kernels that NumPy's OpenBLAS chose for this CPU, such as "SkylakeX"; "unknown" for any other BLAS."""
-    root = Path(np.__file__).parent
-    for library in [*root.parent.glob("numpy.libs/*openblas*"), *root.glob(".dylibs/*openblas*")]:
-        loaded = ctypes.CDLL(str(library))
-        for name in _CORE_NAMES:
-            if hasattr(loaded, name):
-                corename = getattr(loaded, name)
-                corename.restype = ctypes.c_char_p
-                return str(corename().decode())
-    return "unknown"
-
-
-def cpu_name() -> str:
+def has_avx2() -> bool:
+    """Whether the CPU says that it can run AVX2 kernels."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    return cpuinfo.is_file() and " avx2 " in cpuinfo.read_text()
 
 
 def versions(*distributions: str) -> str:

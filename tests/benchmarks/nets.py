@@ -1,9 +1,9 @@
-"""The nets that are measured, and their training step written by hand in NumPy, in two ways.
+"""The nets that are measured, and their training step by plain SGD written by hand in NumPy, in two ways.
 
 `hand_written` is what the chain rule looks like when a person who knows NumPy writes it down: vectorised, one exp per
 sigmoid, nothing computed that the update does not need (not even the loss). Every ratio in the report is to it.
 `hand_written_out` is the same arithmetic in buffers that are allocated once: what remains when no memory is asked for.
-All nets are layers of x @ W.T + b and a sigmoid under the quadratic loss sum((a - y)^2) / 2n and plain SGD.
+All nets are layers of x @ W.T + b and a sigmoid under the quadratic loss sum((a - y)^2) / 2n.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Problem:
 
     net: Net
     dtype: str
+    optimizer: str
     weights: tuple[tuple[Array, Array], ...]
     x: Array
     y: Array
@@ -54,14 +55,19 @@ class Problem:
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to compute the step: `step()` makes one update, `parameters()` reads [W1, b1, W2, b2, ...]."""
+    """One way to compute the step: `step()` makes one update, `parameters()` reads [W1, b1, W2, b2, ...].
+
+    Where one call of `step` makes many updates, `updates` says how many, and `some(k)` makes k of them.
+    """
 
     name: str
     step: Callable[[], object]
     parameters: Callable[[], list[Array]]
+    updates: int = 1
+    some: Callable[[int], object] | None = None
 
 
-def problem(net: Net, dtype: str) -> Problem:
+def problem(net: Net, dtype: str, optimizer: str = "SGD") -> Problem:
     """Weights N(0, 16 / inputs), so that gradients reach the first of many sigmoids; x uniform in [0, 1), one-hot y."""
     rng = np.random.default_rng(0)
     weights = tuple(
@@ -70,7 +76,7 @@ def problem(net: Net, dtype: str) -> Problem:
     )
     x = rng.random((net.batch, net.sizes[0])).astype(dtype)
     y = np.eye(net.sizes[-1], dtype=dtype)[rng.integers(0, net.sizes[-1], net.batch)]
-    return Problem(net, dtype, weights, x, y)
+    return Problem(net, dtype, optimizer, weights, x, y)
 
 
 def hand_written(p: Problem, name: str = "hand-written") -> Contender:

@@ -1,91 +1,104 @@
 """What was measured, in Markdown: the tables, the page docs/performance.md, and the part of README.md between markers.
 
-The goals are written here, next to the code that prints the measured ratio beside each of them and names those missed.
+`tried.md` beside this file is the one part of the page that is written by hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from . import machine
-from .measure import ImportTiming, Timing
+from . import field, goals, machine
+from .results import Figure, Part, Timing
 
-OURS, PYTORCH = "tinygrad_bp", "PyTorch"
-GOALS = {
-    ("784-30-10, batch 10", "float64"): 1.30,
-    ("784-30-10, batch 10", "float32"): 1.40,
-    ("784-100-10, batch 10", "float64"): 1.25,
-    ("784-100-10, batch 10", "float32"): 1.25,
-    ("784, six of 32, 10, batch 32", "float64"): 1.30,
-    ("784, six of 32, 10, batch 32", "float32"): 1.30,
-    ("784-512-512-10, batch 128", "float64"): 1.05,
-    ("784-512-512-10, batch 128", "float32"): 1.05,
-}
-IMPORT_GOAL = 1.30
 MARKERS = ("<!-- benchmark -->", "<!-- /benchmark -->")
+TRIED = (Path(__file__).parent / "tried.md").read_text(encoding="utf-8").strip()
+_OF_THE_README = (
+    field.HAND,
+    field.EAGER,
+    field.COMPILED,
+    field.NUMBA,
+    field.PYTORCH,
+    field.TORCH_COMPILE,
+    field.DONATED,
+)
+_TITLES = {"own kernels": "One core, NumPy's own kernels", "AVX2 kernels": "One core, AVX2 kernels"}
 
 _HEAD = """# Performance
 
-This page is written by a script, never by hand:
+This page is written by a script, never by hand (but for "What was tried"):
 `python -m tests.benchmarks.training_step --write docs/performance.md --readme README.md`.
 
 ## What is measured
 
 One training step: forward, backward and the update of every weight. The nets are layers of `x @ W.T + b` and a sigmoid
-under the quadratic loss, trained by plain SGD on one mini-batch that stays in memory. All are compared with the same
-step *written by hand* in vectorised NumPy by someone who knows it: one `exp` per sigmoid, `delta.T @ x`,
-`delta.sum(0)`, `W -= rate * dW`, and no loss value, since the update does not need it (`tests/benchmarks/nets.py`).
-The frameworks do compute the loss, as their users' code does, and their steps are written as their users write them
-(`tests/benchmarks/peers.py`). Ours is eager: `nn.Sequential`, `nn.QuadraticLoss`, `optim.SGD`, and in the loop
-zero_grad, forward, backward, step.
+under the quadratic loss, trained by plain SGD or Adam on one mini-batch that stays in memory. All are compared with the
+same step *written by hand* in vectorised NumPy by someone who knows it: one `exp` per sigmoid, `delta.T @ x`,
+`delta.sum(0)`, `W -= rate * dW`, and no loss value, since the update does not need it (`tests/benchmarks/nets.py`,
+`adam.py`); `out=` is the same arithmetic in buffers that are allocated once. All others do compute the loss, as
+their users' code does.
+
+- `eager`, `compiled` and `compiled, numba` are this library (`ours.py`): one function of `(x, y)` with zero_grad,
+  forward, backward, step, which returns the loss; called as it stands, through `bp.compile(function)`, and through
+  `bp.compile(function, backend="numba")`. What is timed is the call `step(x, y)`, with all it checks.
+- `PyTorch` is eager, with its fused Adam; `torch.compile` is the whole step as one graph (`peers_torch.py`).
+- `JAX jit` is one jitted function per step, with donated buffers or without; `JAX scan` is an epoch of 100 mini-batches
+  (12 on the wide net) in one jitted `lax.scan`, its time divided by their number (`peers_jax.py`).
 
 ## How
 
 Before anything is timed, three steps of every contender must leave the hand-written step's weights, within 1e-9
 (float64) or 1e-4 (float32) of the distance by which those steps moved each array. Then the contenders take turns in one
 process, in blocks of about 3 ms of the hand-written step, in an order that rotates; a ratio is taken within each round,
-and the tables show its median over {rounds} rounds. {pinned}, every thread pool has one thread, and
-the garbage collector is off while a clock runs. The environment is cleaned before NumPy is loaded: variables that force
-a BLAS kernel (`OPENBLAS_CORETYPE`) are removed, and glibc is told to keep freed memory, so that no contender pays page
-faults for its temporaries because of what another has allocated (the hand-written step gains most by this).
+and the tables show its median over {rounds} rounds. {pinned}, every thread pool has
+as many threads as there are cores, and the garbage collector is off while a clock runs. The environment is cleaned
+before NumPy is loaded: glibc is told to keep freed memory, so that no contender pays page faults for its temporaries
+because of what another has allocated (the hand-written step gains most by this).
 `the same again` is a second copy of the hand-written step: its distance from 1.00 is the noise of the measurement.
+
+The kernels with which OpenBLAS multiplies matrices decide much, so they are stated. *NumPy's own* are those it chooses
+for this CPU; the *AVX2* kernels, which it would choose on a CPU without AVX-512, are forced in a process of their own
+by `OPENBLAS_CORETYPE=Haswell`. PyTorch and JAX bring kernels of their own, so a ratio to them depends on NumPy's.
 
 - CPU: {cpu}
 - BLAS kernels, NumPy's own choice: {kernel}
 - {versions}
-
-PyTorch and JAX bring kernels of their own, so a ratio to them depends on the kernels that NumPy chose.
 """
 
 
-def tables(timings: Sequence[Timing], imports: ImportTiming | None) -> str:
-    """The ratios; where our library took part, the goals and what is missed; the kernel under them."""
-    kernel = f"BLAS kernels: {machine.blas_kernel()}."
-    parts = ["## Multiples of the hand-written step (less is faster)", _ratios(timings), kernel]
-    if imports:
-        rows, missed = _goals(timings, imports)
-        parts += ["## Goals", rows, missed]
-    return "\n\n".join(parts) + "\n"
+def tables(parts: Sequence[Part]) -> str:
+    """Every table: the ratios of each part, single figures, the goals."""
+    sections = [section for part in parts for section in _ratios_of(part)]
+    figures = [figure for part in parts for figure in part.figures]
+    if figures:
+        sections += ["## What a compiled step costs, and an import", _figures(figures)]
+    judged = goals.judged(parts)
+    if judged:
+        sections += ["## Goals", *_goals(judged, figures)]
+    return "\n\n".join(sections) + "\n"
 
 
-def page(timings: Sequence[Timing], imports: ImportTiming | None) -> str:
+def page(parts: Sequence[Part]) -> str:
     """The whole of docs/performance.md."""
+    first = parts[0]
     head = _HEAD.format(
-        rounds=len(timings[0].seconds),
-        pinned="The process stays on one core" if machine.is_pinned() else "The process is not pinned to a core",
+        rounds=len(first.timings[0].seconds),
+        pinned="The process stays on one core" if first.pinned else "The process is not pinned to a core",
         cpu=machine.cpu_name(),
-        kernel=machine.blas_kernel(),
-        versions=machine.versions("numpy", "torch", "jax", "autograd", "mygrad"),
+        kernel=first.kernel,
+        versions=machine.versions("numpy", "numba", "torch", "jax", "autograd", "mygrad"),
     )
-    return head + "\n" + tables(timings, imports)
+    return "\n\n".join([head.rstrip(), tables(parts).rstrip(), "## What was tried", TRIED]).rstrip() + "\n"
 
 
-def summary(timings: Sequence[Timing]) -> str:
-    """What README.md shows: the ratios and the conditions in one sentence."""
+def summary(parts: Sequence[Part]) -> str:
+    """What README.md shows: a few columns of the first table and the conditions in one sentence."""
+    first = parts[0]
     return (
         "One training step (forward, backward, update), as multiples of the same step written by hand in NumPy, in\n"
-        f"one process on one core ({machine.cpu_name()}, BLAS kernels {machine.blas_kernel()}; less is faster).\n"
-        f"How, and against which goals: [docs/performance.md](docs/performance.md).\n\n{_ratios(timings)}"
+        f"one process on one core ({machine.cpu_name()}, BLAS kernels {first.kernel}; less is faster).\n"
+        "How, with which other kernels, and against which goals: [docs/performance.md](docs/performance.md).\n\n"
+        f"{_ratios(first.of('SGD'), _OF_THE_README)}"
     )
 
 
@@ -97,30 +110,66 @@ def between_markers(text: str, content: str) -> str:
     return f"{text[: text.index(start)]}{start}\n{content}\n{text[text.index(end) :]}"
 
 
-def _ratios(timings: Sequence[Timing]) -> str:
-    names = timings[0].names[1:]
+def _ratios_of(part: Part) -> Iterator[str]:
+    if not part.timings and not part.left_out:
+        return
+    title = _TITLES.get(part.name, part.name.capitalize())
+    yield f"## {title}" + (f" ({part.kernel})" if part.kernel else "")
+    for optimizer in ("SGD", "Adam"):
+        if timings := part.of(optimizer):
+            yield f"{optimizer}, multiples of the hand-written step (less is faster):"
+            yield _ratios(timings, timings[0].names)
+    if part.kernel:
+        yield f"BLAS kernels: {part.kernel}; {part.cores} core{'s' * (part.cores > 1)}."
+    if part.left_out:
+        yield f"Left out: {'; '.join(part.left_out)}."
+
+
+def _ratios(timings: Sequence[Timing], names: Sequence[str]) -> str:
+    shown = [name for name in names[1:] if name in timings[0].names]
     rows = []
     for t in timings:
-        hand, ratios = f"{t.baseline * 1e6:.0f} us", t.ratios
-        rows.append([t.problem.net.name, t.problem.dtype, hand, *(f"{ratios[name]:.2f}" for name in names)])
-    return _table(["net", "dtype", "hand-written", *names], rows)
+        hand, ratios = _microseconds(t.baseline), t.ratios
+        rows.append([t.net, t.dtype, hand, *(f"{ratios[name]:.2f}" for name in shown)])
+    return _table(["net", "dtype", names[0], *shown], rows)
 
 
-def _goals(timings: Sequence[Timing], imports: ImportTiming) -> tuple[str, str]:
-    judged = []
-    for t in timings:
-        what = f"{t.problem.net.name}, {t.problem.dtype}"
-        judged.append((what, GOALS[t.problem.net.name, t.problem.dtype], t.ratios[OURS]))
-        if PYTORCH in t.ratios:
-            judged.append((f"{what}: ahead of PyTorch", t.ratios[PYTORCH], t.ratios[OURS]))
-    judged.append(("import, times `import numpy`", IMPORT_GOAL, imports.ratio))
-    verdict = {True: "met", False: "**missed**"}
-    rows = [[what, f"{goal:.2f}", f"{ratio:.2f}", verdict[ratio <= goal]] for what, goal, ratio in judged]
-    missed = [f"{what} ({ratio:.2f}, goal {goal:.2f})" for what, goal, ratio in judged if ratio > goal]
-    table = _table(["goal", "at most", "measured", ""], rows)
-    table += f"\n\nWhole processes in turn: `import numpy` {imports.numpy * 1e3:.0f} ms, "
-    table += f"`import tinygrad_bp` {imports.tinygrad_bp * 1e3:.0f} ms."
-    return table, "Missed: " + "; ".join(missed) + "." if missed else "Every goal is met."
+def _microseconds(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f} us"
+
+
+def _figures(figures: Sequence[Figure]) -> str:
+    rows = []
+    for f in figures:
+        goal = "" if f.goal is None else _number(f.goal, f.unit)
+        missed = f.goal is not None and f.value > f.goal
+        value = _number(f.value, f.unit)
+        rows.append([f.what, f"**{value}**" if missed else value, goal])
+    return _table(["", "measured", "goal, at most"], rows)
+
+
+def _goals(judged: Sequence[goals.Goal], figures: Sequence[Figure]) -> Iterator[str]:
+    nets = list(dict.fromkeys(goal.net for goal in judged))
+    cells: dict[str, dict[str, str]] = {}
+    for g in judged:
+        text = f"{g.measured:.2f} ({g.at_most:.2f})"
+        cells.setdefault(g.who, {})[g.net] = text if g.met else f"**{text}**"
+    yield "Measured, and in brackets the most it should be; what is missed is bold. Other goals are in the table above."
+    yield _table(
+        ["multiples of hand-written", *nets], [[who, *(row.get(n, "") for n in nets)] for who, row in cells.items()]
+    )
+    missed = [f"{g.who}, {g.net} ({g.measured:.2f}, goal {g.at_most:.2f})" for g in judged if not g.met]
+    missed += [
+        f"{f.what} ({_number(f.value, f.unit)}, goal {_number(f.goal, f.unit)})"
+        for f in figures
+        if f.goal is not None and f.value > f.goal
+    ]
+    yield f"Missed, {len(missed)}: " + "; ".join(missed) + "." if missed else "Every goal is met."
+
+
+def _number(value: float, unit: str) -> str:
+    digits = 0 if abs(value) >= 10 or unit == "bytes" else 2
+    return f"{value:.{digits}f} {unit}".rstrip()
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

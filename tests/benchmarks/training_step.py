@@ -3,23 +3,25 @@
     python -m tests.benchmarks.training_step --write docs/performance.md --readme README.md
 
 Every contender starts from the same weights and must hold the hand-written step's weights after three steps, or nothing
-is timed. The process restarts itself in a cleaned environment and stays on one core. Frameworks that are not installed
-are left out. No test asserts a time: the goals are stated in the report, next to what was measured.
+is timed. Each part runs in a process of its own, in a cleaned environment: one core with the BLAS kernels that NumPy
+chooses, one core with AVX2 kernels, two cores, and single figures. Frameworks that are not installed are left out. No
+test asserts a time: the goals are stated in the report, next to what was measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import machine, peers, report
-from .measure import TOLERANCE, ImportTiming, Timing, measure, measure_import
-from .nets import NETS, Net, hand_written, hand_written_out, problem
+from . import machine, report
+from .results import Part
 
-_QUICK = Net("20-8-4, batch 5", (20, 8, 4), 5)
+_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,36 +36,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.between_markers(readme, "")
     except ValueError as error:
         parser.error(str(error))
-    machine.pin_to_one_core()
-    timings, imports = _quick() if options.quick else _whole(options.rounds)
-    print(report.tables(timings, imports))
+    parts = [_part("quick", 3)] if options.quick else list(_whole(options.rounds))
+    print(report.tables(parts))
     if options.write:
-        options.write.write_text(report.page(timings, imports), encoding="utf-8")
+        options.write.write_text(report.page(parts), encoding="utf-8")
     if options.readme:
-        options.readme.write_text(report.between_markers(readme, report.summary(timings)), encoding="utf-8")
+        options.readme.write_text(report.between_markers(readme, report.summary(parts)), encoding="utf-8")
     return 0
 
 
-def _quick() -> tuple[list[Timing], None]:
-    problems = [problem(_QUICK, dtype) for dtype in TOLERANCE]
-    return [measure(p, [hand_written(p), hand_written_out(p)], 3) for p in problems], None
+def _whole(rounds: int) -> Iterator[Part]:
+    own = _part("own kernels", rounds)
+    yield own
+    if own.kernel in machine.AVX2_KERNELS:
+        yield Part("AVX2 kernels", left_out=["NumPy's own kernels are AVX2 kernels"])
+    elif own.kernel == "unknown" or not machine.has_avx2():
+        yield Part("AVX2 kernels", left_out=["NumPy's BLAS is not OpenBLAS, or the CPU does not say that it has AVX2"])
+    else:
+        yield _part("AVX2 kernels", rounds, kernel=machine.AVX2_KERNEL)
+    if machine.cores() > 1:
+        yield _part("two cores", rounds, threads=2)
+    else:
+        yield Part("two cores", left_out=["there is one core"])
+    yield _part("costs", rounds)
 
 
-def _whole(rounds: int) -> tuple[list[Timing], ImportTiming]:
-    timings = []
-    for net in NETS:
-        for dtype in TOLERANCE:
-            p = problem(net, dtype)
-            contenders = [hand_written(p), *(make(p) for make in peers.installed())]
-            contenders += [hand_written_out(p), hand_written(p, "the same again")]
-            timings.append(measure(p, contenders, rounds))
-            print(f"{net.name}, {dtype}: {rounds} rounds", file=sys.stderr)
-    return timings, measure_import(pairs=21)
+def _part(name: str, rounds: int, threads: int = 1, kernel: str = "") -> Part:
+    """What a new process measures in an environment of its own; SystemExit where it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "part.json"
+        command = [sys.executable, "-m", "tests.benchmarks.part", name]
+        command += ["--rounds", str(rounds), "--json", str(written)]
+        environment = machine.clean_environment(os.environ, threads, kernel)
+        if subprocess.run(command, cwd=_REPOSITORY, env=environment, check=False).returncode:
+            raise SystemExit(f"benchmark: the part '{name}' failed; nothing was written. What it said is above.")
+        return Part.from_json(written.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
-    environment = machine.clean_environment(os.environ)
-    if environment != dict(os.environ):
-        command = [sys.executable, "-m", "tests.benchmarks.training_step", *sys.argv[1:]]
-        os.execve(sys.executable, command, environment)
     sys.exit(main())
