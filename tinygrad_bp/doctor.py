@@ -35,38 +35,13 @@ from . import __version__, nn, optim
 __all__ = ["Advice", "Facts", "advise", "blas_kernel", "cpu_name", "examine", "render", "to_dict"]
 
 T = TypeVar("T")
-Contender = tuple[Callable[[], object], list[NDArray[Any]]]  # a training step, and the weights it trains
+Array = NDArray[Any]
+Contender = tuple[Callable[[], object], list[Array]]  # a training step, and the arrays it trains
+
+DTYPES = ("float64", "float32")
 
 
 # ---- the facts ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Python:
-    """`build` is "optimised", "plain" (without --enable-optimizations) or "debug"; None where that cannot be told."""
-
-    version: str
-    build: str | None
-
-
-@dataclass(frozen=True)
-class Cpu:
-    """`cores` are those this process may use; `quota` is the limit of its container in cores, None without one."""
-
-    name: str | None
-    simd: str | None
-    cores: int | None
-    quota: float | None
-
-
-@dataclass(frozen=True)
-class Blas:
-    """`kernel` and `threads` are OpenBLAS's own answers, None for any other library."""
-
-    name: str | None
-    version: str | None
-    kernel: str | None
-    threads: int | None
 
 
 @dataclass(frozen=True)
@@ -91,16 +66,34 @@ class Step:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that was found.
+    """All that was found; None is unknown.
 
-    `left_out` says why a step was not measured. `spread` is how far apart the quartiles of the hand-written step's
-    times are, as a part of their median.
+    Attributes
+    ----------
+    build
+        Of Python: "optimised", "plain" (without --enable-optimizations) or "debug".
+    simd, kernel, threads
+        The widest vectors of the CPU, and what OpenBLAS says that it uses.
+    cores, quota
+        The cores this process may use, and the limit of its container in cores, None without one.
+    environment
+        The variables that matter to speed, where they are set.
+    left_out
+        Why a step was not measured.
+    spread
+        How far apart the quartiles of the hand-written step's times are, as a part of their median.
     """
 
-    python: Python
+    python: str
+    build: str | None
     packages: Mapping[str, str | None]
-    cpu: Cpu
-    blas: Blas
+    cpu: str | None
+    simd: str | None
+    cores: int | None
+    quota: float | None
+    blas: str | None
+    kernel: str | None
+    threads: int | None
     environment: Mapping[str, str]
     products: Sequence[Product]
     steps: Sequence[Step]
@@ -109,23 +102,29 @@ class Facts:
 
 
 _PACKAGES = ("numpy", "numba", "rich", "matplotlib", "safetensors")
-_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OPENBLAS_DEFAULT_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
-_OTHER_THREAD_VARIABLES = ("MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_OPENBLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OPENBLAS_DEFAULT_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+_OTHER_THREADS = ("MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NPY_DISABLE_CPU_FEATURES", "NUMBA_DISABLE_JIT")
-_VARIABLES = (*_SLOWING, *_THREAD_VARIABLES, *_OTHER_THREAD_VARIABLES)
 
 
 def examine(rounds: int = 41) -> Facts:
     """Gather the facts; `rounds` is how often each training step is timed."""
     threads = _known(lambda: _openblas("get_num_threads", ctypes.c_int))
-    name, version = _known(_blas_library) or (None, None)
     steps, left_out, spread = _known(lambda: _steps(rounds)) or ([], {}, None)
     return Facts(
-        python=Python(platform.python_version(), _known(_python_build)),
+        python=platform.python_version(),
+        build=_known(_python_build),
         packages={"tinygrad_bp": __version__} | {package: _version(package) for package in _PACKAGES},
-        cpu=Cpu(_known(cpu_name), _known(_simd), _known(_cores), _known(_quota)),
-        blas=Blas(name, version, _known(_kernel), threads),
-        environment={variable: os.environ[variable] for variable in _VARIABLES if variable in os.environ},
+        cpu=_known(cpu_name),
+        simd=_known(_simd),
+        cores=_known(_cores),
+        quota=_known(_quota),
+        blas=_known(_blas),
+        kernel=_known(_kernel),
+        threads=threads,
+        environment={
+            name: os.environ[name] for name in _SLOWING + _OPENBLAS_THREADS + _OTHER_THREADS if name in os.environ
+        },
         products=_known(lambda: list(_products(threads))) or [],
         steps=steps,
         left_out=left_out,
@@ -160,8 +159,8 @@ def _python_build() -> str | None:
 
 # ---- CPU and BLAS -------------------------------------------------------------------------------------------------
 
-# Widest first. The flags are those of /proc/cpuinfo and NumPy's names in lower case; OpenBLAS needs AVX512VL, too.
-_SIMD = {"AVX-512": {"avx512f", "avx512vl"}, "AVX2": {"avx2"}, "AVX": {"avx"}, "SSE": {"sse2", "sse"}}
+# Widest first: flags of /proc/cpuinfo, or NumPy's names in lower case. OpenBLAS, too, wants AVX512VL beside AVX512F.
+_SIMD = {"AVX-512": {"avx512f", "avx512vl"}, "AVX2": {"avx2"}, "AVX": {"avx"}, "SSE": {"sse2"}}
 _SIMD |= {"SVE": {"sve"}, "NEON": {"asimd"}}
 _KERNELS = {
     "AVX-512": ("SkylakeX", "Cooperlake", "SapphireRapids"),
@@ -169,14 +168,11 @@ _KERNELS = {
     "AVX": ("Sandybridge", "Bulldozer", "Piledriver", "Steamroller"),
     "SSE": ("Prescott", "Core2", "Penryn", "Dunnington", "Nehalem", "Atom", "Barcelona", "Bobcat", "Opteron"),
 }
-_WIDTHS = ("SSE", "AVX", "AVX2", "AVX-512")
 
 
 def cpu_name() -> str:
     """Return what the CPU calls itself, or its architecture."""
-    for line in _cpuinfo("model name"):
-        return line
-    return platform.processor() or platform.machine()
+    return next(_cpuinfo("model name"), "") or platform.processor() or platform.machine()
 
 
 def blas_kernel() -> str:
@@ -198,13 +194,12 @@ def _cpuinfo(key: str) -> Iterator[str]:
 
 
 def _simd() -> str | None:
-    """The widest vectors: of the CPU where the system tells, else what NumPy may use."""
+    """Of the CPU where the system tells, else what NumPy may use."""
     flags = next(_cpuinfo("flags"), None) or next(_cpuinfo("Features"), None)
     if flags is None:
         features: dict[str, bool] = np._core._multiarray_umath.__cpu_features__  # type: ignore[attr-defined]
         flags = " ".join(name.lower() for name, has in features.items() if has)
-    found = set(flags.split())
-    return next((name for name, needed in _SIMD.items() if needed <= found), None)
+    return next((name for name, needed in _SIMD.items() if needed <= set(flags.split())), None)
 
 
 def _cores() -> int | None:
@@ -212,37 +207,29 @@ def _cores() -> int | None:
 
 
 def _quota(mounted: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> float | None:
-    """The least of the limits that this process's control groups, of version 1 or 2, and those around them set."""
+    """The least limit that this process's control groups, of version 1 or 2, and those around them set."""
     limits = []
     for line in groups.read_text().splitlines() if groups.is_file() else ():
         _, controllers, group = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        folder = mounted / "cpu" if controllers else mounted
+        folder = mounted / "cpu" if "cpu" in controllers.split(",") else mounted
         for name in ("", *group.strip("/").split("/")):
             folder = folder / name
-            limits += _limits(folder / "cpu.max", folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us")
+            files = [folder / file for file in ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")]
+            numbers = " ".join(file.read_text() for file in files if file.is_file()).split()
+            if numbers and numbers[0].isdecimal():  # else "max" or -1: no limit
+                limits.append(int(numbers[0]) / int(numbers[1]))
     return min(limits, default=None)
 
 
-def _limits(both: Path, quota: Path, period: Path) -> list[float]:
-    text = both.read_text() if both.is_file() else ""
-    if quota.is_file() and period.is_file():
-        text = f"{quota.read_text()} {period.read_text()}"
-    numbers = text.split()
-    return [int(numbers[0]) / int(numbers[1])] if numbers and numbers[0] not in ("max", "-1") else []
-
-
-def _blas_library() -> tuple[str, str | None]:
+def _blas() -> str:
     """Its name and version: OpenBLAS says so itself, of any other NumPy knows what it was built with."""
     try:
         config: bytes = _openblas("get_config", ctypes.c_char_p)
+        return " ".join(config.decode().split()[:2])
     except (LookupError, OSError):
         built: Any = np.show_config(mode="dicts")
         blas = built["Build Dependencies"]["blas"]
-        return str(blas["name"]), blas.get("version")
-    name, version = config.decode().split()[:2]
-    return name, version
+        return f"{blas['name']} {blas.get('version', '')}".rstrip()
 
 
 @functools.cache
@@ -258,18 +245,16 @@ def _openblas(function: str, result: Any, *arguments: int) -> Any:
     """Call OpenBLAS's own function: its names have a prefix in NumPy's wheels and a suffix for 64-bit integers."""
     for file in _openblas_files():
         library = ctypes.CDLL(str(file))
-        for prefix in ("scipy_openblas_", "openblas_"):
-            for suffix in ("64_", ""):
-                if hasattr(library, prefix + function + suffix):
-                    call = getattr(library, prefix + function + suffix)
-                    call.restype = result
-                    return call(*arguments)
+        for name in (f"{prefix}openblas_{function}{suffix}" for prefix in ("scipy_", "") for suffix in ("64_", "")):
+            if hasattr(library, name):
+                call = getattr(library, name)
+                call.restype = result
+                return call(*arguments)
     raise LookupError(function)
 
 
 # ---- speeds -------------------------------------------------------------------------------------------------------
 
-_DTYPES = ("float64", "float32")
 _SHAPES = ((32, 32, 32), (32, 784, 100), (512, 512, 512))
 _BLOCK = 0.002  # seconds
 _RATE = 0.5
@@ -282,13 +267,13 @@ def _products(threads: int | None) -> Iterator[Product]:
         a, b = rng.random((rows, inner)), rng.random((inner, columns))
         works = [
             functools.partial(a.astype(dtype).dot, b.astype(dtype), np.empty((rows, columns), dtype))
-            for dtype in _DTYPES
+            for dtype in DTYPES
         ]
         for one_thread in (False, True) if (threads or 1) > 1 else (False,):
             with _one_thread(threads) if one_thread else nullcontext():
                 times = _turns(works, rounds=9)
-            speeds = {d: 2 * rows * inner * columns / median(turns) for d, turns in zip(_DTYPES, zip(*times))}
-            yield Product(rows, inner, columns, one_thread, _rounded(speeds, 1e-9, 1))
+            speeds = [2 * rows * inner * columns / median(turns) for turns in zip(*times)]
+            yield Product(rows, inner, columns, one_thread, _by_dtype(speeds, 1e-9, 1))
 
 
 @contextmanager
@@ -300,30 +285,31 @@ def _one_thread(otherwise: int | None) -> Iterator[None]:
         _openblas("set_num_threads", None, otherwise or 1)
 
 
+def _by_dtype(numbers: Sequence[float], unit: float, digits: int) -> dict[str, float]:
+    return {dtype: round(number * unit, digits) for dtype, number in zip(DTYPES, numbers)}
+
+
 def _steps(rounds: int) -> tuple[list[Step], dict[str, str], float]:
     """The steps, why the others were not measured, and the spread."""
-    works: dict[tuple[str, str], Callable[[], object]] = {}
+    works: dict[str, list[Callable[[], object]]] = {}
     left_out = {}
-    for name, make in _CONTENDERS.items():
+    for name, make in CONTENDERS.items():
         try:
-            made = {(name, dtype): make(*_problem(dtype))[0] for dtype in _DTYPES}
-            for step in made.values():
+            made = [make(*_problem(dtype))[0] for dtype in DTYPES]
+            for step in made:
                 step()  # what is compiled is compiled here
-            works |= made
+            works[name] = made
         except Exception as error:
             left_out[name] = " ".join(str(error).split()) or type(error).__name__
-    times = dict(zip(works, zip(*_turns(list(works.values()), rounds))))
+    columns = list(zip(*_turns([step for made in works.values() for step in made], rounds)))
+    times = {name: columns[2 * place : 2 * place + 2] for place, name in enumerate(works)}
+    by_hand = times["by hand in NumPy"]
     steps = []
-    for name in dict.fromkeys(name for name, _ in works):
-        seconds = {dtype: median(times[name, dtype]) for dtype in _DTYPES}
-        ratios = {dtype: median(map(truediv, times[name, dtype], times[_BY_HAND, dtype])) for dtype in _DTYPES}
-        steps.append(Step(name, _rounded(seconds, 1e6, 1), _rounded(ratios, 1.0, 3)))
-    low, middle, high = quantiles(times[_BY_HAND, _DTYPES[0]], n=4)
+    for name, ours in times.items():
+        ratios = [median(map(truediv, one, other)) for one, other in zip(ours, by_hand)]
+        steps.append(Step(name, _by_dtype([median(turns) for turns in ours], 1e6, 1), _by_dtype(ratios, 1.0, 3)))
+    low, middle, high = quantiles(by_hand[0], n=4)
     return steps, left_out, round((high - low) / middle, 3)
-
-
-def _rounded(numbers: Mapping[str, float], unit: float, digits: int) -> dict[str, float]:
-    return {name: round(number * unit, digits) for name, number in numbers.items()}
 
 
 def _turns(works: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
@@ -351,7 +337,7 @@ def _turns(works: Sequence[Callable[[], object]], rounds: int) -> list[list[floa
     return times
 
 
-def _problem(dtype: str) -> list[NDArray[Any]]:
+def _problem(dtype: str) -> list[Array]:
     """[x, y, W1, b1, W2, b2]; the weights are wide enough to give every layer a gradient."""
     rng = np.random.default_rng(0)
     arrays = [rng.random((10, 784)), np.eye(10)]
@@ -360,8 +346,7 @@ def _problem(dtype: str) -> list[NDArray[Any]]:
     return [array.astype(dtype) for array in arrays]
 
 
-def _by_hand(x: NDArray[Any], y: NDArray[Any], *weights: NDArray[Any]) -> Contender:
-    W1, b1, W2, b2 = weights
+def _by_hand(x: Array, y: Array, W1: Array, b1: Array, W2: Array, b2: Array) -> Contender:
     rate = _RATE / len(x)
 
     def step() -> None:
@@ -372,43 +357,31 @@ def _by_hand(x: NDArray[Any], y: NDArray[Any], *weights: NDArray[Any]) -> Conten
         for weight, gradient in ((W1, delta1.T @ x), (b1, delta1.sum(0)), (W2, delta2.T @ a1), (b2, delta2.sum(0))):
             weight -= rate * gradient
 
-    return step, list(weights)
+    return step, [W1, b1, W2, b2]
 
 
-def _eager(x: NDArray[Any], y: NDArray[Any], *weights: NDArray[Any]) -> Contender:
-    train, parameters = _training(weights)
-    return lambda: train(x, y), parameters
-
-
-def _compiled(x: NDArray[Any], y: NDArray[Any], *weights: NDArray[Any], backend: str = "numpy") -> Contender:
-    compiler = importlib.import_module("tinygrad_bp.compiler.step")
-    train, parameters = _training(weights)
-    step = compiler.compile(train, backend=backend)
-    return lambda: step(x, y), parameters
-
-
-def _training(
-    weights: Sequence[NDArray[Any]],
-) -> tuple[Callable[[NDArray[Any], NDArray[Any]], None], list[NDArray[Any]]]:
+def _eager(x: Array, y: Array, *weights: Array, compiled_by: str | None = None) -> Contender:
     dtype = weights[0].dtype
     net = nn.Sequential(nn.Linear(784, 30, dtype=dtype), nn.Sigmoid(), nn.Linear(30, 10, dtype=dtype), nn.Sigmoid())
     net.load_state_dict(dict(zip(net.state_dict(), weights)))
     loss, optimizer = nn.QuadraticLoss(), optim.SGD(net.parameters(), lr=_RATE)
 
-    def train(x: NDArray[Any], y: NDArray[Any]) -> None:
+    def train(x: Array, y: Array) -> None:
         optimizer.zero_grad()
         loss(net(x), y).backward()
         optimizer.step()
 
-    return train, [parameter.data for parameter in net.parameters()]
+    step: Callable[[Array, Array], object] = train
+    if compiled_by is not None:
+        step = importlib.import_module("tinygrad_bp.compiler.step").compile(train, backend=compiled_by)
+    return lambda: step(x, y), [parameter.data for parameter in net.parameters()]
 
 
-_BY_HAND, _NUMBA = "by hand in NumPy", "compiled, numba"
-_CONTENDERS: dict[str, Callable[..., Contender]] = {
-    _BY_HAND: _by_hand,
+CONTENDERS: dict[str, Callable[..., Contender]] = {
+    "by hand in NumPy": _by_hand,
     "eager": _eager,
-    "compiled": _compiled,
-    _NUMBA: functools.partial(_compiled, backend="numba"),
+    "compiled": functools.partial(_eager, compiled_by="numpy"),
+    "compiled, numba": functools.partial(_eager, compiled_by="numba"),
 }
 
 
@@ -423,119 +396,107 @@ class Advice:
     cure: str
 
 
+Found = tuple[str, str] | None  # cause and cure
+
+
 def advise(facts: Facts) -> list[Advice]:
-    """Judge the facts: what slows this machine, the worst first."""
-    rules = (_kernels, _cache_size, _disabled_features, _slow_blas, _threads, _no_jit, _interpreter, _busy)
-    return [advice for rule in rules if (advice := rule(facts))]
+    """Judge the facts: what slows NumPy here, the worst first."""
+    set_here = {name: facts.environment.get(name, "") for name in _UNSET}
+    found = [_kernels(facts), _slow_blas(facts), _threads(facts)]
+    found += [
+        (f"{name}={value} {_UNSET[name][0]}", _UNSET[name][1]) for name, value in set_here.items() if value.strip("0")
+    ]
+    found += [_BUILDS.get(facts.build or ""), _busy(facts)]
+    return [Advice(*both) for both in found if both is not None]
 
 
-def _kernels(facts: Facts) -> Advice | None:
-    kernel, simd = facts.blas.kernel, facts.cpu.simd
-    forced = facts.environment.get("OPENBLAS_CORETYPE")
-    runs = next((width for width, kernels in _KERNELS.items() if kernel in kernels), None)
-    if runs is None or simd not in _WIDTHS or _WIDTHS.index(runs) >= _WIDTHS.index(simd):
-        return None
-    cause = f"its {kernel} kernels ({runs}) on a CPU with {simd}: small products can take 2-3 times as long."
-    if forced:
-        return Advice(f"OPENBLAS_CORETYPE={forced} makes OpenBLAS run {cause}", "Unset OPENBLAS_CORETYPE.")
-    return Advice(f"OpenBLAS runs {cause}", "Install NumPy's own wheel, the newest: pip install --upgrade numpy.")
-
-
-def _cache_size(facts: Facts) -> Advice | None:
-    size = facts.environment.get("OPENBLAS_L2_SIZE")
-    if size is None:
-        return None
-    return Advice(
-        f"OPENBLAS_L2_SIZE={size} stands in for the cache size that OpenBLAS finds by itself: large products may be "
-        "cut into blocks that do not fit.",
-        "Unset OPENBLAS_L2_SIZE, unless this machine hides its cache.",
-    )
-
-
-def _disabled_features(facts: Facts) -> Advice | None:
-    features = facts.environment.get("NPY_DISABLE_CPU_FEATURES")
-    if features is None:
-        return None
-    return Advice(
-        f"NPY_DISABLE_CPU_FEATURES={features} keeps NumPy's own loops, such as exp, from using all that this CPU has.",
+_UNSET = {
+    "NUMBA_DISABLE_JIT": ("makes numba compile nothing: its code runs as Python.", "Unset NUMBA_DISABLE_JIT."),
+    "NPY_DISABLE_CPU_FEATURES": (
+        "keeps NumPy's own loops, such as exp, from using all that this CPU has.",
         "Unset NPY_DISABLE_CPU_FEATURES.",
-    )
+    ),
+    "OPENBLAS_L2_SIZE": (
+        "stands in for the cache size that OpenBLAS finds by itself: large products may be cut badly.",
+        "Unset OPENBLAS_L2_SIZE, unless this machine hides its cache.",
+    ),
+}
+_BUILDS = {
+    "debug": ("This Python is a debug build: Python code takes several times as long.", "Use a release build."),
+    "plain": (
+        "This Python was built without --enable-optimizations: Python code, and so the eager step, is slower.",
+        "Use another build (python.org, conda, uv), or PYTHON_CONFIGURE_OPTS=--enable-optimizations with pyenv.",
+    ),
+}
 
 
-def _slow_blas(facts: Facts) -> Advice | None:
-    speed = max((speed for product in facts.products for speed in product.gflops.values()), default=None)
-    if speed is None or speed >= _SLOW or facts.blas.kernel is not None:
+def _kernels(facts: Facts) -> Found:
+    widths, runs = list(_KERNELS), _width(facts.kernel)
+    forced = facts.environment.get("OPENBLAS_CORETYPE")
+    if runs is not None and facts.simd in widths and widths.index(runs) > widths.index(facts.simd):
+        effect = f"({runs}) on a CPU with {facts.simd}: small products can take 2-3 times as long."
+    elif runs is None and facts.kernel and forced:
+        effect = "whether they are the best for this CPU or not."
+    else:
         return None
-    return Advice(
-        f"No product reaches {_SLOW:g} GFLOP/s (the best: {speed:.1f}): NumPy has no BLAS that is made for this CPU.",
-        "Install NumPy's own wheel, which brings OpenBLAS or uses Accelerate: pip install --force-reinstall numpy.",
-    )
+    cure = "Unset OPENBLAS_CORETYPE." if forced else "Install NumPy's own wheel, the newest: pip install -U numpy."
+    who = f"OPENBLAS_CORETYPE={forced} makes OpenBLAS run" if forced else "OpenBLAS runs"
+    return f"{who} its {facts.kernel} kernels {effect}", cure
+
+
+def _width(kernel: str | None) -> str | None:
+    return next((width for width, kernels in _KERNELS.items() if kernel in kernels), None)
 
 
 _SLOW = 4.0  # GFLOP/s; the reference BLAS makes 1 to 3, an optimised one more than 10 on any CPU with AVX2
 
 
-def _threads(facts: Facts) -> Advice | None:
-    threads, cores, quota = facts.blas.threads, facts.cpu.cores, facts.cpu.quota
-    if threads is None or threads == 1:
+def _slow_blas(facts: Facts) -> Found:
+    speed = max((speed for product in facts.products for speed in product.gflops.values()), default=_SLOW)
+    if speed >= _SLOW or facts.kernel is not None:
         return None
-    usable = min(cores or threads, max(1, int(quota)) if quota else threads)
-    if threads > usable:
-        return Advice(
-            f"OpenBLAS has {threads} threads, this process may use {_count(usable, 'core')}: they wait for each other.",
-            f"Set OPENBLAS_NUM_THREADS={usable}, or 1 for small nets, before Python starts.",
-        )
-    times = _times_as_long(facts.products)
-    if times >= 1.5:
-        cause = f"OpenBLAS divides products among {threads} threads: one here takes {times:.1f} times as long by that."
-    elif any(variable in facts.environment for variable in _THREAD_VARIABLES):
-        return None
-    else:
-        cause = (
-            f"OpenBLAS divides products among {threads} threads: one of a small net gains little by that, and takes "
-            "several times as long where a thread has to wait for its core."
-        )
-    return Advice(cause, "Set OPENBLAS_NUM_THREADS=1 before Python starts, unless your layers have hundreds of units.")
-
-
-def _times_as_long(products: Sequence[Product]) -> float:
-    """What several threads cost at worst: the speed with one thread as a multiple of that with all."""
-    alone = {(p.rows, p.inner, p.columns): p.gflops for p in products if p.one_thread}
-    together = {(p.rows, p.inner, p.columns): p.gflops for p in products if not p.one_thread}
-    return max((alone[shape][d] / together[shape][d] for shape in alone for d in alone[shape]), default=1.0)
-
-
-def _interpreter(facts: Facts) -> Advice | None:
-    if facts.python.build == "debug":
-        return Advice("This Python is a debug build: Python code runs several times slower.", "Use a release build.")
-    if facts.python.build == "plain":
-        return Advice(
-            "This Python was built without --enable-optimizations: Python code, and so the eager step, runs slower.",
-            "Use another build (python.org, conda, uv), or PYTHON_CONFIGURE_OPTS=--enable-optimizations with pyenv.",
-        )
-    return None
-
-
-def _no_jit(facts: Facts) -> Advice | None:
-    if facts.environment.get("NUMBA_DISABLE_JIT", "0") == "0":
-        return None
-    return Advice(
-        "NUMBA_DISABLE_JIT makes numba compile nothing: what was written for it runs as Python.",
-        "Unset NUMBA_DISABLE_JIT.",
+    return (
+        f"No product reaches {_SLOW:g} GFLOP/s (the best: {speed:.1f}): NumPy has no BLAS that is made for this CPU.",
+        "Install NumPy's own wheel, which brings OpenBLAS or uses Accelerate: pip install --force-reinstall numpy.",
     )
 
 
-def _busy(facts: Facts) -> Advice | None:
+def _threads(facts: Facts) -> Found:
+    threads = facts.threads or 1
+    usable = min(facts.cores or threads, max(1, int(facts.quota or threads)))
+    if threads > usable:
+        return (
+            f"OpenBLAS has {threads} threads, and this process may use {usable} of the cores: threads wait.",
+            f"Set OPENBLAS_NUM_THREADS={usable} before Python starts{', or 1 for small nets' if usable > 1 else ''}.",
+        )
+    cost = _cost_of_threads(facts.products)
+    if cost >= 1.5:
+        effect = f"one measured here takes {cost:.1f} times as long by that."
+    elif threads > 1 and not any(name in facts.environment for name in _OPENBLAS_THREADS):
+        effect = "those of a small net gain little, and take far longer where one has to wait."
+    else:
+        return None
+    return (
+        f"OpenBLAS divides products among {threads} threads: {effect}",
+        "Set OPENBLAS_NUM_THREADS=1 before Python starts, unless your layers have hundreds of units.",
+    )
+
+
+def _cost_of_threads(products: Sequence[Product]) -> float:
+    """At worst: the speed with one thread as a multiple of that with all."""
+    alone, together = (
+        {(p.rows, p.inner, p.columns): p.gflops for p in products if p.one_thread is one} for one in (True, False)
+    )
+    return max((alone[shape][d] / together[shape][d] for shape in alone for d in DTYPES), default=1.0)
+
+
+def _busy(facts: Facts) -> Found:
     if facts.spread is None or facts.spread <= 0.3:
         return None
-    return Advice(
+    return (
         f"The same step varied by {facts.spread:.0%} while it was measured: something else uses this machine.",
         "Run this command again when it is quiet; until then its times say little.",
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + "s" * (number != 1)
 
 
 # ---- shown --------------------------------------------------------------------------------------------------------
@@ -548,66 +509,42 @@ def to_dict(facts: Facts) -> dict[str, Any]:
 
 def render(facts: Facts) -> str:
     """Return the facts and the advice as text of less than 80 columns."""
-    versions = {"Python": facts.python.version + _BUILDS.get(facts.python.build, "")}
-    versions |= {package: version or "not installed" for package, version in facts.packages.items()}
-    times = {s.name: [f"{s.microseconds[d]:.0f} us {s.ratios[d]:6.2f}" for d in _DTYPES] for s in facts.steps}
-    return "\n".join(
-        [
-            *_pairs(versions),
-            "",
-            *_pairs(_machine(facts)),
-            "",
-            _row("product, GFLOP/s", _DTYPES),
-            *(_row(f"  {_label(p)}", [f"{p.gflops[d]:.1f}" for d in _DTYPES]) for p in facts.products),
-            "",
-            _row("training step (1)", _DTYPES),
-            *(_row(f"  {name}", cells) for name, cells in times.items()),
-            *_pairs({f"  {name}": why for name, why in facts.left_out.items()}, _WIDTH),
-            "(1) 784-30-10, batch 10, SGD; microseconds and multiples of the one by hand",
-            "",
-            *_numbered(advise(facts)),
-        ]
-    )
-
-
-_BUILDS: dict[str | None, str] = {"plain": ", built without --enable-optimizations", "debug": ", a debug build"}
-_WIDTH = 26
-
-
-def _machine(facts: Facts) -> dict[str, str]:
-    cpu, blas = facts.cpu, facts.blas
-    width = next((f" ({width})" for width, kernels in _KERNELS.items() if blas.kernel in kernels), "")
-    return {
-        "CPU": f"{_or_unknown(cpu.name)}, {_or_unknown(cpu.simd)}",
-        "cores": _or_unknown(cpu.cores) + ("" if cpu.quota is None else f", limited to {cpu.quota:g} by a container"),
-        "BLAS": f"{_or_unknown(blas.name)} {blas.version or ''}",
-        "  kernels": _or_unknown(blas.kernel) + width,
-        "  threads": _or_unknown(blas.threads),
+    build = "" if facts.build is None else f", {facts.build} build"
+    width = _width(facts.kernel)
+    known = {name: "unknown" if fact is None else str(fact) for name, fact in vars(facts).items()}
+    versions = {package: version or "not installed" for package, version in facts.packages.items()}
+    machine = {
+        "CPU": f"{known['cpu']}, {known['simd']}",
+        "cores": known["cores"] + ("" if facts.quota is None else f", limited to {facts.quota:g} by a container"),
+        "BLAS": known["blas"],
+        "  kernels": known["kernel"] + (f" ({width})" if width else ""),
+        "  threads": known["threads"],
         "environment": " ".join(f"{name}={value}" for name, value in facts.environment.items()) or "nothing set",
     }
-
-
-def _or_unknown(fact: object) -> str:
-    return "unknown" if fact is None else str(fact)
-
-
-def _label(product: Product) -> str:
-    return "  with one thread" if product.one_thread else f"{product.rows} x {product.inner} x {product.columns}"
+    lines = _described({"Python": known["python"] + build} | versions)
+    lines += ["", *_described(machine)]
+    lines += ["", _row("product, GFLOP/s", DTYPES)]
+    for p in facts.products:
+        label = "  with one thread" if p.one_thread else f"{p.rows} x {p.inner} x {p.columns}"
+        lines += [_row(f"  {label}", [f"{p.gflops[dtype]:.1f}" for dtype in DTYPES])]
+    lines += ["", _row("training step (1)", DTYPES)]
+    for s in facts.steps:
+        lines += [_row(f"  {s.name}", [f"{s.microseconds[dtype]:.0f} us {s.ratios[dtype]:6.2f}" for dtype in DTYPES])]
+    for name, why in facts.left_out.items():
+        lines += _wrapped(_row(f"  {name}", ()), why)
+    lines += ["(1) 784-30-10, batch 10, SGD; microseconds and multiples of the one by hand", ""]
+    for number, advice in enumerate(advise(facts), 1):
+        lines += _wrapped(f"{number}. ", f"{advice.cause} {advice.cure}")
+    return "\n".join(lines if advise(facts) else [*lines, "nothing to improve"])
 
 
 def _row(label: str, cells: Sequence[str]) -> str:
-    return f"{label:<{_WIDTH}}" + "".join(f"{cell:>20}" for cell in cells)
+    return f"{label:<26}" + "".join(f"{cell:>20}" for cell in cells)
 
 
-def _pairs(described: Mapping[str, str], indent: int = 14) -> Iterator[str]:
-    for name, text in described.items():
-        yield from textwrap.wrap(text, 79, initial_indent=f"{name:<{indent}}", subsequent_indent=" " * indent)
+def _described(facts: Mapping[str, str]) -> list[str]:
+    return [line for name, text in facts.items() for line in _wrapped(f"{name:<14}", text)]
 
 
-def _numbered(advices: Sequence[Advice]) -> Iterator[str]:
-    if not advices:
-        yield "nothing to improve"
-    for number, advice in enumerate(advices, 1):
-        yield from textwrap.wrap(
-            f"{advice.cause} {advice.cure}", 79, initial_indent=f"{number}. ", subsequent_indent="   "
-        )
+def _wrapped(head: str, text: str) -> list[str]:
+    return textwrap.wrap(text, 79, initial_indent=head, subsequent_indent=" " * len(head))
