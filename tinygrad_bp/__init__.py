@@ -20,8 +20,9 @@ from .tensor import Tensor, set_default_dtype
 from .transforms import grad, hessian, jacobian, value_and_grad, vjp
 
 if TYPE_CHECKING:
-    from . import checking, data, io, spec, training, view
+    from . import checking, compiler, data, io, spec, training, view
     from .checking import assert_gradcheck, check_backprop, check_layer, check_loss, gradcheck, numeric_jacobian
+    from .compiler.step import compile
     from .io.weights import load, save
     from .spec import from_spec, to_spec
     from .training import fit
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LATER = {"fit": "training", "from_spec": "spec", "to_spec": "spec", "load": "io.weights", "save": "io.weights"}
-_LATER |= {name: name for name in ("checking", "data", "io", "spec", "training", "view")}
+_LATER |= {name: name for name in ("checking", "compiler", "data", "io", "spec", "training", "view")}
+_LATER["compile"] = "compiler.step"
 _CHECKS = ("assert_gradcheck", "check_backprop", "check_layer", "check_loss", "gradcheck", "numeric_jacobian")
 _LATER |= dict.fromkeys(_CHECKS, "checking")
 
@@ -65,6 +67,7 @@ __all__ = [
     "check_layer",
     "check_loss",
     "checking",
+    "compile",
     "data",
     "enable_grad",
     "eye",

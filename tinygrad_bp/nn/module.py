@@ -20,6 +20,9 @@ from ..tensor import Tensor
 
 __all__ = ["Module", "Parameter", "Sequential"]
 
+changes = [0]
+"""How often an attribute of any module was set: whoever relies on some of them looks again when this has moved."""
+
 
 class Parameter(Tensor):
     """A tensor that is learned: a copy of `data` that requires grad, listed by the `parameters()` of its module.
@@ -71,6 +74,7 @@ class Module:
                 raise TypeError(
                     f"{where} requires grad but is a {kind}, which would not be trained. Wrap it in nn.Parameter."
                 )
+        changes[0] += 1
         super().__setattr__(name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -435,9 +435,10 @@ class Adam(Optimizer):
         """p -= lr * m / (sqrt(v) + eps), m and v freed of their bias."""
         beta1, beta2 = group["betas"]
         if "step" not in state:
-            state |= {"step": np.zeros(()), "exp_avg": np.zeros_like(p), "exp_avg_sq": np.zeros_like(p)}
+            state |= {name: np.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
+            state["step"] = np.zeros_like(p, shape=(), dtype=float)
         if "_g" not in state:
-            state |= {"_rate": np.zeros((), p.dtype), "_root": np.zeros((), p.dtype), "_g": np.empty_like(p)}
+            state |= {name: np.empty_like(p, shape=()) for name in ("_rate", "_root")} | {"_g": np.empty_like(p)}
         t, m, v, scratch = state["step"], state["exp_avg"], state["exp_avg_sq"], state["_scratch"]
         add(t, 1.0, t)
         if group["weight_decay"]:

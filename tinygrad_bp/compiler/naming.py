@@ -1,0 +1,151 @@
+"""Names and comments for a recorded step: z1, a1, delta1, grad_W1, and which of the four equations a line belongs to.
+
+The words are Nielsen's: a layer computes z = x W^T + b and a = sigmoid(z); delta is dC/dz. BP1 is the error of the output
+layer, the slope of the loss times that of the activation; BP2 passes it back through the weights; BP3 and BP4 make
+gradients of it. Nothing depends on a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..recipe import Node
+from .handle import Handle
+from .plan import Plan, Value
+from .trace import Origin, Trace
+
+__all__ = ["named"]
+
+_ACTIVATIONS = {
+    *("sigmoid", "tanh", "relu", "leaky_relu", "elu", "silu", "softplus", "softmax", "log_softmax", "gelu", "mish"),
+}
+
+
+class _Names:
+    """What everything is called: found in one pass over the instructions."""
+
+    def __init__(self, trace: Trace, paths: Mapping[Node, str]) -> None:
+        self.trace, self.paths = trace, paths
+        self.of: dict[Value, str] = {}
+        self.layers = 0
+        self._from_loss: set[Any] = set()
+
+    def of_node(self, x: Any) -> str:
+        """The name of a tensor, an array of the step, or a number."""
+        if isinstance(x, Node):
+            if x in self.trace.tensors:
+                return self.of.get(self.trace.tensors[x][0], "")
+            x = x.data
+        return self.of.get(x._value, x._value.name) if isinstance(x, Handle) else ""
+
+    def result(self, origin: Origin) -> str:
+        """The name of what the call of a row returns."""
+        row, inputs = origin.op.name if origin.op else "", origin.inputs
+        if row == "linear":
+            self.layers += 1
+            for letter, x in zip("Wb", inputs[1:]):
+                if x in self.trace.tensors:
+                    self.of.setdefault(self.trace.tensors[x][0], f"{letter}{self.layers}")
+            return f"z{self.layers}"
+        if row in _ACTIVATIONS and (z := self.of_node(inputs[0])).startswith("z"):
+            return f"a{z[1:]}"
+        return "loss" if _is_loss(row) else row
+
+    def gradient(self, origin: Origin) -> str:
+        """The name of the gradient that a partial contributes to."""
+        name = self.of_node(origin.target)
+        return f"delta{name[1:]}" if name[:1] == "z" and name[1:].isdigit() else f"grad_{name or 'x'}"
+
+    def forward_note(self, origin: Origin, name: str) -> str:
+        """The comment on a call of a row."""
+        row = origin.op.name if origin.op else ""
+        if row == "linear":
+            x, w, *b = map(self.of_node, origin.inputs)
+            return f"{row}: {name} = {x} {w}^T" + (f" + {b[0]}" if b and b[0] else "")
+        return f"{row}: {name}" if name != row else row
+
+    def backward_note(self, origin: Origin, name: str) -> str:
+        """The comment on a partial."""
+        row = origin.op.name if origin.op else ""
+        first = self.of_node(origin.owner) if origin.owner is not None else ""
+        delta = f"delta{first[1:]}"
+        if row == "linear":
+            position = next((k for k, x in enumerate(origin.inputs) if x is origin.target), 0)
+            x, w, *_ = map(self.of_node, origin.inputs)
+            return (
+                f"BP2: {delta} back through {w}",
+                f"BP4: {name} = {delta}^T {x}",
+                f"BP3: {name} = {delta}, summed over the batch",
+            )[position]
+        if _is_loss(row):
+            self._from_loss.add(origin.target)
+            return f"BP1: {name}, the slope of the loss"
+        if row in _ACTIVATIONS and name.startswith("delta"):
+            equation = "BP1" if origin.owner in self._from_loss else "BP2"
+            return f"{equation}: {name} = grad_{first} * {row}'({self.of_node(origin.target)})"
+        return f"{row}, backward: {name}"
+
+
+def _is_loss(row: str) -> bool:
+    return row.endswith("loss") or "cross_entropy" in row
+
+
+def named(plan: Plan, trace: Trace, paths: Mapping[Node, str], gradients: Mapping[Value, Node]) -> Plan:
+    """The plan with names and notes; `paths` names tensors, `gradients` maps the leaf of a gradient to its tensor."""
+    names = _Names(trace, paths)
+    last: dict[Any, Value] = {}
+    for v in plan.body:
+        origin = trace.origins[v]
+        last[origin.part, origin.owner if origin.part == "forward" else origin.target] = v
+    for leaf in plan.inputs:
+        names.of[leaf] = leaf.name
+    notes: dict[Value, str] = {}
+    noted: dict[Any, str] = {}
+    called: dict[Any, str] = {}
+    for v in plan.body:
+        origin = trace.origins[v]
+        if origin.part == "forward":
+            if origin.owner not in noted:
+                called[origin.owner] = names.result(origin)
+                noted[origin.owner] = names.forward_note(origin, called[origin.owner])
+            notes[v] = noted[origin.owner]
+            if last["forward", origin.owner] is v:
+                names.of[v] = called[origin.owner]
+        elif origin.part == "backward" and origin.target is not None:
+            name = names.gradient(origin)
+            notes[v] = names.backward_note(origin, name)
+            if last["backward", origin.target] is v:
+                names.of[v] = name
+    for node, (leaf, *_) in trace.tensors.items():
+        names.of.setdefault(leaf, paths.get(node, "").replace(".", "_") or "p")
+    for leaf, _, (_, p, word) in trace.memory:
+        names.of[leaf] = f"{word}_{names.of_node(p)}" if p in trace.tensors else word
+    for leaf in trace.made():
+        names.of[leaf] = "made"
+    for leaf, node in gradients.items():
+        names.of[leaf] = f"grad_{names.of_node(node) or 'x'}"
+    for v in plan.body:
+        origin = trace.origins[v]
+        if v.op == "check":
+            notes[v] = "check, before anything is written"
+        elif origin.part == "update" and origin.target is not None:
+            notes[v] = f"{type(origin.owner).__name__}: {names.of_node(origin.target)}"
+    return _renamed(plan, names.of, notes)
+
+
+def _renamed(plan: Plan, names: Mapping[Value, str], notes: Mapping[Value, str]) -> Plan:
+    new: dict[Value, Any] = {}
+
+    def renewed(v: Value) -> Value:
+        if v not in new:
+            args = tuple(renewed(x) if isinstance(x, Value) else x for x in v.args)
+            new[v] = replace(v, args=args, name=names.get(v, v.name), note=notes.get(v, v.note))
+        result: Value = new[v]
+        return result
+
+    inputs, states = tuple(map(renewed, plan.inputs)), tuple(map(renewed, plan.states))
+    body = tuple(map(renewed, plan.body))
+    writes = tuple((renewed(state), renewed(v)) for state, v in plan.writes)
+    return Plan(body, inputs, states, writes, tuple(map(renewed, plan.outputs)))

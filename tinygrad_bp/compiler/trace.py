@@ -1,0 +1,512 @@
+"""The recording: a function runs once through the ordinary eager code, with handles in the place of all arrays.
+
+Nothing has to be declared. While a step is recorded, reading ``.data`` of any tensor gives its handle, so every
+parameter and buffer is found when it is touched; the state and the settings of an optimizer are found when it steps;
+the random generator gives handles too. None of the real objects is written: what the function would leave behind (new
+values, ``.grad``, state) is kept here, and becomes the writes of the plan. Names and comments are given in
+:mod:`tinygrad_bp.compiler.naming`; what a recording relies on is checked in :mod:`tinygrad_bp.compiler.step`.
+"""
+
+from __future__ import annotations
+
+import copy
+import linecache
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from .. import autograd, random, recipe, valuecheck
+from ..optim.optimizers import Optimizer
+from ..recipe import Node, Op, leaf
+from .handle import Handle, Setting
+from .plan import VIEWS, CompileError, Plan, Value, evaluate, pack
+
+__all__ = ["Origin", "Trace", "in_recording", "recording"]
+
+Array = ndarray[Any, Any]
+Key = tuple[Any, ...]
+
+_NUMBERS = (bool, int, float)
+_DRAWS = {
+    *("random", "standard_normal", "normal", "uniform", "integers", "standard_exponential", "exponential", "binomial"),
+    *("permutation", "permuted", "choice", "poisson", "standard_gamma", "gamma", "beta", "laplace", "gumbel"),
+}
+_SINGULAR = {
+    *("divide", "reciprocal", "log", "log2", "log10", "log1p", "sqrt", "power", "exp", "exp2", "expm1", "call")
+}
+_OUTSIDE = (str(Path(__file__).parents[1]), str(Path(np.__file__).parent))
+
+_lock = threading.RLock()  # one recording at a time
+_current: Trace | None = None
+
+
+def in_recording() -> bool:
+    """Whether this thread is recording a step."""
+    return _current is not None and _current.thread == threading.get_ident()
+
+
+# ---- where the program stands ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Which call of a row, which partial, or which update led to an instruction."""
+
+    part: str
+    """"forward", "backward", "update", or "" for code that is in no row."""
+    op: Op | None = None
+    inputs: tuple[Any, ...] = ()
+    target: Any = None
+    """The tensor whose gradient or whose update is computed."""
+    owner: Any = None
+    """The frame of the row's call, the node walked through, or the optimizer."""
+
+
+_CALL = Op.__call__.__code__
+_WALK = autograd._walk.__wrapped__.__code__  # type: ignore[attr-defined]  # under np.errstate
+_STEP = Optimizer.step.__code__
+
+
+def _origin() -> Origin:
+    """What the engine is doing just now, read from its frames: so the engine need not know that it is watched."""
+    found = Origin("")
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code is _CALL:
+            found = Origin("forward", frame.f_locals["self"], frame.f_locals["inputs"], None, frame)
+        elif frame.f_code is _WALK:
+            seen = frame.f_locals
+            op, inputs, x = seen["op"], seen["inputs"], seen.get("x")
+            target = x if any(x is other for other in inputs) else None
+            return Origin("backward", op, inputs, target, seen["node"])
+        elif frame.f_code is _STEP:
+            return Origin("update", None, (), frame.f_locals.get("p"), frame.f_locals["self"])
+        frame = frame.f_back
+    return found
+
+
+def program_line() -> str:
+    """The line of the user's program that is running, with its place."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_OUTSIDE):
+        frame = frame.f_back
+    if frame is None:
+        return "the step"
+    path, number = frame.f_code.co_filename, frame.f_lineno
+    text = linecache.getline(path, number, frame.f_globals).strip()
+    return f"line {number} of {Path(path).name}" + (f" ({text})" if text else "")
+
+
+# ---- the trace ---------------------------------------------------------------------------------------------
+
+
+class Trace:
+    """What one recording has found and written down; the `Recorder` of its handles.
+
+    Attributes
+    ----------
+    body, origins
+        The instructions so far, and where each comes from.
+    arrays
+        For every leaf "state" the array outside that it stands for.
+    tensors
+        Every tensor that was there before and was touched: its leaf, its handle now, its array.
+    gradients
+        What ``.grad`` of such a tensor is now, where it was set; `looked` holds what it was where that was asked first.
+    optimizers
+        Those that were used, with their (state, param_groups) as the function sees and leaves them.
+    memory
+        For every array an optimizer remembers: its leaf, its handle now, and (optimizer, parameter, name).
+    settings
+        The leaf of every setting in use: (optimizer, group, name, place in a tuple or None, dtype).
+    truths
+        Whether a setting was zero, where that was asked: (optimizer, group, name, place).
+    setting_checks
+        Checks of settings, to be repeated when one changes.
+    silent
+        Whether something singular (a division, a logarithm) was computed where NumPy's warnings are switched off.
+    """
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.start = leaf(None).clock
+        self.body: list[Value] = []
+        self.origins: dict[Value, Origin] = {}
+        self.arrays: dict[Value, Array] = {}
+        self.tensors: dict[Node, list[Any]] = {}
+        self.gradients: dict[Node, Any] = {}
+        self.looked: dict[Node, Any] = {}
+        self.optimizers: dict[Optimizer, tuple[Any, Any]] = {}
+        self.memory: list[tuple[Value, Handle, Key]] = []
+        self.settings: dict[Key, Value] = {}
+        self.truths: dict[Key, bool] = {}
+        self.setting_checks: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self.generator: np.random.Generator | None = None
+        self.silent = False
+        self.closed = False
+        self._examples: dict[Value, Any] = {}
+        self._constants: dict[int, Value] = {}
+        self._groups: dict[Optimizer, list[dict[str, Any]]] = {}
+
+    def line(self) -> str:
+        """The line of the user's program that is being recorded."""
+        return "a stand-in for an array that outlived its recording" if self.closed else program_line()
+
+    # -- instructions --
+
+    def emit(self, op: str, tree: Any, params: tuple[Any, ...] = (), like: Any = None) -> Any:
+        """Append an instruction, run it on the examples, and return its result.
+
+        `tree` holds handles, arrays and numbers: the args; for calls (args, kwargs); for put and add_at (array, what
+        is put, index). `like` is a handle or (shape, dtype), for "full" and "cast".
+        """
+        if self.closed:
+            raise CompileError(f"compile: {self.line()} was used. Do not keep arrays of a step outside of it.")
+        if op in ("call", "check", "draw"):
+            args, template = pack(self._valued(tree))
+            return self._append(op, args, (*params, template), like)
+        if op in ("put", "add_at"):
+            x, new, index = tree
+            places, template = pack(self._valued(index)) if not params else ((), params[0])
+            return self._append(op, (self._valued(x), self._valued(new), *places), (template,), like)
+        if not any(isinstance(x, Setting) for x in tree):
+            base = tree[0] if op in VIEWS and isinstance(tree[0], Handle) else None
+            return self._append(op, tuple(map(self._valued, tree)), params, like, base)
+        arrays = [x.dtype for x in tree if not isinstance(x, (Setting, *_NUMBERS))]
+        if op == "cast":
+            return self._typed(tree[0], like[1])
+        if arrays:  # a setting takes the dtype of what it meets, as a float does
+            dtype = np.result_type(*arrays, 0.0)
+            return self.emit(op, [self._typed(x, dtype) if isinstance(x, Setting) else x for x in tree], params, like)
+        plain = self._append(op, tuple(map(self._valued, tree)), params, like)
+        return Setting(self, plain.value, plain.example)
+
+    def _append(self, op: str, args: Key, params: Key, like: Any, base: Handle | None = None) -> Handle:
+        shape, dtype = (like.shape, like.dtype) if isinstance(like, Handle) else like or ((), np.dtype(float))
+        operands = [self._examples[x] if isinstance(x, Value) else x for x in args]
+        quiet = "ignore" in np.geterr().values()
+        with np.errstate(all="ignore"):
+            example = evaluate(Value(op, args, params, shape, np.dtype(dtype)), operands, self.generator)
+        if isinstance(example, (np.generic, *_NUMBERS)):
+            example = np.asarray(example)
+        if not isinstance(example, ndarray) and op != "check":
+            raise CompileError(
+                f"compile: {program_line()} calls {getattr(params[0], '__name__', params[0])}, which gives no array. "
+                "Call the step without compiling it."
+            )
+        alias = None
+        if op == "call":
+            alias = next((k for k, x in enumerate(operands) if np.may_share_memory(example, x)), None)
+        if op != "check":
+            shape, dtype = example.shape, example.dtype
+        value = Value(op, args, params, shape, dtype, alias=alias)
+        self.body.append(value)
+        self.silent = self.silent or (op in _SINGULAR and quiet)
+        self.origins[value] = _origin()
+        self._examples[value] = example
+        return Handle(self, value, example, base)
+
+    def _valued(self, x: Any) -> Any:
+        """A tree with values in the place of handles and arrays; numbers of Python's stay as they are."""
+        if isinstance(x, Handle):
+            return x.value
+        if isinstance(x, Node):
+            return self._valued(x.data)
+        if isinstance(x, np.generic):
+            return self.emit("full", (), (x.item(),), ((), x.dtype)).value
+        if isinstance(x, ndarray):
+            return self._constant(x)
+        if type(x) in (list, tuple):
+            return type(x)(map(self._valued, x))
+        if type(x) is dict:
+            return {key: self._valued(below) for key, below in x.items()}
+        return slice(*map(self._valued, (x.start, x.stop, x.step))) if type(x) is slice else x
+
+    def _constant(self, array: Array) -> Value:
+        """The leaf of an array that is no tensor's: taken by reference, never written."""
+        if array.dtype.kind not in "fiub":
+            raise CompileError(f"compile: {program_line()} uses an array of dtype {array.dtype}. Pass real numbers.")
+        if id(array) not in self._constants:
+            value = Value("constant", (), (array,), array.shape, array.dtype)
+            self._constants[id(array)], self._examples[value] = value, array
+        return self._constants[id(array)]
+
+    def state(self, array: Array, name: str = "") -> Handle:
+        """The handle of an array outside."""
+        value = Value("state", (), (), array.shape, array.dtype, name)
+        self.arrays[value] = self._examples[value] = array
+        return Handle(self, value, array)
+
+    def input(self, array: Array, name: str) -> Handle:
+        """The handle of an argument."""
+        value = Value("input", (), (), array.shape, array.dtype, name)
+        self._examples[value] = array
+        return Handle(self, value, array)
+
+    def check(self, function: Callable[..., None], args: Key) -> None:
+        """Record a check of values; one that looks only at settings is kept for when they change."""
+        if not in_recording():
+            function(*args)
+            return
+        if any(isinstance(x, Setting) for x in args):
+            self.setting_checks.append((function, args))
+            args = tuple(x.example.item() if isinstance(x, Setting) else x for x in args)
+        if any(isinstance(x, Value) for x in pack(self._valued(args))[0]):
+            self.emit("check", (args, {}), (function,))
+        else:
+            function(*args)
+
+    # -- settings --
+
+    def setting(self, key: Key, number: float) -> Setting:
+        """The handle of a number in `param_groups`."""
+        return Setting(self, self._setting_leaf((*key, np.dtype(float)), number), np.asarray(number, float), key)
+
+    def _setting_leaf(self, key: Key, number: float) -> Value:
+        if key not in self.settings:
+            handle = self.state(np.asarray(number, key[-1]), key[2] if key[3] is None else f"{key[2][:-1]}{key[3] + 1}")
+            self.settings[key] = handle.value
+        return self.settings[key]
+
+    def _typed(self, x: Setting, dtype: Any) -> Handle:
+        """A setting, or what was computed from settings, as an array of a dtype."""
+        if x.key is None:
+            return self._append("cast", (x.value,), (), ((), dtype))
+        value = self._setting_leaf((*x.key, np.dtype(dtype)), x.example.item())
+        return Handle(self, value, self._examples[value])
+
+    # -- tensors --
+
+    def data(self, node: Node, slot: Any) -> Any:
+        """What reading ``node.data`` gives: the array of a tensor made in the step, the handle of any other."""
+        if node in self.tensors:
+            return self.tensors[node][1]
+        array = slot.__get__(node)
+        if type(array) is not ndarray or node.clock > self.start:
+            return array
+        if node.tracked and node.recipe is not None:
+            raise CompileError(
+                f"compile: {program_line()} uses a tensor of shape {array.shape} that was computed outside of the "
+                "step. Compute it inside, or detach() it."
+            )
+        handle = self.state(array)
+        self.tensors[node] = [handle.value, handle, array]
+        return handle
+
+    def set_data(self, node: Node, slot: Any, new: Any) -> None:
+        """What ``node.data = new`` does."""
+        if getattr(node, "clock", self.start) >= self.start and node not in self.tensors:
+            slot.__set__(node, new)
+            return
+        old = self.data(node, slot)
+        if new is not old:
+            new = new if isinstance(new, Handle) else self.emit("copy", (np.asarray(new),))
+            if (new.shape, new.dtype) != (old.shape, old.dtype):
+                raise CompileError(
+                    f"compile: {program_line()} replaces an array of shape {old.shape}, {old.dtype}, by one of "
+                    f"{new.shape}, {new.dtype}. Write into it, or call the step without compiling it."
+                )
+            self.tensors[node][1] = new
+
+    def gradient(self, node: Node, slot: Any) -> Any:
+        """What reading ``.grad`` gives."""
+        if node.clock > self.start and node not in self.tensors:
+            return slot.__get__(node)
+        if node not in self.gradients:
+            self.looked[node] = self.gradients[node] = slot.__get__(node)
+        return self.gradients[node]
+
+    def set_gradient(self, node: Node, slot: Any, new: Any) -> None:
+        """What writing ``.grad`` does."""
+        if getattr(node, "clock", self.start) >= self.start and node not in self.tensors:
+            slot.__set__(node, new)
+        else:
+            self.gradients[node] = new
+
+    # -- optimizers --
+
+    def optimizer(self, optimizer: Optimizer) -> tuple[Any, Any]:
+        """(state, param_groups) of an optimizer as the function sees them: copies with handles in them."""
+        if optimizer not in self.optimizers:
+            real = vars(optimizer)
+            groups = [
+                {name: self._group_entry((optimizer, k, name), value) for name, value in group.items()}
+                for k, group in enumerate(real["param_groups"])
+            ]
+            state = {
+                p: {name: self._remembered((optimizer, p, name), value) for name, value in kept.items()}
+                for p, kept in real["state"].items()
+            }
+            self.optimizers[optimizer] = (state, groups)
+            self._groups[optimizer] = [dict(group) for group in groups]
+        return self.optimizers[optimizer]
+
+    def _group_entry(self, key: Key, value: Any) -> Any:
+        if isinstance(value, (tuple, list)) and value and all(type(x) is float for x in value):
+            return tuple(self.setting((*key, i), x) for i, x in enumerate(value))
+        if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
+            return self.setting((*key, None), float(value))
+        return list(value) if key[2] == "params" else value
+
+    def _remembered(self, key: Key, value: Any) -> Any:
+        if not isinstance(value, ndarray):
+            return value
+        if key[2].startswith("_"):  # scratch, which nobody reads before it is written
+            return self.emit("full", (), (0,), (value.shape, value.dtype))
+        handle = self.state(value)
+        self.memory.append((handle.value, handle, key))
+        return handle
+
+    # -- the end --
+
+    def has_new_state(self) -> bool:
+        """Whether an optimizer remembers something that it did not when the recording began.
+
+        Raises CompileError where something else about an optimizer has changed.
+        """
+        new = False
+        for optimizer, (state, groups) in self.optimizers.items():
+            real = vars(optimizer)
+            for group, before, handles in zip(groups, real["param_groups"], self._groups[optimizer]):
+                changed = [name for name in before if group.get(name) is not handles[name]]
+                if changed:
+                    raise CompileError(
+                        f"compile: the step changes {changed[0]} in param_groups, which a replay would not repeat. "
+                        "Change it outside of the step."
+                    )
+            for p, kept in state.items():
+                before = real["state"].get(p, {})
+                new = new or any(name not in before and name[0] != "_" for name in kept)
+                changed = [name for name, x in before.items() if not isinstance(x, ndarray) and kept.get(name) is not x]
+                if changed:
+                    raise CompileError(
+                        f"compile: the step changes '{changed[0]}' in an optimizer's state, a Python number that a "
+                        "replay would not change. Keep it as an array of shape ()."
+                    )
+        return new
+
+    def plan(self, inputs: list[Handle], outputs: list[Handle], gradients: list[tuple[Value, Handle]]) -> Plan:
+        """What was recorded, as a plan that also writes `gradients`."""
+        last = [(value, handle) for value, handle, _ in self.tensors.values()]
+        last += [(value, self.optimizers[o][0][p][name]) for value, _, (o, p, name) in self.memory]
+        writes = [(value, handle.value) for value, handle in last if handle.value is not value]
+        writes += [(value, handle.value) for value, handle in gradients]
+        for value, _ in writes:
+            array = self.arrays[value]
+            if not (array.flags.c_contiguous and array.flags.writeable):
+                raise CompileError(
+                    f"compile: the step writes into an array of shape {array.shape} that is not contiguous, or "
+                    "read-only. Replace it: t.data = np.array(t.data, order='C')."
+                )
+        results = tuple(handle.value for handle in outputs)
+        return Plan(tuple(self.body), tuple(h.value for h in inputs), tuple(self.arrays), tuple(writes), results)
+
+    def made(self) -> list[Value]:
+        """The constants that the step itself has made: nobody else holds them, so nobody will ever write them."""
+        references = 3  # of the leaf, of its example, and of the call that counts
+        return [
+            value
+            for value in self._constants.values()
+            if value.params[0].base is None and sys.getrefcount(value.params[0]) <= references
+        ]
+
+    def close(self) -> None:
+        """Let go of everything that is only of interest while recording."""
+        self.closed = True
+        self._examples.clear()
+
+
+# ---- what the program sees while it is recorded ------------------------------------------------------------
+
+
+class _Draws:
+    """What stands in the place of the random generator: every draw is recorded."""
+
+    def __init__(self, trace: Trace, generator: np.random.Generator) -> None:
+        trace.generator = copy.deepcopy(generator)  # for the examples; the real one is not advanced
+        self._trace, self._real = trace, generator
+
+    def __getattr__(self, name: str) -> Any:
+        if not in_recording():
+            return getattr(self._real, name)
+        if name not in _DRAWS:
+            raise CompileError(
+                f"compile: {program_line()} uses generator().{name}, which cannot be recorded. "
+                "Draw outside of the step."
+            )
+        return lambda *args, **kwargs: self._trace.emit("draw", (args, kwargs), (name,))
+
+
+def _property(trace: Trace, owner: type, name: str, get: Any, put: Any) -> tuple[type, str, Any]:
+    """Put a property in the place of a slot or attribute; returns what is needed to undo it."""
+    slot = vars(owner).get(name) or _Attribute(name)
+
+    def read(self: Any) -> Any:
+        return get(self, slot) if in_recording() else slot.__get__(self)
+
+    def write(self: Any, value: Any) -> None:
+        put(self, slot, value) if in_recording() else slot.__set__(self, value)
+
+    undo = (owner, name, vars(owner).get(name))
+    setattr(owner, name, property(read, write))
+    return undo
+
+
+class _Attribute:
+    """An entry of an instance's ``__dict__``, spoken to as a slot."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        try:
+            return vars(instance)[self.name]
+        except KeyError:
+            raise AttributeError(self.name) from None
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        vars(instance)[self.name] = value
+
+
+@contextmanager
+def recording() -> Iterator[Trace]:
+    """Within the block this thread's tensors, optimizers and random draws are seen by the trace."""
+    global _current
+    with _lock:
+        trace = _current = Trace()
+        real = random.generator()
+        undo = [
+            _property(trace, Node, "data", trace.data, trace.set_data),
+            _property(trace, Node, "gradient", trace.gradient, trace.set_gradient),
+        ]
+        for k, name in enumerate(("state", "param_groups")):
+            undo.append(_property(trace, Optimizer, name, partial(_of_optimizer, trace, k), _set_of_optimizer))
+        recipe.NUMBERS |= {Handle, Setting}
+        valuecheck.hand_to(trace.check)
+        random._generator = _Draws(trace, real)  # type: ignore[assignment]
+        try:
+            yield trace
+        finally:
+            random._generator = real
+            valuecheck.hand_to(None)
+            recipe.NUMBERS.difference_update({Handle, Setting})
+            for owner, name, slot in undo:
+                setattr(owner, name, slot) if slot is not None else delattr(owner, name)
+            _current = None
+
+
+def _of_optimizer(trace: Trace, k: int, optimizer: Optimizer, slot: Any) -> Any:
+    return trace.optimizer(optimizer)[k] if "param_groups" in vars(optimizer) else slot.__get__(optimizer)
+
+
+def _set_of_optimizer(optimizer: Optimizer, slot: Any, value: Any) -> None:
+    slot.__set__(optimizer, value)
