@@ -16,7 +16,7 @@ import math
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NoReturn
@@ -35,7 +35,7 @@ class Text(str):
 
 
 class Functions:
-    """What a program is going to call, and the text that defines it.
+    """What a program is going to call, and the text that defines it, under names that are not `reserved`.
 
     Examples
     --------
@@ -46,11 +46,11 @@ class Functions:
     []
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reserved: Iterable[str] = ("np",)) -> None:
         self.parts: list[str] = []
         """Imports, constants and functions, each after what it uses."""
-        self.names: set[str] = {"np"}
-        """What the parts define."""
+        self.names = set(reserved)
+        """What the parts define, and what is reserved."""
         self._defined: dict[tuple[str, str], str] = {}
         self._printed: dict[Any, str] = {}
 

@@ -24,7 +24,7 @@ from .allocate import Buffer, Layout, allocate
 from .function_source import Functions, Text
 from .plan import REDUCTIONS, UFUNCS, VIEWS, Plan, Value, unpack
 
-__all__ = ["Source", "emit"]
+__all__ = ["Source", "emit", "one_line"]
 
 SMALL = (
     4096  # entries of a product; below, the bound .dot is faster than matmul; above, it loses by clearing its result
@@ -32,7 +32,9 @@ SMALL = (
 SHORT = 16  # entries of an array that is written out
 WIDTH = 100
 
+_RESERVED = frozenset({"np", "copyto", "matmul", "make", "step", "rng", "load", "main", "base64", "io", "ARCHIVE"})
 _FILLING = {"random", "standard_normal", "standard_exponential"}  # methods of a generator that take out=
+_OUT_BY_NAME = {"maximum", "minimum"}  # NumPy deprecates it by position here, lest it be taken for one more operand
 _SPOKEN = {0.0: "zero", 1.0: "one", 2.0: "two", 0.5: "half"}
 _SUFFIX = {"transpose": "T", "reshape": "reshaped", "broadcast_to": "broadcast", "slice": "part"}
 
@@ -44,8 +46,8 @@ class Source:
     text: str
     """A module that defines ``make``, which returns ``step``."""
     arrays: tuple[Value, ...]
-    """The states and constants whose arrays are the arguments of ``make``, in order. What is written must be
-    C-contiguous."""
+    """The states and constants whose arrays are the arguments of ``make``, in order. What is written and never read (a
+    gradient left behind) must be C-contiguous."""
 
 
 def emit(plan: Plan, title: str = "One training step") -> Source:
@@ -65,12 +67,12 @@ class _Writer:
     def __init__(self, plan: Plan, layout: Layout) -> None:
         self.plan, self.homes, self.copies = plan, layout.homes, layout.copies
         self.outputs = set(plan.outputs)
-        self.functions = Functions()
+        self.read = {a for v in plan.body for a in v.values}
+        self.functions = Functions(_RESERVED | {f.__name__ for v in plan.body if (f := _ufunc(v))})
         for v in plan.body:
             if v.op in ("call", "check"):
-                self._call(v, [""] * len(v.args))  # functions have the first choice of names
-        ufuncs = {f.__name__ for v in plan.body if (f := UFUNCS.get(v.op) or REDUCTIONS.get(v.op))}
-        self.taken = {"make", "step", "rng", "copyto", "matmul", *ufuncs, *self.functions.names}
+                self._call(v, [""] * len(v.args))  # functions choose their names before values do
+        self.taken = set(self.functions.names)
         self.imports: set[str] = set()
         self.setup: list[str] = []
         self.constants: list[Value] = []
@@ -196,21 +198,28 @@ class _Writer:
         """A call that writes into `out`, or allocates if that is ""."""
         last = [out] if out else []
         if v.op in UFUNCS:
-            return f"{self._import(v.op)}({', '.join([*self._operands(v), *last])})"
+            named = "out=" if out and v.op in _OUT_BY_NAME else ""
+            return f"{self._import(v.op)}({', '.join([*self._operands(v), *(named + x for x in last)])})"
         if v.op == "matmul":
             a, b = (self._name(x) for x in v.args)
-            if v.size < SMALL and max(x.ndim for x in v.args) <= 2:
+            if v.size < SMALL and max(x.ndim for x in v.args) <= 2 and self._is_dense(v):
                 return f"{a}.dot({', '.join([b, *last])})"
             return f"{self._import('matmul')}({', '.join([a, b, *last])})"
         (x,), (axes, keepdims) = v.args, v.params
         name = self._name(x)
-        if v.op == "sum" and axes == (0,) and not keepdims and x.ndim == 2 and x.dtype.char in "fd":
+        as_product = v.op == "sum" and axes == (0,) and not keepdims and x.ndim == 2 and x.dtype.char in "fd"
+        if as_product and self._is_dense(v):
             n = x.shape[0]
             ones = self._hoist(("ones", n, x.dtype), f"ones{n}", _full((n,), 1, x.dtype))
             return f"{ones}.dot({', '.join([name, *last])})"
         axis = None if axes == tuple(range(x.ndim)) else axes[0] if len(axes) == 1 else axes
         more = ["None", out or "None", *["True"] * keepdims] if out or keepdims else []
         return f"{self._import(REDUCTIONS[v.op].__name__)}.reduce({', '.join([name, repr(axis), *more])})"
+
+    def _is_dense(self, v: Value) -> bool:
+        """Whether the home of `v` is sure to be C-contiguous, as dot and generators demand; a parameter may not be."""
+        home = self.homes[v]
+        return not isinstance(home, Value) or home not in self.read
 
     def _call(self, v: Value, args: list[str]) -> str:
         """A function of any kind."""
@@ -281,7 +290,7 @@ class _Writer:
             if not self._is_at_home(v.args[2], v):
                 yield f"{copyto}({name}, {b})"
             yield f"{copyto}({name}, {a}, where={c})"
-        elif v.op == "draw" and v.params[0] in _FILLING:
+        elif v.op == "draw" and v.params[0] in _FILLING and self._is_dense(v):
             yield self._draw(v, name)
         elif v.op in ("call", "draw"):
             yield f"{copyto}({name}, {self._new(v)})"
@@ -341,12 +350,11 @@ class _Writer:
         body += [f"{self._import('copyto')}({self.names[state]}, {self.names[v]})" for state, v in self.copies]
         if self.plan.outputs:
             body.append(f"return {', '.join(self.names[v] for v in self.plan.outputs)}")
-        read = {a for v in self.plan.body for a in v.values}
         written = {state for state, _ in self.plan.writes}
-        arrays = (*(state for state in self.plan.states if state in read | written), *self.constants)
+        arrays = (*(state for state in self.plan.states if state in self.read | written), *self.constants)
         roles = dict.fromkeys(self.constants, "constant") | dict.fromkeys(self.plan.inputs, "argument")
         for v in arrays[: len(arrays) - len(self.constants)]:
-            roles[v] = " and ".join(["read"] * (v in read) + ["written"] * (v in written))
+            roles[v] = " and ".join(["read"] * (v in self.read) + ["written"] * (v in written))
         return Source(self._module(title, body, arrays, roles), arrays)
 
     def _module(self, title: str, body: list[str], arrays: tuple[Value, ...], roles: dict[Value, str]) -> str:
@@ -358,8 +366,7 @@ class _Writer:
             for v, role in sorted(roles.items(), key=lambda item: item[0].op != "input")
         ]
         widths = [max((len(row[k]) for row in rows), default=0) for k in range(2)]
-        title = title.strip().rstrip(".").replace("\\", "\\\\").replace('"""', "'''")
-        lines = [f'"""{title}.', ""]
+        lines = [f'"""{one_line(title)}.', ""]
         lines += [f"    {line}" for line in _wrapped("step = make", made)]
         lines += [f"    {line}" for line in _wrapped(f"{given} = step" if given else "step", taken)]
         lines += ["", *(f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {', '.join(row[2:])}" for row in rows), ""]
@@ -377,6 +384,11 @@ class _Writer:
 
 
 # ---- text --------------------------------------------------------------------------------------------------
+
+
+def one_line(title: str) -> str:
+    """A title as it can stand in a docstring, without its full stop."""
+    return " ".join(title.split()).rstrip(".").replace("\\", "\\\\").replace('"', "'")
 
 
 def _wrapped(before: str, words: list[str], after: str = "", brackets: bool = True) -> list[str]:
@@ -446,6 +458,10 @@ def _spoken(x: Any) -> str:
     if isinstance(x, complex) or float(short) != abs(x):
         return "c"
     return f"{'minus_' if x < 0 else ''}{_SPOKEN.get(-x) or ('c' if short[0].isdigit() else '') + short}"
+
+
+def _ufunc(v: Value) -> np.ufunc | None:
+    return UFUNCS.get(v.op) or REDUCTIONS.get(v.op)
 
 
 def _without_ones(shape: tuple[int, ...]) -> list[int]:
