@@ -1,4 +1,7 @@
-"""Plans written by hand, and two interpreters: of a plan, and of a plan and its layout, which follows it literally."""
+"""Plans written by hand and drawn at random, and two interpreters: of a plan, and of a plan and its layout.
+
+The second follows the layout to the letter, and hands out memory full of nan.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
-from tinygrad_bp.compiler.plan import Plan, Value, evaluate, pack
+from tinygrad_bp.compiler.allocate import Buffer, Layout
+from tinygrad_bp.compiler.plan import LEAVES, REDUCTIONS, UFUNCS, VIEWS, Plan, Value, evaluate, pack, unpack
 
 
 class Writer:
@@ -89,3 +94,219 @@ def _array(a: Any, held: Memory) -> Any:
     if not isinstance(a, Value):
         return a
     return a.params[0] if a.op == "constant" else held[a]
+
+
+class Machine:
+    """A plan that runs by its layout to the letter: buffers allocated once, states written in place.
+
+    NumPy forgives an operation that is told to write over what it reads; this machine does not.
+    """
+
+    def __init__(self, plan: Plan, layout: Layout, memory: Memory) -> None:
+        self.plan, self.layout, self.memory = plan, layout, memory
+        buffers = {home for home in layout.homes.values() if isinstance(home, Buffer)}
+        assert len({b.number for b in buffers}) == len(buffers)
+        self.arrays: dict[Buffer, Any] = {b: np.empty(b.shape, b.dtype) for b in buffers}
+        self.held: Memory = {}
+        self.constant: set[Buffer] = set()
+        for v in plan.body:
+            home = layout.homes.get(v)
+            if v.op == "full" and isinstance(home, Buffer):  # filled once and for all
+                self.arrays[home].fill(v.params[0])
+                self.constant.add(home)
+
+    def step(self, generator: np.random.Generator | None = None) -> list[Any]:
+        """The outputs; `memory`, which holds inputs and states, is written as the layout says."""
+        for buffer, array in self.arrays.items():
+            if buffer not in self.constant:
+                array.fill({"f": np.nan, "b": True}.get(array.dtype.kind, -77))
+        self.held = dict(self.memory)
+        for v in self.plan.body:
+            args = [_array(a, self.held) for a in v.args]
+            with np.errstate(all="ignore"):
+                self.held[v] = self._result(v, args, generator)
+        for state, last in self.layout.copies:
+            np.copyto(self.memory[state], self.held[last])
+        outputs = [self.held[v] for v in self.plan.outputs]
+        others = [*self.memory.values(), *self.arrays.values(), *(v.params[0] for v in self._constants())]
+        for k, array in enumerate(outputs):
+            assert not any(np.shares_memory(array, other) for other in [*others, *outputs[:k]]), "an output is shared"
+        return outputs
+
+    def _constants(self) -> set[Value]:
+        return {a for v in self.plan.body for a in v.values if a.op == "constant"}
+
+    def _result(self, v: Value, args: list[Any], generator: np.random.Generator | None) -> Any:
+        home = self.layout.homes.get(v)
+        assert (v in self.layout.homes) != (v.op in VIEWS or v.alias is not None)
+        if home is None:
+            result = evaluate(v, args, generator)
+            return result if result is None else np.asarray(result)
+        out = self.arrays[home] if isinstance(home, Buffer) else self.memory[home]
+        assert out.shape == v.shape and out.dtype == v.dtype
+        same = [k for k, a in enumerate(args) if isinstance(a, np.ndarray) and np.shares_memory(a, out)]
+        allowed = {"where": (2,), "copy": (0,), "cast": (0,), "put": (0,), "add_at": (0,)}.get(v.op, ())
+        for k in range(len(args)) if v.op in UFUNCS else allowed:
+            if k in same and (args[k].__array_interface__ == out.__array_interface__):
+                same.remove(k)
+        assert not same, f"{v.op} is written over its arg {same}"
+        if v.op == "full":
+            if home not in self.constant:
+                out.fill(v.params[0])
+        elif v.op in UFUNCS:
+            UFUNCS[v.op](*args, out=out)
+        elif v.op in REDUCTIONS:
+            REDUCTIONS[v.op].reduce(args[0], axis=v.params[0], keepdims=v.params[1], out=out)
+        elif v.op == "matmul":
+            np.matmul(*args, out=out)
+        elif v.op == "where":
+            np.copyto(out, args[2])
+            np.copyto(out, args[1], where=args[0])
+        else:
+            np.copyto(out, args[0], casting="unsafe")
+            if v.op == "put":
+                out[unpack(v.params[0], args[2:])] = args[1]
+            elif v.op == "add_at":
+                np.add.at(out, unpack(v.params[0], args[2:]), args[1])
+        return out
+
+
+SEEN: list[Any] = []
+
+
+def look(x: Any) -> None:
+    """A check that remembers what it was shown."""
+    SEEN.append(np.array(x))
+
+
+LEAVES_OF_DRAWN = {
+    "x": ("input", (2, 3), float), "u": ("input", (3,), float), "f": ("input", (2, 3), np.float32),
+    "i": ("input", (2,), np.int64), "m": ("input", (2, 3), bool), "A": ("state", (2, 3), float),
+    "B": ("state", (2, 3), float), "S": ("state", (3, 3), float), "c": ("state", (3,), float),
+    "t": ("state", (), float), "F": ("state", (2, 3), np.float32), "n": ("state", (2,), np.int64),
+    "k": ("constant", (2, 3), float), "made": ("constant", (3,), float), "e": ("input", (0, 3), float),
+}  # fmt: skip
+NUMBERS = [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 3.0, 0.1, 1, 2, 0, -1]
+
+
+def numbers_of(shape: tuple[int, ...], dtype: Any, generator: np.random.Generator) -> Any:
+    """Small numbers, eighths among them, in an array that may be F-ordered or strided."""
+    whole = generator.integers(-16, 17, shape) if dtype is not np.int64 else generator.integers(0, 2, shape)
+    array = (whole / 8 if np.dtype(dtype).kind == "f" else whole).astype(dtype)
+    order = generator.integers(3)
+    if order == 0 or not shape:
+        return np.array(array)
+    return np.asfortranarray(array) if order == 1 else np.repeat(array, 2, axis=-1)[..., ::2]
+
+
+def memory_of(plan: Plan, seed: int) -> Memory:
+    """Arrays for the inputs and states of a plan."""
+    generator = np.random.default_rng(seed)
+    return {v: numbers_of(v.shape, v.dtype.type, generator) for v in (*plan.inputs, *plan.states)}
+
+
+class Drawn(Plan):
+    """A plan that a failing test prints readably."""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(f"\n{self}")
+
+
+@st.composite
+def plans(draw: st.DrawFn, steps: int = 20) -> Plan:
+    """Any operations on leaves of few shapes, so that many fit each other; views of views; states swapped; effects."""
+    w, generator = Writer(), np.random.default_rng(7)
+    for name, (op, shape, dtype) in LEAVES_OF_DRAWN.items():
+        getattr(w, op)(numbers_of(shape, dtype, generator), name)
+    for _ in range(draw(st.integers(1, steps))):
+        _step(draw, w)
+    values = [v for v in w.examples if v.op != "check"]
+    writes = []
+    for state in w.states:
+        fitting = [v for v in values if (v.shape, v.dtype) == (state.shape, state.dtype)]
+        if draw(st.booleans()):
+            writes.append((state, draw(st.sampled_from(fitting[::-1]))))
+    return Drawn(**vars(w.plan(writes, draw(st.lists(st.sampled_from(values[::-1]), max_size=3)))))
+
+
+def _step(draw: st.DrawFn, w: Writer) -> None:
+    """One more instruction."""
+
+    def some(accept: Any) -> Value:
+        return draw(st.sampled_from([v for v in w.examples if v.op != "check" and accept(v)][::-1]))
+
+    def real(v: Value) -> bool:
+        return v.dtype.kind == "f"
+
+    def fits(shape: tuple[int, ...]) -> Any:
+        return lambda v: real(v) and all(a in (1, b) for a, b in zip(v.shape[::-1], shape[::-1], strict=False))
+
+    kind = draw(st.sampled_from(KINDS))
+    x = some(real)
+    if kind == "unary":
+        w(draw(st.sampled_from(["negative", "tanh", "absolute", "negative", "square", "positive"])), x)
+    elif kind == "binary":
+        op = draw(st.sampled_from(["add", "subtract", "multiply", "maximum", "add", "multiply"]))
+        pair = [x, some(fits(x.shape))]
+        w(op, *draw(st.permutations(pair)))
+    elif kind == "number":
+        op = draw(st.sampled_from(["add", "subtract", "multiply", "minimum", "multiply"]))
+        w(op, *draw(st.permutations([x, draw(st.sampled_from(NUMBERS))])))
+    elif kind == "divide":
+        w("divide", x, draw(st.sampled_from([1.0, 2.0, 4.0, 0.1, 10.0, 3])))
+    elif kind == "reciprocal":
+        w("divide", 1.0, w("add", w("square", x), 1.0))
+    elif kind == "power":
+        w("power", x, draw(st.sampled_from([1, 2, 3, 2.0])))
+    elif kind == "compare":
+        a, b = (some(lambda v: v.op in LEAVES and v.shape == (2, 3)) for _ in range(2))
+        w(draw(st.sampled_from(["greater", "equal"])), a, b)
+    elif kind == "where":
+        a = some(lambda v: real(v) and v.shape == (2, 3))
+        b = some(lambda v: v.dtype == a.dtype and v.shape in ((2, 3), (), (1, 3)))
+        w("where", some(lambda v: v.dtype == bool and v.shape == (2, 3)), *draw(st.permutations([a, b])))
+    elif kind == "reduce":
+        axes = tuple(sorted(draw(st.sets(st.integers(0, x.ndim - 1))))) if x.ndim else ()
+        op = draw(st.sampled_from(["sum", "sum", "max"])) if x.size else "sum"
+        w(op, x, params=(axes, draw(st.booleans())))
+    elif kind == "matmul":
+        a = some(lambda v: real(v) and v.ndim == 2 and v.shape[1] == 3)
+        w("matmul", a, some(lambda v: real(v) and v.shape in ((3, 3), (3,), (3, 2))))
+    elif kind == "transpose":
+        w("transpose", x, params=(tuple(draw(st.permutations(range(x.ndim)))),))
+    elif kind == "reshape":
+        shapes = [s for s in [(2, 3), (3, 2), (6,), (1, 2, 3), (3,), (1, 3), (), (1,)] if np.prod(s) == x.size]
+        w("reshape", x, params=(draw(st.sampled_from(shapes or [x.shape])),))
+    elif kind == "broadcast_to":
+        shapes = [s for s in [(2, 3), (3, 3), (1, 3), x.shape] if fits(s)(x) and x.ndim <= len(s)]
+        w("broadcast_to", x, params=(draw(st.sampled_from(shapes)),))
+    elif kind == "slice":
+        parts = [slice(None), slice(None, None, -1), slice(0, 1), Ellipsis, (Ellipsis, slice(0, 2)), None]
+        w("slice", x, params=(draw(st.sampled_from(parts if x.ndim else [Ellipsis, None, ()])),))
+    elif kind == "row":
+        w("slice", some(lambda v: v.shape in ((2, 3), (3,))), params=(draw(st.integers(-2, 1)),))
+    elif kind == "copy":
+        w("copy", x)
+    elif kind == "cast":
+        w.cast(some(lambda v: v.dtype.kind in "fb"), draw(st.sampled_from([float, np.float32])))
+    elif kind == "full":
+        w.full(draw(st.sampled_from([(2, 3), (), (3,), (1, 3)])), draw(st.sampled_from(NUMBERS)))
+    elif kind == "put":
+        x = some(lambda v: v.dtype == float and v.shape in ((2, 3), (3, 3)))
+        index = draw(st.sampled_from([0, slice(0, 2), (Ellipsis, 1), some(lambda v: v.dtype == np.int64)]))
+        shapes = [(), (1,)] if index == (Ellipsis, 1) else [(), (3,), *([] if index == 0 else [(1, 3), (2, 3)])]
+        value = some(lambda v: v.dtype == float and v.shape in shapes)
+        w.put(x, value, index, draw(st.sampled_from(["put", "add_at"])))
+    elif kind == "call":
+        w.call(np.concatenate, [x, x]) if x.ndim else w.call(np.atleast_1d, x)
+    elif kind == "alias":
+        w.call(np.ravel, x, alias=0)
+    elif kind == "draw":
+        w.call("standard_normal", draw(st.sampled_from([(2, 3), (3,)])), op="draw")
+    else:
+        w.call(look, x, op="check")
+
+
+KINDS = ["unary", "binary", "number", "binary", "number", "divide", "reciprocal", "power", "compare", "where", "reduce"]
+KINDS += ["matmul", "transpose", "reshape", "broadcast_to", "slice", "row", "copy", "cast", "full", "put", "call"]
+KINDS += ["alias", "draw", "check"]

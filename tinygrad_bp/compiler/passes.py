@@ -9,7 +9,7 @@ was written. Its name and note go to what replaces a value. Where values live is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
 
@@ -149,30 +149,31 @@ def fold_constants(plan: Plan) -> Plan:
 
 
 def _folded(v: Value) -> Value | None:
-    if v.op == "constant" or v.op in EFFECTS or v.op == "call" or not v.values:
+    if v.op in EFFECTS or v.op == "call" or not v.values:
         return None
-    if v.op in _UNIFORM and all(a.op == "full" for a in v.values):
-        args = [_array(a, ()) if isinstance(a, Value) else a for a in v.args]
-        result = args[0] if v.op in VIEWS else _evaluated(v, args)
-        return _value("full", (), (result.astype(v.dtype).item(),), v)
     if not all(a.op == "full" or (a.op == "constant" and a.name == "made") for a in v.values):
         return None
-    if v.size > max(1024, *(a.size for a in v.values if a.op == "constant")):
+    if v.op in _UNIFORM and v.size and all(a.op == "full" for a in v.values):
+        result = _array(v.args[0]) if v.op in VIEWS else _evaluated(v)
+        return _value("full", (), (result.flat[0].astype(v.dtype).item(),), v)
+    if v.size > max((1024, *(a.size for a in v.values if a.op == "constant"))):
         return None
-    result = _evaluated(v, [_array(a, a.shape) if isinstance(a, Value) else a for a in v.args])
-    return Value("constant", (), (result,), v.shape, v.dtype, "made")
+    return Value("constant", (), (_evaluated(v),), v.shape, v.dtype, "made")
 
 
-_UNIFORM = frozenset(UFUNCS) | frozenset(VIEWS) | {"copy", "cast", "where"}  # numbers everywhere make one everywhere
+# One number everywhere makes one number everywhere.
+_UNIFORM = frozenset(UFUNCS) | frozenset(REDUCTIONS) | frozenset(VIEWS) | {"copy", "cast", "where"}
 
 
-def _array(v: Value, shape: tuple[int, ...]) -> Any:
-    return np.full(shape, v.params[0], v.dtype) if v.op == "full" else v.params[0]
+def _array(a: Any) -> Any:
+    if not isinstance(a, Value):
+        return a
+    return np.broadcast_to(np.full((), a.params[0], a.dtype), a.shape) if a.op == "full" else a.params[0]
 
 
-def _evaluated(v: Value, args: Sequence[Any]) -> Any:
+def _evaluated(v: Value) -> Any:
     with np.errstate(all="ignore"):
-        return np.asarray(evaluate(v, args))
+        return np.asarray(evaluate(v, [_array(a) for a in v.args]))
 
 
 # ---- simplification ----------------------------------------------------------------------------------------
