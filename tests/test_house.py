@@ -19,6 +19,7 @@ PACKAGE = ROOT / "tinygrad_bp"
 # the others on first use; to type checkers it imports them all.
 MAP = [
     "recipe.py",
+    "valuecheck.py",
     "autograd.py",
     "ops/arithmetic.py",
     "ops/discrete.py",
@@ -70,6 +71,22 @@ MAP = [
     "checking/hypothesis_hook.py",
     "checking/pytest_plugin.py",
     "checking/domains.py",
+    "compiler/plan.py",
+    "compiler/passes.py",
+    "compiler/allocate.py",
+    "compiler/function_source.py",
+    "compiler/numpy_source.py",
+    "compiler/standalone.py",
+    "compiler/kernels.py",
+    "compiler/fusion.py",
+    "compiler/numba_source.py",
+    "compiler/handle.py",
+    "compiler/trace.py",
+    "compiler/naming.py",
+    "compiler/surroundings.py",
+    "compiler/entry.py",
+    "compiler/__init__.py",
+    "compiler/step.py",
     "training.py",
     "spec.py",
     "checking/targets.py",
@@ -84,9 +101,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [path.relative_to(PACKAGE).as_posix() for path in FILES]
 
 # What the extras bring, imported only inside functions.
-OPTIONAL = {"rich", "matplotlib", "safetensors", "hypothesis"}
+OPTIONAL = {"rich", "matplotlib", "safetensors", "hypothesis", "numba"}
 # What a file is made for and imports at once: it is loaded by nothing else of the package.
-FOR = {"checking/strategies.py": {"hypothesis"}, "checking/pytest_plugin.py": {"pytest"}}
+FOR = {
+    "checking/strategies.py": {"hypothesis"},
+    "checking/pytest_plugin.py": {"pytest"},
+    "compiler/kernels.py": {"numba"},
+}
 
 
 class Import(ast.NodeVisitor):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import gc
-import importlib
 import importlib.metadata
 import os
 import platform
@@ -373,7 +372,9 @@ def _eager(x: Array, y: Array, *weights: Array, compiled_by: str | None = None) 
 
     step: Callable[[Array, Array], object] = train
     if compiled_by is not None:
-        step = importlib.import_module("tinygrad_bp.compiler.step").compile(train, backend=compiled_by)
+        from .compiler.step import compile
+
+        step = compile(train, backend=compiled_by)
     return lambda: step(x, y), [parameter.data for parameter in net.parameters()]
 
 
