@@ -31,10 +31,16 @@ _ADAM = {field.COMPILED: 0.90, field.NUMBA: 0.35}
 class Goal:
     """One cell: a contender's ratio on one net, and what it should be at most."""
 
-    who: str
+    name: str
+    kind: str
+    where: str
     net: str
     measured: float
     at_most: float
+
+    @property
+    def who(self) -> str:
+        return f"{self.name}{self.kind}; {self.where}"
 
     @property
     def met(self) -> bool:
@@ -49,7 +55,7 @@ def judged(parts: Sequence[Part]) -> list[Goal]:
             for t in part.timings:
                 if t.net in NETS:
                     found += _of(part, t)
-    return sorted(found, key=lambda goal: _ORDER.index(goal.who.split(";")[0]))
+    return sorted(found, key=lambda goal: (_ORDER.index(goal.name), goal.kind))
 
 
 def _of(part: Part, t: Timing) -> Iterator[Goal]:
@@ -58,16 +64,16 @@ def _of(part: Part, t: Timing) -> Iterator[Goal]:
     if t.optimizer == "Adam":
         if t.net == NETS[0]:
             for name in filter(ratios.__contains__, _ADAM):
-                yield Goal(f"{name}; Adam, {where}", t.net, ratios[name], _ADAM[name])
+                yield Goal(name, " with Adam", where, t.net, ratios[name], _ADAM[name])
         return
     for name, goals in (_AVX2 if avx2 else _OWN).items():
         if name in ratios:
             at_most = dict(zip(NETS, goals, strict=True))[t.net][t.dtype == "float32"]
-            yield Goal(f"{name}; {where}", t.net, ratios[name], at_most)
+            yield Goal(name, "", where, t.net, ratios[name], at_most)
     for name, other in _ahead(t.net, avx2):
         theirs = [ratios[peer] for peer in other if peer in ratios]
         if name in ratios and theirs:
-            yield Goal(f"{name}; ahead of {other[0]}, {where}", t.net, ratios[name], min(theirs))
+            yield Goal(name, f" ahead of {other[0]}", where, t.net, ratios[name], min(theirs))
 
 
 def _ahead(net: str, avx2: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
