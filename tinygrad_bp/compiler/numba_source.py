@@ -1,0 +1,655 @@
+"""A plan as a module for numba: fused loops, products by BLAS, and whatever else is left to NumPy between them.
+
+:func:`emit` writes the module, :func:`load` compiles it. Its ``part_0``, ``part_1``, ... are compiled functions, which
+find all arrays but the inputs through a table of addresses; ``make`` allocates what they compute in, and returns
+``step``, which calls them in order and NumPy in between: a net of layers and losses is one part. The arrays belong to
+``step``, so that no address outlives its array. Modules are kept in the user's cache directory, under a name that
+depends on their text and on all versions involved; where that cannot be written they are compiled anew in every
+process. Elementwise results are NumPy's to the last bit, but for those of :mod:`~tinygrad_bp.compiler.kernels`; sums
+are taken in another order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import keyword
+import math
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from . import kernels
+from .fusion import Fused, Group, Place, as_matrices, fuse, loop_dtypes, matrix
+from .plan import REDUCTIONS, UFUNCS, CompileError, Plan, Value, evaluate
+
+__all__ = ["Source", "emit", "load", "require", "tools"]
+
+Shape = tuple[int, ...]
+
+# fmt: off
+_EXPRESSIONS = {
+    "add": "{0} + {1}", "subtract": "{0} - {1}", "multiply": "{0} * {1}", "divide": "{0} / {1}", "power": "{0} ** {1}",
+    "negative": "-{0}", "positive": "{0}", "copy": "{0}", "absolute": "abs({0})", "fabs": "abs({0})",
+    "square": "{0} * {0}", "reciprocal": "np.{T}(1) / {0}", 
+    "maximum": "maximum({0}, {1})", "minimum": "minimum({0}, {1})",
+    "greater": "{0} > {1}", "greater_equal": "{0} >= {1}", "less": "{0} < {1}", "less_equal": "{0} <= {1}",
+    "equal": "{0} == {1}", "not_equal": "{0} != {1}", "where": "{1} if {0} else {2}",
+    "isnan": "{0} != {0}", "isinf": "abs({0}) == np.{T}(inf)", "isfinite": "abs({0}) < np.{T}(inf)",
+    "logical_and": "{0} & {1}", "logical_or": "{0} | {1}", "logical_xor": "{0} != {1}", "logical_not": "not {0}",
+    **{op: f"{op}_{{T}}({{0}})" for op in ("exp", "expm1", "log", "log1p", "tanh")},
+}
+"""Of the operands as they are called in the loop; anything else is np.<op>(...)."""
+
+_FOLDS = {
+    "sum": ("0.0", "plus({0}, {1})"), "prod": ("1.0", "times({0}, {1})"), "max": ("-inf", "maximum({0}, {1})"),
+    "min": ("inf", "minimum({0}, {1})"), "all": ("True", "{0} & {1}"), "any": ("False", "{0} | {1}"),
+}
+"""How a reduction starts, and how it goes on."""
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Source:
+    """A plan as text.
+
+    Attributes
+    ----------
+    text
+        The module.
+    arrays
+        The states and constants whose arrays are the arguments of ``make``, in order.
+    written
+        Which of them are written.
+    calls
+        The instructions that the text calls call_0, call_1, ...
+    """
+
+    text: str
+    arrays: tuple[Value, ...]
+    written: tuple[bool, ...]
+    calls: tuple[Value, ...]
+
+
+def emit(plan: Plan, title: str = "One training step", blas: bool | None = None) -> Source:
+    """The plan as a module for numba.
+
+    ``step`` takes the inputs of the plan, and last a ``numpy.random.Generator`` if the plan draws; it returns None, an
+    array, or a tuple of arrays, all of them new. Without `blas`, products are left to NumPy; it is what :func:`load`
+    finds that decides if it is not given.
+    """
+    return _Writer(fuse(plan, _blas() is not None if blas is None else blas)).source(title)
+
+
+# ---- the text ----------------------------------------------------------------------------------------------
+
+
+class _Writer:
+    """The names and lines of one module."""
+
+    def __init__(self, fused: Fused) -> None:
+        self.fused, self.plan, self.places = fused, fused.plan, fused.places
+        self.names: dict[Value, str] = {}
+        self.taken = {*"ijklmnopqrstuvw", *vars(np), *kernels.KERNELS, *vars(sys.modules["builtins"])}
+        self.taken |= {"make", "step", "rng", "inf", "nan", "np", "memory", "vector", "dgemm", "sgemm"}
+        self.arguments: dict[Value, None] = {}
+        self.slots: dict[str, tuple[int, Shape, str]] = {}  # name: its address in the table, shape, dtype
+        self.setup: list[str] = []
+        self.kernels: set[str] = set()
+        self.calls: list[Value] = []
+        for v in self.plan.inputs:
+            self._called(v)
+        self._allocate()
+
+    # -- names and memory --
+
+    def _called(self, v: Value) -> str:
+        """The name of a value, whether it has memory or not."""
+        if v not in self.names:
+            word = name = re.sub(r"\W|^(?=\d)", "_", v.name) or f"t{len(self.names)}"
+            k = 1
+            while name in self.taken or keyword.iskeyword(name):
+                k += 1
+                name = f"{word}_{k}"
+            self.taken.add(name)
+            self.names[v] = name
+        return self.names[v]
+
+    def _array(self, root: Value) -> str:
+        """The name of the array of a root."""
+        root = self.fused.direct.get(root, root)
+        name = self._called(root)
+        if name not in self.slots and root.op != "input":
+            if root.op in ("state", "constant"):
+                self.arguments[root] = None
+            else:
+                number = repr(root.params[0])
+                self.setup.append(f"{name} = np.full({root.shape}, {number}, np.{root.dtype})")
+            self._slot(name, root, len({slot for slot, *_ in self.slots.values()}))
+        return name
+
+    def _slot(self, name: str, v: Value, slot: int) -> None:
+        self.slots[name] = (slot, v.shape, v.dtype.name)
+
+    def _allocate(self) -> None:
+        """Lend buffers to the values that are stored, from the group that computes them to the last that reads them."""
+        last: dict[Value, int] = {}
+        for g, group in enumerate(self.fused.groups):
+            for v in group.members:
+                for a in (v, *v.values):
+                    last[self.places[a].root] = g
+        last.update((v, len(self.fused.groups)) for v in self.plan.results())
+        ends: dict[int, list[Value]] = {}
+        free: dict[tuple[Shape, str], list[int]] = {}
+        lent: dict[Value, int] = {}
+        names: dict[int, list[Value]] = {}
+        for g, group in enumerate(self.fused.groups):
+            for v in group.members:
+                if v in self.fused.stored and v not in self.fused.direct:
+                    pool = free.get((v.shape, v.dtype.name))
+                    lent[v] = pool.pop() if pool else len(names)
+                    names.setdefault(lent[v], []).append(v)
+                    ends.setdefault(last[v], []).append(v)
+            for v in ends.pop(g, ()):
+                free.setdefault((v.shape, v.dtype.name), []).append(lent[v])
+        for slot, values in names.items():
+            called = [self._called(v) for v in values]
+            self.setup.append(f"{' = '.join(called)} = np.empty({values[0].shape}, np.{values[0].dtype})")
+            for name in called:
+                self._slot(name, values[0], slot)
+
+    # -- the module --
+
+    def source(self, title: str) -> Source:
+        """All of it."""
+        parts: list[tuple[list[str], list[str], list[str]]] = []
+        lines: list[str] = []
+        for group in self.fused.groups:
+            if group.kind == "call":
+                lines.append(self._call(group.members[0]))
+                continue
+            if not lines or not lines[-1].startswith("part_"):
+                parts.append(([], [], []))
+                lines.append(f"part_{len(parts) - 1}")
+            parts[-1][0].extend(self._product(group.members[0]) if group.kind == "product" else self._loop(group))
+        inputs = {self._called(v): v for v in self.plan.inputs}
+        text = []
+        contiguous: dict[str, None] = {}
+        for k, (body, *_) in enumerate(parts):
+            used = set(re.findall(r"\w+", "\n".join(body)))
+            given = [name for name in inputs if {name, f"{name}_at"} & used]
+            contiguous.update(dict.fromkeys(given))
+            head = [f"{name}_at = {name}.ctypes.data" for name in given]
+            head += [f"{name}_at = memory[{slot}]" for name, (slot, *_) in self.slots.items() if f"{name}_at" in used]
+            for name, v in inputs.items():
+                if name in used:
+                    head.append(f"{name} = vector({name}_at, {v.size}, np.{_stored_as(v.dtype.name)})")
+            for name, (slot, shape, dtype) in self.slots.items():
+                if name in used:
+                    head.append(f"{name} = vector(memory[{slot}], {math.prod(shape)}, np.{_stored_as(dtype)})")
+            kinds = [f"Array({_stored_as(inputs[n].dtype.name, 'boolean')}, {inputs[n].ndim}, 'C')" for n in given]
+            signature = ", ".join([*kinds, "Array(int64, 1, 'C')"])
+            arguments = ", ".join([*given, "memory"])
+            text += [f'@part("{signature}")', f"def part_{k}({arguments}):", *_indented([*head, *body]), "", ""]
+            lines[lines.index(f"part_{k}")] = f"part_{k}({arguments})"
+        return self._module(title, text, lines, contiguous)
+
+    def _module(self, title: str, parts: list[str], lines: list[str], contiguous: Iterable[str]) -> Source:
+        for state, value in self.plan.writes:
+            if value not in self.fused.direct:
+                lines.append(f"np.copyto({self._array(state)}, {self._array(value)})")
+        results = [f"{self._array(v)}.copy()" for v in self.plan.outputs]
+        if results:
+            lines.append(f"return {', '.join(results)}")
+        lines = [*(f'{name} = np.asarray({name}, None, "C")' for name in contiguous), *lines]
+        draws = ["rng"] if any(v.op == "draw" for v in self.plan.body) else []
+        inputs = ", ".join([*(self._called(v) for v in self.plan.inputs), *draws])
+        owners = dict[int, str]()
+        for name, (slot, *_) in self.slots.items():
+            owners.setdefault(slot, name)
+        table = "".join(f"{owners[slot]}, " for slot in sorted(owners))
+        given = ", ".join([*map(self._called, self.arguments), *(f"call_{k}" for k in range(len(self.calls)))])
+        known = sorted({*self.kernels, "part", "vector", "table"})
+        text = [
+            f'"""{title}."""',
+            "",
+            "from math import inf, nan",
+            "",
+            "import numpy as np",
+            "",
+            "from tinygrad_bp.compiler.numba_source import tools",
+            "",
+            f"{', '.join(known)} = tools({', '.join(map(repr, known))})",
+            "",
+            "",
+            *parts,
+            f"def make({given}):",
+            *_indented(self.setup),
+            f"    arrays = ({table})",
+            "    memory = table(arrays)",
+            "",
+            f"    def step({inputs}):",
+            *_indented(_indented(lines or ["pass"])),
+            "",
+            "    step.arrays = arrays",
+            "    return step",
+        ]
+        written = {state for state, _ in self.plan.writes}
+        arrays = tuple(self.arguments)
+        return Source("\n".join(text) + "\n", arrays, tuple(v in written for v in arrays), tuple(self.calls))
+
+    # -- what NumPy does --
+
+    def _call(self, v: Value) -> str:
+        """An instruction that is no loop and no product, with the array for its result first."""
+        out = [] if v.op == "check" else [self._array(v)]
+        args = [self._operand(a) if isinstance(a, Value) else repr(a) for a in v.args]
+        self.calls.append(v)
+        rng = ["rng"] if v.op == "draw" else []
+        return f"call_{len(self.calls) - 1}({', '.join([*out, *args, *rng])})"
+
+    def _operand(self, a: Value) -> str:
+        """An array of a value, which may be a view."""
+        place = self.places[a]
+        name = self._array(place.root)
+        if place.root is a:
+            return name
+        n = a.dtype.itemsize
+        strides = tuple(n * stride for stride in place.strides)
+        text = f"np.ndarray({a.shape}, np.{_stored_as(a.dtype.name)}, {name}, {n * place.offset}, {strides})"
+        if place.root.op == "input":
+            return text.replace(f" {name},", f' np.asarray({name}, None, "C"),')
+        view = self._called(a)
+        line = f"{view} = {text}"
+        if line not in self.setup:
+            self.setup.append(line)
+        return view
+
+    # -- products --
+
+    def _product(self, v: Value) -> Iterator[str]:
+        (a, (m, k)), (b, (_, n)) = as_matrices(v, self.places) or ()
+        out, beta = self._array(v), 0.0
+        if len(v.args) == 3:
+            start, beta = v.args[2], 1.0
+            if self._array(self.places[start].root) != out:
+                yield from _Loop(self, v.shape).copy(start, v)
+        words: list[Any] = [101]
+        factors = [(a, *(matrix(a, (m, k)) or ())), (b, *(matrix(b, (k, n)) or ()))]
+        words += [112 if transposed else 111 for _, transposed, _ in factors]
+        words += [m, n, k, f"np.{v.dtype}(1.0)"]
+        for place, _, leading in factors:
+            name = self._array(place.root)
+            words += [f"{name}_at" + (f" + {v.dtype.itemsize * place.offset}" if place.offset else ""), leading]
+        words += [f"np.{v.dtype}({beta})", f"{out}_at", n]
+        gemm = {"float64": "dgemm", "float32": "sgemm"}[v.dtype.name]
+        self.kernels.add(gemm)
+        yield f"{gemm}({', '.join(map(str, words))})"
+
+    def _loop(self, group: Group) -> Iterator[str]:
+        loop = _Loop(self, group.space)
+        for v in group.members:
+            if v.op in REDUCTIONS:
+                loop.reduce(v)
+            else:
+                loop.compute(v)
+        yield from loop.lines()
+
+
+def _indented(lines: Iterable[str]) -> Iterator[str]:
+    return (f"    {line}" if line else "" for line in lines)
+
+
+def _stored_as(name: str, truth: str = "bool_") -> str:
+    return truth if name == "bool" else name
+
+
+def _literal(x: Any, dtype: np.dtype[Any]) -> str:
+    """A number as a scalar of the dtype."""
+    if dtype.kind == "b":
+        return repr(bool(x))
+    if dtype.name != "float64":
+        return f"np.{dtype}({x!r})"
+    return f"({float(x)!r})" if x < 0 else repr(float(x))
+
+
+class _Loop:
+    """The lines of one loop: what it loads, computes and folds, entry by entry."""
+
+    def __init__(self, writer: _Writer, space: Shape) -> None:
+        self.writer, self.space = writer, space
+        self.loads: dict[tuple[str, int, Shape], str] = {}
+        self.body: list[str] = []
+        self.stores: list[tuple[str, Shape, str]] = []
+        self.folds: list[tuple[Value, str, Shape, str]] = []
+        self.computed: dict[Value, str] = {}
+
+    # -- what is done --
+
+    def compute(self, v: Value) -> None:
+        """An elementwise instruction."""
+        dtypes = [np.dtype(t) for t in loop_dtypes(v) or ()]
+        operands = [self._operand(a, dtype) for a, dtype in zip(v.args, dtypes)]
+        name = self.computed[v] = f"{self.writer._called(v)}_"
+        if v.op == "cast":
+            text = f"{operands[0]} != 0" if v.dtype.kind == "b" else f"np.{v.dtype}({operands[0]})"
+        elif v.op == "power" and v.args[1] == 2:
+            text = _EXPRESSIONS["square"].format(*operands)
+        else:
+            text = _EXPRESSIONS.get(v.op, f"np.{v.op}({', '.join(['{0}', '{1}'][: len(operands)])})")
+            text = text.format(*operands, T=dtypes[-1])
+        self.body.append(f"{name} = {text}")
+        self._need(text)
+        if v in self.writer.fused.stored:
+            self.stores.append((self.writer._array(v), _c_strides(v.shape), name))
+
+    def reduce(self, v: Value) -> None:
+        """A reduction of what the loop loads or computes."""
+        (x,) = v.args
+        axes, _ = v.params
+        operand = self._operand(x, np.dtype(bool) if v.op in ("all", "any") else x.dtype)
+        kept = iter(_c_strides(tuple(n for k, n in enumerate(x.shape) if k not in axes)))
+        strides = tuple(0 if k in axes else next(kept) for k in range(x.ndim))
+        self.folds.append((v, self.writer._array(v), strides, operand))
+        self._need(_FOLDS[v.op][1])
+
+    def copy(self, source: Value, target: Value) -> Iterator[str]:
+        """The lines that copy a value, broadcast."""
+        self.stores.append((self.writer._array(target), _c_strides(target.shape), self._operand(source, source.dtype)))
+        return self.lines()
+
+    def _need(self, text: str) -> None:
+        self.writer.kernels.update(set(re.findall(r"\w+", text)) & kernels.KERNELS.keys())
+
+    def _operand(self, a: Any, dtype: np.dtype[Any]) -> str:
+        if not isinstance(a, Value):
+            return _literal(a, dtype)
+        place = self.writer.places[a]
+        if place.root.op == "full":
+            return _literal(place.root.params[0], dtype)
+        name = self.computed.get(a) or self._load(a, place)
+        if a.dtype == dtype:
+            return name
+        return f"({name} != 0)" if dtype.kind == "b" else f"np.{dtype}({name})"
+
+    def _load(self, a: Value, place: Place) -> str:
+        missing = len(self.space) - a.ndim
+        strides = (0,) * missing + tuple(0 if n == 1 else s for s, n in zip(place.strides, a.shape))
+        key = (self.writer._array(place.root), place.offset, strides)
+        if key not in self.loads:
+            same = sum(name == key[0] for name, *_ in self.loads)
+            self.loads[key] = f"{key[0]}_{same or ''}"
+        return self.loads[key]
+
+    # -- how it is written --
+
+    def lines(self) -> Iterator[str]:
+        """The loop."""
+        patterns = [key[2] for key in self.loads] + [store[1] for store in self.stores] + [f[2] for f in self.folds]
+        sizes, patterns = _collapsed(self.space, patterns)
+        n = len(sizes)
+        loads = [(name, key[0], key[1], p) for (key, name), p in zip(self.loads.items(), patterns)]
+        stores = [(*store, p) for store, p in zip(self.stores, patterns[len(loads) :])]
+        inner: list[str] = list(self.body)
+        inner += [f"{array}[{_index(0, p)}] = {value}" for array, _, value, p in stores]
+        before: list[list[str]] = [[] for _ in range(n + 1)]
+        after: list[list[str]] = [[] for _ in range(n + 1)]
+        for name, array, offset, p in loads:
+            before[_depth(p)].append(f"{name} = {array}[{_index(offset, p)}]")
+        for (v, array, _, operand), p in zip(self.folds, patterns[len(loads) + len(stores) :]):
+            start, step = _FOLDS[v.op]
+            depth = _depth(p)
+            kind = "float64" if v.op in ("sum", "prod") else v.dtype.name
+            if 0 in p[:depth]:
+                place = f"{array}[{_index(0, p)}]"
+                yield from (f"for i in range({v.size}):", f"    {array}[i] = {start}")
+                inner.append(f"{place} = {step.format(place, operand)}")
+            else:
+                name = f"{self.writer._called(v)}_"
+                before[depth].append(f"{name} = {start if v.dtype.kind == 'b' else f'np.{kind}({start})'}")
+                operand = operand if v.dtype.name in ("bool", kind) else f"np.{kind}({operand})"
+                inner.append(f"{name} = {step.format(name, operand)}")
+                after[depth].append(f"{array}[{_index(0, p)}] = {name}")
+        for depth, size in enumerate([*sizes, 0]):
+            yield from ("    " * depth + line for line in before[depth])
+            if depth < n:
+                yield "    " * depth + f"for {_axis(depth)} in range({size}):"
+        yield from ("    " * n + line for line in inner)
+        for depth in reversed(range(n + 1)):
+            yield from ("    " * depth + line for line in after[depth])
+
+
+def _c_strides(shape: Shape) -> Shape:
+    return tuple(math.prod(shape[k + 1 :]) for k in range(len(shape)))
+
+
+def _depth(strides: Shape) -> int:
+    """How many loops are open where an entry at these strides is known."""
+    return max((k + 1 for k, stride in enumerate(strides) if stride), default=0)
+
+
+def _axis(k: int) -> str:
+    return "ijklmnopqrstuvw"[k]
+
+
+def _index(offset: int, strides: Shape) -> str:
+    terms = [_axis(k) if stride == 1 else f"{stride} * {_axis(k)}" for k, stride in enumerate(strides) if stride]
+    return " + ".join([*terms, *([str(offset)] if offset or not terms else [])])
+
+
+def _collapsed(space: Shape, patterns: list[Shape]) -> tuple[list[int], list[Shape]]:
+    """The space with as few axes as these strides allow, and the strides along them."""
+    sizes: list[int] = []
+    merged: list[list[int]] = [[] for _ in patterns]
+    for k, size in enumerate(space):
+        if size == 1:
+            continue
+        if sizes and all(m[-1] == p[k] * size for m, p in zip(merged, patterns)):
+            sizes[-1] *= size
+            for m, p in zip(merged, patterns):
+                m[-1] = p[k]
+        else:
+            sizes.append(size)
+            for m, p in zip(merged, patterns):
+                m.append(p[k])
+    return sizes, [tuple(m) for m in merged]
+
+
+# ---- numba -------------------------------------------------------------------------------------------------
+
+
+def require() -> None:
+    """Raise CompileError where numba is not installed."""
+    if importlib.util.find_spec("numba") is None:
+        raise CompileError(
+            "compile: backend 'numba' needs numba, which is not installed. pip install 'tinygrad_bp[jit]', or leave "
+            "backend= out."
+        )
+
+
+@cache
+def _blas() -> Path | None:
+    """The OpenBLAS that NumPy's wheels bring, if this is one of them and its products are called what they are."""
+    import ctypes
+
+    beside = Path(np.__file__).parent
+    folders = (beside.parent / "numpy.libs", beside / ".dylibs")
+    for path in sorted(path for folder in folders if folder.is_dir() for path in folder.glob("*openblas64_*")):
+        try:
+            if hasattr(ctypes.CDLL(str(path)), "scipy_cblas_dgemm64_"):
+                return path
+        except OSError:
+            continue
+    return None
+
+
+@cache
+def _tools() -> Mapping[str, Any]:
+    """What the modules are made with: kernels, dgemm and sgemm, vector, part, table."""
+    from llvmlite import binding
+    from numba import carray, njit, types
+    from numba.extending import intrinsic
+
+    @intrinsic  # type: ignore[misc]
+    def pointer(context: Any, address: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
+
+        return types.voidptr(types.int64), code
+
+    @njit(forceinline=True)  # type: ignore[misc]
+    def vector(address: Any, size: Any, dtype: Any) -> Any:
+        return carray(pointer(address), size, dtype)
+
+    found: dict[str, Any] = {**kernels.compiled(), "vector": vector, "part": _part, "table": _table}
+    path = _blas()
+    if path is not None:
+        binding.load_library_permanently(str(path))
+        int32, int64 = types.int32, types.int64
+        for name, number in (("dgemm", types.float64), ("sgemm", types.float32)):
+            three, matrix = (int32,) * 3 + (int64,) * 3, (int64, int64)
+            signature = types.void(*three, number, *matrix, *matrix, number, *matrix)
+            found[name] = types.ExternalFunction(f"scipy_cblas_{name}64_", signature)
+    return found
+
+
+def tools(*names: str) -> tuple[Any, ...]:
+    """What a module is made with, by name."""
+    return tuple(_tools()[name] for name in names)
+
+
+def _part(signature: str) -> Callable[[Any], Any]:
+    """Compile a function for arguments of these types now, and for others when they come."""
+
+    def compiled(function: Any) -> Any:
+        from numba import njit
+
+        kept = os.path.isfile(function.__code__.co_filename)
+        part = njit(function, error_model="numpy", cache=kept)
+        part.compile(f"void({signature})")
+        return part
+
+    return compiled
+
+
+def _table(arrays: tuple[Any, ...]) -> Any:
+    """Their addresses; somebody must hold the arrays for as long as they are used."""
+    return np.array([a.ctypes.data for a in arrays], np.int64)
+
+
+def load(source: Source) -> Callable[..., Callable[..., Any]]:
+    """Compile a module; returns ``make(*arrays)``, which returns ``step(*inputs)``.
+
+    The arrays may lie in memory as they like; those that are not C-contiguous are copied at every step.
+
+    Raises CompileError where numba is not installed.
+    """
+    require()
+    module = _module(source.text)
+    calls = [_caller(v) for v in source.calls]
+
+    def make(*arrays: Any) -> Callable[..., Any]:
+        straight = tuple(a if a.flags.c_contiguous else a.copy("C") for a in arrays)
+        step: Callable[..., Any] = module.make(*straight, *calls)
+        strided = [(a, s, w) for a, s, w in zip(arrays, straight, source.written) if a is not s]
+        return partial(_copying, step, strided) if strided else step
+
+    return make
+
+
+def _copying(step: Callable[..., Any], strided: list[tuple[Any, Any, bool]], *inputs: Any) -> Any:
+    """A step on contiguous copies of arrays that are not."""
+    for array, straight, _ in strided:
+        np.copyto(straight, array)
+    try:
+        return step(*inputs)
+    finally:
+        for array, straight, written in strided:
+            if written:
+                np.copyto(array, straight)
+
+
+def _caller(v: Value) -> Callable[..., None]:
+    """The instruction as a function of the array for its result and of its arguments."""
+    if v.op == "check":
+        return lambda *args: evaluate(v, args)
+    if v.op == "draw":
+        return lambda out, *args: np.copyto(out, evaluate(v, args[:-1], args[-1]))
+    if v.op in UFUNCS or v.op == "matmul":
+        function = UFUNCS.get(v.op, np.matmul)
+        return lambda out, *args: function(*args, out=out)
+    return lambda out, *args: np.copyto(out, evaluate(v, args))
+
+
+# ---- the cache ---------------------------------------------------------------------------------------------
+
+
+def _module(text: str) -> ModuleType:
+    """The text as a module: from its file in the cache directory, or from nowhere if that does not work."""
+    path = _file(text)
+    if path is not None:
+        try:
+            return _executed(text, path)
+        except (OSError, RuntimeError):
+            pass
+    return _executed(text, None)
+
+
+def _executed(text: str, path: Path | None) -> ModuleType:
+    name = f"tinygrad_bp_step_{path.stem if path else hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    module = ModuleType(name)
+    sys.modules[name] = module  # where numba looks for it when it reads its cache
+    exec(compile(text, path or f"<{name}>", "exec"), vars(module))
+    return module
+
+
+def _file(text: str) -> Path | None:
+    """The module's own file in the cache directory; None if it cannot be written."""
+    import llvmlite
+    import numba
+
+    from .. import __version__
+
+    cpu = llvmlite.binding.get_host_cpu_name()
+    versions = (
+        np.__version__,
+        numba.__version__,
+        llvmlite.__version__,
+        sys.version,
+        __version__,
+        platform.machine(),
+        cpu,
+    )
+    own = [Path(str(file)).read_bytes() for file in (kernels.__file__, __file__)]
+    key = hashlib.sha256(b"\0".join([text.encode(), repr(versions).encode(), repr(_blas()).encode(), *own]))
+    try:
+        path = _folder() / f"{key.hexdigest()[:24]}.py"
+        if not path.is_file() or path.read_text("ascii") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(
+                "w", dir=path.parent, suffix=".tmp", delete=False, encoding="ascii"
+            ) as file:
+                file.write(text)
+            os.replace(file.name, path)
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return path
+
+
+def _folder() -> Path:
+    """Where compiled modules are kept: TINYGRAD_BP_CACHE, or the place the system has for such things."""
+    own = os.environ.get("TINYGRAD_BP_CACHE")
+    if own:
+        return Path(own)
+    local = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
+    return Path(local or Path.home() / ".cache") / "tinygrad_bp"
