@@ -8,6 +8,7 @@ over lists of facts costs several. Settings that have changed are put into their
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -79,16 +80,18 @@ class Facts:
 
     def modes(self) -> None:
         """Whether gradients are recorded, and the default dtype."""
-        self.known["is_grad_enabled"] = is_grad_enabled
-        self.same("is_grad_enabled()", is_grad_enabled())
-        self.known["default_dtype"] = default_dtype
-        self.same("default_dtype()", default_dtype())
+        self.known |= {"modes": recipe._recording.get, "tensors": sys.modules[Tensor.__module__]}
+        self.same("modes()[-1]", is_grad_enabled())
+        self.same("tensors._default_dtype", default_dtype())
 
     def surroundings(self, around: Surroundings) -> None:
         """What the names in the function mean, and what is in the modules among them."""
         for place, name, x in around.entries:
             where = f"{self.name(place)}." + (f"get({name!r})" if isinstance(place, dict) else "cell_contents")
-            (self.equal if type(x) in (int, float, str) else self.same)(where, x)
+            if type(x) in (int, float, str):
+                self.equal(where, x)
+            else:
+                self.same(where, x)
         if around.modules or any(isinstance(x, (list, dict)) for *_, x in around.entries):
             seen = [module.changes[0]]
 
@@ -107,7 +110,7 @@ class Facts:
         """The arrays of tensors and of optimizers, and whatever else of them was asked."""
         for node, (_, _, array) in trace.tensors.items():
             self.same(f"{self.name(node)}.data", array)
-            self.same(f"{self.name(node)}.tracked", node.tracked)
+            self.conditions.append(f"{'' if node.tracked else 'not '}{self.name(node)}.tracked")
         for node, gradient in trace.looked.items():
             self.same(f"{self.name(node)}.gradient", gradient)
         for optimizer in trace.optimizers:
@@ -129,6 +132,7 @@ class Facts:
     def door(
         self,
         step: Callable[..., Any],
+        positional: int,
         arrays: Sequence[str],
         trace: Trace,
         draws: bool,
@@ -144,7 +148,9 @@ class Facts:
             "leaf": leaf,
             "generator": random.generator,
         }
-        lines = [f"if not ({' and '.join(self.conditions) or 'True'}):", "    return MISS"]
+        names = "".join(f"a{k}, " for k in range(positional))
+        lines = [f"if len(args) != {positional}:", "    return MISS"] + ([f"{names}= args"] if positional else [])
+        lines += [f"if not ({' and '.join(self.conditions)}):", "    return MISS"]
         if trace.settings:
             numbers, refresh = _settings(trace)
             texts = [self._number(key) for key in numbers]
@@ -175,23 +181,19 @@ class Facts:
         template, count = result
         if count == 0:
             return self.name(template) if template is not None else "None"
-        self.known |= {"tensors": _tensors, "tensor": _tensor, "unpack": unpack}
+        self.known |= {"tensor": _tensor, "unpack": unpack}
         if count == 1:
             one = isinstance(template, Slot)
             return "tensor(result)" if one else f"unpack({self.name(template)}, [tensor(result)])"
-        return f"unpack({self.name(template)}, tensors(result))"
+        return f"unpack({self.name(template)}, list(map(tensor, result)))"
 
 
 def _tensor(array: Any) -> Any:
     return leaf(array if type(array) is ndarray else asarray(array))
 
 
-def _tensors(arrays: Any) -> list[Any]:
-    return [_tensor(array) for array in arrays]
-
-
 def _settings(trace: Trace) -> tuple[list[tuple[Any, ...]], Callable[[tuple[float, ...]], bool]]:
-    """The settings in use, and a function that takes their numbers over: False where the recording does not fit them."""
+    """The settings in use, and a function that takes their numbers over: False where they do not fit the recording."""
     numbers = list(dict.fromkeys([key[:4] for key in trace.settings] + list(trace.truths)))
     place = {key: k for k, key in enumerate(numbers)}
     arrays = [(place[key[:4]], trace.arrays[value]) for key, value in trace.settings.items()]

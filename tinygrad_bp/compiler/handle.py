@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from ..recipe import Node
 from .plan import REDUCTIONS, UFUNCS, CompileError, Value
 
 __all__ = ["Handle", "Recorder", "Setting"]
@@ -86,9 +87,9 @@ def _given(function: Any, args: Any, kwargs: Any, known: tuple[str, ...]) -> dic
 
 
 def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
-    if axis is None:
+    if axis is None or (ndim == 0 and axis in (0, -1)):
         return tuple(range(ndim))
-    return tuple(sorted({int(i) % ndim for i in (axis if isinstance(axis, tuple) else (axis,))}))
+    return tuple(sorted(np.lib.array_utils.normalize_axis_tuple(axis, ndim)))
 
 
 def _is_basic(index: Any) -> bool:
@@ -185,6 +186,8 @@ class Handle(NDArrayOperatorsMixin):
     # -- NumPy's protocols --
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
+        if any(isinstance(x, Node) for x in inputs):
+            return NotImplemented  # the tensor answers: it records its recipe
         emit, name = self.recorder.emit, ufunc.__name__
         if method == "at" and ufunc is np.add and isinstance(inputs[0], Handle):
             x, index, new = inputs
@@ -211,6 +214,8 @@ class Handle(NDArrayOperatorsMixin):
         return out[0]
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if any(issubclass(t, Node) for t in types):
+            return NotImplemented
         if function in _ANSWERED:
             return function(*_examples(args), **_examples(kwargs))
         rule = _RULES.get(function)
@@ -264,7 +269,7 @@ class Handle(NDArrayOperatorsMixin):
         return self.recorder.emit("call", ((self, index), {}), (_getitem,))
 
     def __setitem__(self, index: Any, new: Any) -> None:
-        if index is Ellipsis or index == () or index == slice(None):
+        if type(index) in (type(...), tuple, slice) and index in (..., (), slice(None)):
             self.write(new)
         else:
             self.write(self.recorder.emit("put", (self, new, index)))

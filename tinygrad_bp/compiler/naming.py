@@ -1,8 +1,8 @@
 """Names and comments for a recorded step: z1, a1, delta1, grad_W1, and which of the four equations a line belongs to.
 
-The words are Nielsen's: a layer computes z = x W^T + b and a = sigmoid(z); delta is dC/dz. BP1 is the error of the output
-layer, the slope of the loss times that of the activation; BP2 passes it back through the weights; BP3 and BP4 make
-gradients of it. Nothing depends on a name.
+The words are Nielsen's: a layer computes z = x W^T + b and a = sigmoid(z); delta is dC/dz. BP1 is the error of the
+output layer, the slope of the loss times that of the activation; BP2 passes it back through the weights; BP3 and BP4
+make gradients of it. Nothing depends on a name.
 """
 
 from __future__ import annotations

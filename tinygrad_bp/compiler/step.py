@@ -19,6 +19,7 @@ from numpy import ndarray
 from ..recipe import Node, leaf
 from ..tensor import Tensor
 from . import numpy_source
+from .checks import cheaper_checks
 from .entry import MISS, Facts
 from .handle import Handle, Setting
 from .naming import named
@@ -185,10 +186,10 @@ class _Recorder:
         around = Surroundings(self.function)
         names = self._argument_names()
         paths = [
-            *(path for k, x in enumerate(self.args) for path in self.facts.arguments(x, f"args[{k}]")),
+            *(path for k, x in enumerate(self.args) for path in self.facts.arguments(x, f"a{k}")),
             *(path for key, x in self.kwargs.items() for path in self.facts.arguments(x, f"kwargs[{key!r}]")),
         ]
-        self.facts.conditions.insert(0, f"len(args) == {len(self.args)} and list(kwargs) == {list(self.kwargs)}")
+        self.facts.conditions.insert(0, f"kwargs.keys() == {set(self.kwargs)}" if self.kwargs else "not kwargs")
         self.facts.modes()
         self.facts.surroundings(around)
         with recording() as trace:
@@ -207,7 +208,7 @@ class _Recorder:
         plan = trace.plan(self.inputs, self.outputs, self.buffers)
         written = [node for node, (value, handle, _) in trace.tensors.items() if handle._value is not value]
         del args, kwargs, result
-        plan = optimize(named(plan, trace, around.paths(), self.owners))
+        plan = cheaper_checks(optimize(named(plan, trace, around.paths(), self.owners)))
         trace.close()
         return self._written(plan, trace, paths, written, template, backend)
 
@@ -298,6 +299,7 @@ class _Recorder:
         if trace.silent:
             step = np.errstate(all="ignore")(step)
         draws = any(v.op == "draw" for v in plan.body)
-        enter = self.facts.door(step, paths, trace, draws, written, self.gradients, (template, len(self.outputs)))
+        returned = (template, len(self.outputs))
+        enter = self.facts.door(step, len(self.args), paths, trace, draws, written, self.gradients, returned)
         key = ", ".join(f"{v.name} {list(v.shape)} {v.dtype}" for v in plan.inputs)
         return Recording(key, plan, source, enter)

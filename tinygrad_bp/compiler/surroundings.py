@@ -162,7 +162,7 @@ class Surroundings:
             if isinstance(place, dict):
                 yield _Kept(name, partial(_of_name, place, name), partial(place.__setitem__, name))
             else:
-                yield _Kept(name, lambda cell=place: cell.cell_contents, partial(setattr, place, "cell_contents"))
+                yield _Kept(name, partial(getattr, place, "cell_contents"), partial(setattr, place, "cell_contents"))
             if isinstance(value, list):
                 yield _Kept(name, partial(list, value), partial(value.__setitem__, slice(None)))
             elif isinstance(value, dict):
@@ -198,7 +198,7 @@ class _Kept:
 
 
 def _of_generator(generator: Any) -> tuple[Callable[[], Any], Callable[[Any], None]]:
-    """How to read and write the state of Python's, NumPy's global or any other generator, as text where it has arrays."""
+    """How to read and write the state of Python's, NumPy's global or any other generator."""
     if generator is random:
         return lambda: _Bits(random.getstate()), lambda bits: random.setstate(bits.state)
     if generator is np.random:
