@@ -11,6 +11,7 @@ import sys
 import sysconfig
 from collections import Counter
 from dataclasses import fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,12 @@ from tinygrad_bp import doctor
 from tinygrad_bp.doctor import Facts, Product, Step, advise, examine, render, to_dict
 
 ROOT = Path(__file__).parent.parent
+
+
+BUILT_WITH = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+openblas = pytest.mark.skipif("openblas" not in BUILT_WITH["name"], reason="this NumPy was not built with OpenBLAS")
+
+MEASURED = ["by hand in NumPy", "eager", "compiled", *(["compiled, numba"] if find_spec("numba") else [])]
 
 
 def product(float64, float32, one_thread=False):
@@ -276,7 +283,8 @@ def test_the_facts_of_this_machine(real):
     assert real.environment["OPENBLAS_NUM_THREADS"] == "1"
     assert {(p.rows, p.inner, p.columns) for p in real.products} == {(32, 32, 32), (32, 784, 100), (512, 512, 512)}
     assert all(speed > 0 for p in real.products for speed in p.gflops.values())
-    assert {s.name for s in real.steps} | real.left_out.keys() == doctor.CONTENDERS.keys()
+    assert [s.name for s in real.steps] == MEASURED
+    assert {*real.left_out} == {*doctor.CONTENDERS} - {*MEASURED}
     for step in real.steps:
         assert step.microseconds.keys() == step.ratios.keys() == {"float64", "float32"}
         assert min(step.microseconds.values()) > 1
@@ -285,14 +293,15 @@ def test_the_facts_of_this_machine(real):
     assert "unknown" not in render(real) or real.kernel is None or real.simd is None
 
 
-@pytest.mark.skipif(doctor.blas_kernel() == "unknown", reason="NumPy has another BLAS than OpenBLAS")
+@openblas
 def test_openblas_speaks_for_itself(real):
     assert real.threads == 1  # what tests/conftest.py sets
     assert real.blas.startswith("OpenBLAS 0.")
+    assert doctor.blas_kernel() != "unknown"
     assert all(not p.one_thread for p in real.products)
 
 
-@pytest.mark.skipif(doctor.blas_kernel() == "unknown", reason="NumPy has another BLAS than OpenBLAS")
+@openblas
 def test_products_with_several_threads_are_repeated_with_one_and_the_threads_come_back(monkeypatch):
     seen = []
 
@@ -312,20 +321,31 @@ def test_products_with_several_threads_are_repeated_with_one_and_the_threads_com
     assert products[-1].gflops == {"float64": 0.3, "float32": 0.5}  # 2 * 512^3 = 268e6 operations in 1 s, in 0.5 s
 
 
+def test_ratios_are_taken_round_by_round_and_the_spread_is_that_of_the_quartiles(monkeypatch):
+    by_hand = [1e-6, 2e-6, 3e-6, 4e-6, 5e-6, 6e-6, 7e-6]
+    factors = [2, 2, 2, 2, 9, 9, 9]
+    monkeypatch.setattr(
+        doctor, "_turns", lambda works, rounds: [[t, t / 2, f * t, f * t] for t, f in zip(by_hand, factors)]
+    )
+    monkeypatch.setattr(doctor, "CONTENDERS", {name: doctor.CONTENDERS[name] for name in ("by hand in NumPy", "eager")})
+    steps, left_out, spread = doctor._steps(7)
+    assert steps == [
+        Step("by hand in NumPy", {"float64": 4.0, "float32": 2.0}, {"float64": 1.0, "float32": 1.0}),
+        Step("eager", {"float64": 8.0, "float32": 8.0}, {"float64": 2.0, "float32": 4.0}),
+    ]
+    assert left_out == {}
+    assert spread == 1.0  # quartiles 2, 4 and 6
+
+
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-12), ("float32", 1e-5)])
 def test_every_contender_makes_the_same_update(dtype, tolerance):
     start = [array.copy() for array in doctor._problem(dtype)[2:]]
     trained = {}
-    for name, make in doctor.CONTENDERS.items():
-        try:
-            step, arrays = make(*doctor._problem(dtype))
-        except ImportError as error:
-            print(f"{name}: {error}")
-            continue
+    for name in MEASURED:
+        step, arrays = doctor.CONTENDERS[name](*doctor._problem(dtype))
         for _ in range(3):
             step()
         trained[name] = arrays
-    assert [*trained][:2] == ["by hand in NumPy", "eager"]
     for arrays in trained.values():
         for before, after, right in zip(start, arrays, trained["by hand in NumPy"], strict=True):
             moved = np.abs(right - before).max()
@@ -361,12 +381,7 @@ def test_a_part_that_fails_is_unknown_and_breaks_nothing(monkeypatch):
     found = examine(rounds=2)
     assert (found.cpu, found.simd, found.cores, found.quota, found.build) == (None,) * 5
     assert (found.kernel, found.threads, found.products) == (None, None, [])
-    assert (
-        found.blas
-        == np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
-        + " "
-        + (np.show_config(mode="dicts")["Build Dependencies"]["blas"]["version"])
-    )
+    assert found.blas == f"{BUILT_WITH['name']} {BUILT_WITH['version']}"
     assert found.left_out["eager"] == "cannot be read"
     assert found.steps[0].name == "by hand in NumPy"
     assert doctor.blas_kernel() == "unknown"
@@ -415,7 +430,12 @@ def test_the_widest_vectors_of_a_cpu(monkeypatch, key, flags, simd):
         ("0::/\n", {"cpu.max": "max 100000\n"}, None),
         ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
         ("0::/a/b\n", {"a/cpu.max": "50000 100000\n", "a/b/cpu.max": "200000 100000\n"}, 0.5),
-        ("4:memory:/x\n1:cpu,cpuacct:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        (
+            "4:memory:/x\n1:cpu,cpuacct:/\n",
+            {"cpu/cpu.cfs_quota_us": "90000\n", "cpu/cpu.cfs_period_us": "100000\n"},
+            0.9,
+        ),
+        ("1:cpu:/x\n", {"cpu/x/cpu.cfs_quota_us": "-1\n", "cpu/x/cpu.cfs_period_us": "100000\n"}, None),
         ("1:cpu:/x\n", {"cpu/x/cpu.cfs_quota_us": "300000\n", "cpu/x/cpu.cfs_period_us": "100000\n"}, 3.0),
         ("1:cpu:/not/mounted\n0::/\n", {"cpu/cpu.cfs_quota_us": "1000", "cpu/cpu.cfs_period_us": "2000"}, 0.5),
     ],
@@ -457,7 +477,7 @@ def test_the_command_prints_text_or_json(monkeypatch, capsys):
 
 
 @pytest.mark.skipif(doctor._known(doctor._simd) not in ("AVX2", "AVX-512"), reason="needs a CPU with AVX2")
-@pytest.mark.skipif(doctor.blas_kernel() == "unknown", reason="NumPy has another BLAS than OpenBLAS")
+@openblas
 def test_a_slow_environment_is_found_out():
     process = subprocess.run(
         [sys.executable, "-W", "error", "-m", "tinygrad_bp", "doctor", "--json"],
