@@ -2,14 +2,15 @@
 
 `fit` is the loop everyone writes: for every mini-batch clear the gradients, run the model, compare with the targets,
 walk back, step. Around those five lines it only counts: each epoch becomes one record of plain numbers, and the
-records are the history. `evaluate` scores a model on data without recording or changing anything. Neither prints or
-writes a file; what shows progress passes `on_epoch`. The order of the rows and the initial weights come from seeds
+records are the history. The five lines are compiled where they can be (:mod:`tinygrad_bp.compiler`). `evaluate` scores
+a model on data without recording or changing anything. Neither prints or writes a file; what shows progress passes
+`on_epoch`. The order of the rows and the initial weights come from seeds
 held elsewhere (`DataLoader`, `bp.manual_seed`), so that the same seeds give the same history, bit for bit.
 """
 
 from __future__ import annotations
 
-import math
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,15 +19,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .compiler.plan import CompileError
+from .compiler.step import compile as record
 from .nn.module import Module
 from .optim.optimizers import Optimizer
 from .recipe import no_grad
 from .tensor import Tensor
+from .valuecheck import value_check
 
 __all__ = ["Score", "evaluate", "fit"]
 
 Record = dict[str, Any]
 Loss = Callable[[Tensor, Any], Tensor]
+Step = Callable[[Any, Any], tuple[Tensor, Tensor]]
+
+_log = logging.getLogger("tinygrad_bp")
 
 
 class Score(NamedTuple):
@@ -50,6 +57,7 @@ def fit(
     epochs: int,
     test: tuple[Any, Any] | None = None,
     on_epoch: Callable[[Record], object] | None = None,
+    compile: bool = True,
 ) -> list[Record]:
     """Train `model` in place for `epochs` passes over `loader`; returns one record per epoch.
 
@@ -61,6 +69,9 @@ def fit(
         Inputs and targets held out; the model is scored on them after every epoch.
     on_epoch
         Called with each record as soon as the epoch is over. What it raises ends the training.
+    compile
+        Whether to record the step once and replay it, which is faster. A model that cannot be recorded is trained
+        eagerly, and the log of the package (``logging.getLogger("tinygrad_bp")``) says why.
 
     Returns
     -------
@@ -89,22 +100,24 @@ def fit(
     if epochs < 1:
         raise ValueError(f"fit: epochs is {epochs}. Train for at least 1.")
     model.train()
+    step = _step(model, loss, optimizer)
+    if compile:
+        step = _compiled(step)
     history: list[Record] = []
     for epoch in range(1, epochs + 1):
         started = time.perf_counter()
         scores = []
         for batch, (inputs, targets) in enumerate(loader, start=1):
-            optimizer.zero_grad()
-            outputs = model(inputs)
-            cost = loss(outputs, targets)
-            scores.append(_score(loss, cost, outputs, targets))
-            if not math.isfinite(scores[-1].loss):
+            try:
+                cost, outputs = step(inputs, targets)
+            except FloatingPointError as error:
+                if not str(error).startswith("the loss is"):
+                    raise
                 raise FloatingPointError(
-                    f"fit: the loss is {cost.item()} in epoch {epoch}, batch {batch}. Lower the learning rate, or look "
-                    "for inputs that are not finite."
-                )
-            cost.backward()
-            optimizer.step()
+                    f"fit: {error} in epoch {epoch}, batch {batch}. Lower the learning rate, or look for inputs that "
+                    "are not finite."
+                ) from None
+            scores.append(_score(loss, cost, outputs, targets))
         if not scores:
             raise ValueError(
                 f"fit: the loader gave no batch in epoch {epoch}. Pass one that starts anew each time it is iterated."
@@ -117,6 +130,45 @@ def fit(
         if on_epoch is not None:
             on_epoch(record)
     return history
+
+
+def _step(model: Module, loss: Loss, optimizer: Optimizer) -> Step:
+    """One mini-batch: what everyone writes."""
+
+    def step(inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
+        optimizer.zero_grad()
+        outputs = model(inputs)
+        cost = loss(outputs, targets)
+        check_loss(cost.data)
+        cost.backward()
+        optimizer.step()
+        return cost, outputs
+
+    return step
+
+
+@value_check
+def check_loss(cost: Any) -> None:
+    """Refuse a loss that is not finite, before anything is written."""
+    if not np.isfinite(cost).all():
+        raise FloatingPointError(f"the loss is {cost}")
+
+
+def _compiled(step: Step) -> Step:
+    """The step recorded and replayed, or from its first refusal on the step itself."""
+    replay = record(step)
+
+    def run(inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
+        nonlocal replay
+        try:
+            result: tuple[Tensor, Tensor] = replay(inputs, targets)
+        except CompileError as error:
+            _log.warning("fit: the step is not compiled, training is slower. %s", error)
+            replay = step
+            result = step(inputs, targets)
+        return result
+
+    return run
 
 
 def evaluate(model: Module, loss: Loss, inputs: ArrayLike | Tensor, targets: ArrayLike | Tensor) -> Score:

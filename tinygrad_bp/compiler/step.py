@@ -236,7 +236,7 @@ class _Recorder:
                     f"compile: argument '{name}' requires grad. Pass x.detach(), make bp.Tensor(x, requires_grad=True) "
                     "inside the step, and return its .grad."
                 )
-            return leaf(self._stand_in(trace, x.data, name))
+            return leaf(self._stand_in(trace, trace.array_of(x), name))
         if isinstance(x, ndarray):
             self.inputs.append(trace.input(x, name))
         elif isinstance(x, (float, np.floating)):

@@ -136,7 +136,8 @@ class Trace:
         Whether something singular (a division, a logarithm) was computed where NumPy's warnings are switched off.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, slot: Any) -> None:
+        self._slot = slot
         self.thread = threading.get_ident()
         self.start = leaf(None).clock
         self.body: list[Value] = []
@@ -285,6 +286,11 @@ class Trace:
         return Handle(self, value, self._examples[value])
 
     # -- tensors --
+
+    def array_of(self, node: Node) -> Array:
+        """The array itself, of a tensor that is no state but an argument."""
+        array: Array = self._slot.__get__(node)
+        return array
 
     def data(self, node: Node, slot: Any) -> Any:
         """What reading ``node.data`` gives: the array of a tensor made in the step, the handle of any other."""
@@ -482,7 +488,7 @@ def recording() -> Iterator[Trace]:
     """Within the block this thread's tensors, optimizers and random draws are seen by the trace."""
     global _current
     with _lock:
-        trace = _current = Trace()
+        trace = _current = Trace(vars(Node)["data"])
         real = random.generator()
         undo = [
             _property(trace, Node, "data", trace.data, trace.set_data),
