@@ -169,10 +169,6 @@ class _Writer:
         dtypes = _loop(v.op, tuple(a.dtype if isinstance(a, Value) else _kind(a) for a in v.args))
         return [self._name(a) if isinstance(a, Value) else self._number(a, t) for a, t in zip(v.args, dtypes)]
 
-    def _choices(self, v: Value) -> list[str]:
-        """The args of `where`."""
-        return [self._name(a) if isinstance(a, Value) else self._number(a, t) for a, t in zip(v.args, _where_dtypes(v))]
-
     def _literals(self, v: Value) -> list[str]:
         """The args of anything else: numbers as they are."""
         return [self._name(a) if isinstance(a, Value) else self.functions.expression(a) for a in v.args]
@@ -272,7 +268,9 @@ class _Writer:
         if v.op == "full":
             return _full(v.shape, v.params[0], v.dtype)
         if v.op == "where":
-            return f"np.where({', '.join(self._choices(v))})"
+            dtypes = (np.dtype(bool), v.dtype, v.dtype)
+            parts = (self._name(a) if isinstance(a, Value) else self._number(a, t) for a, t in zip(v.args, dtypes))
+            return f"np.where({', '.join(parts)})"
         if v.op in ("call", "draw"):
             call = self._draw(v) if v.op == "draw" else self._call(v, self._literals(v))
             return call if v.shape else f"np.asarray({call})"
@@ -281,24 +279,32 @@ class _Writer:
 
     def _fill(self, v: Value, name: str) -> Iterator[str]:
         """What writes it into its home."""
-        copyto = self._import("copyto")
         if v.op == "where":
-            c, a, b = self._choices(v)
-            if _where_dtypes(v)[0] != np.bool:
-                yield f"{copyto}({name}, np.where({c}, {a}, {b}))"
+            c, a, b = v.args
+            if not isinstance(c, Value) or c.dtype != np.bool:
+                yield self._copyto(name, self._new(v))
                 return
-            if not self._is_at_home(v.args[2], v):
-                yield f"{copyto}({name}, {b})"
-            yield f"{copyto}({name}, {a}, where={c})"
+            if not isinstance(b, Value):
+                yield f"{name}.fill({_scalar(b, v.dtype)})"
+            elif not self._is_at_home(b, v):
+                yield self._copied(name, b, v.dtype)
+            chosen = self._name(a) if isinstance(a, Value) else self._number(a, v.dtype)
+            yield self._copyto(name, chosen, f"where={self._name(c)}")
         elif v.op == "draw" and v.params[0] in _FILLING and self._is_dense(v):
             yield self._draw(v, name)
         elif v.op in ("call", "draw"):
-            yield f"{copyto}({name}, {self._new(v)})"
-        elif v.args[0].op == "full" and v.op != "cast":
-            yield f"{name}.fill({_scalar(v.args[0].params[0], v.dtype)})"
+            yield self._copyto(name, self._new(v))
         elif not self._is_at_home(v.args[0], v):
-            unsafe = "" if np.can_cast(v.args[0].dtype, v.dtype, "same_kind") else ', casting="unsafe"'
-            yield f"{copyto}({name}, {self._name(v.args[0])}{unsafe})"
+            yield self._copied(name, v.args[0], v.dtype)
+
+    def _copied(self, name: str, x: Value, dtype: np.dtype[Any]) -> str:
+        """A copy of `x` into `name`, which has this dtype."""
+        if x.op == "full" and x.dtype == dtype:
+            return f"{name}.fill({_scalar(x.params[0], x.dtype)})"
+        return self._copyto(name, self._name(x), *['casting="unsafe"'] * (not np.can_cast(x.dtype, dtype, "same_kind")))
+
+    def _copyto(self, *words: str) -> str:
+        return f"{self._import('copyto')}({', '.join(words)})"
 
     def _is_at_home(self, x: Any, v: Value) -> bool:
         """Whether the arg `x` is already where `v` is to be."""
@@ -347,7 +353,7 @@ class _Writer:
                 note = v.note
                 body += [f"# {' '.join(note.split())}"] if note else []
             body += lines
-        body += [f"{self._import('copyto')}({self.names[state]}, {self.names[v]})" for state, v in self.copies]
+        body += [self._copied(self.names[state], v, state.dtype) for state, v in self.copies]
         if self.plan.outputs:
             body.append(f"return {', '.join(self.names[v] for v in self.plan.outputs)}")
         written = {state for state, _ in self.plan.writes}
@@ -482,8 +488,3 @@ def _loop(op: str, kinds: tuple[Any, ...]) -> tuple[np.dtype[Any], ...]:
     if not any(isinstance(kind, np.dtype) for kind in kinds):
         kinds = tuple(np.dtype(kind) for kind in kinds)
     return UFUNCS[op].resolve_dtypes((*kinds, None))
-
-
-def _where_dtypes(v: Value) -> tuple[np.dtype[Any], ...]:
-    c = v.args[0]
-    return (c.dtype if isinstance(c, Value) else np.dtype(bool), v.dtype, v.dtype)
