@@ -44,7 +44,7 @@ VIEWS: dict[str, Callable[..., Any]] = {
     "broadcast_to": np.broadcast_to,
     "slice": lambda x, index: x[index],
 }
-"""``op(x)`` with one param (axes, shape, shape, a basic index): nothing is computed, memory is shared where it can be."""
+"""``op(x)`` with one param (axes, shape, shape, a basic index): nothing is computed, memory is shared if it can be."""
 
 LEAVES = frozenset({"input", "state", "constant"})
 """No instructions: an argument; an array that lives outside (a parameter, what an optimizer remembers, a gradient to
@@ -160,8 +160,8 @@ def evaluate(v: Value, args: Sequence[Any], generator: np.random.Generator | Non
         function, (positional, named) = params[0], unpack(params[1], args)
         return (getattr(generator, function) if op == "draw" else function)(*positional, **named)
     if op in ("put", "add_at"):
-        x, value, *others = args
-        x, index = x.copy(), unpack(params[0], others)
+        x, value, *places = args
+        x, index = x.copy(), unpack(params[0], places)
         if op == "put":
             x[index] = value
         else:
