@@ -8,6 +8,7 @@ not looked at here; :mod:`tinygrad_bp.compiler.trace` finds those.
 
 from __future__ import annotations
 
+import pickle
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -208,13 +209,13 @@ def _of_generator(generator: Any) -> tuple[Callable[[], Any], Callable[[Any], No
 
 
 class _Bits:
-    """The state of a generator, equal to another by its text."""
+    """The state of a generator, equal to another by its bytes."""
 
     def __init__(self, state: Any) -> None:
         self.state = state
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Bits) and repr(self.state) == repr(other.state)
+        return isinstance(other, _Bits) and pickle.dumps(self.state) == pickle.dumps(other.state)
 
 
 def _names(code: CodeType) -> Iterator[str]:
