@@ -104,7 +104,7 @@ SLOW = {
     ),
     "threads that cost, though asked for": (
         {"threads": 8, "products": [product(25.0, 99.0), product(50.0, 100.0, one_thread=True)]},
-        "OpenBLAS divides products among 8 threads: one measured here takes 2.0 times as long by that.",
+        "OpenBLAS divides products among 8 threads: one measured here takes 2 times as long by that.",
         "Set OPENBLAS_NUM_THREADS=1 before Python starts, unless your layers have hundreds of units.",
     ),
     "numba switched off": (

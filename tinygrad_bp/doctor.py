@@ -472,7 +472,7 @@ def _threads(facts: Facts) -> Found:
         )
     cost = _cost_of_threads(facts.products)
     if cost >= 1.5:
-        effect = f"one measured here takes {cost:.1f} times as long by that."
+        effect = f"one measured here takes {cost:.3g} times as long by that."
     elif threads > 1 and not any(name in facts.environment for name in _OPENBLAS_THREADS):
         effect = "those of a small net gain little, and take far longer where one has to wait."
     else:
