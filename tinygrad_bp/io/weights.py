@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ..tensor import Tensor
 
-__all__ = ["load", "save"]
+__all__ = ["in_place_of", "load", "save"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -60,7 +60,7 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     if not isinstance(state, Mapping):
         raise TypeError(f"save: the state is a {type(state).__name__}. Pass save(path, state), as from state_dict().")
     arrays = {name: _checked(name, value) for name, value in state.items()}
-    with _in_place_of(Path(path)) as file:
+    with in_place_of(Path(path)) as file:
         write(file, arrays)
 
 
@@ -181,7 +181,7 @@ def _checked(name: Any, value: Any) -> NDArray[Any]:
 
 
 @contextmanager
-def _in_place_of(path: Path) -> Iterator[BinaryIO]:
+def in_place_of(path: Path) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` when the block ends well, and is gone when it does not."""
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
