@@ -84,6 +84,7 @@ MAP = [
     "compiler/trace.py",
     "compiler/naming.py",
     "compiler/surroundings.py",
+    "compiler/checks.py",
     "compiler/entry.py",
     "compiler/__init__.py",
     "compiler/step.py",
@@ -101,13 +102,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [path.relative_to(PACKAGE).as_posix() for path in FILES]
 
 # What the extras bring, imported only inside functions.
-OPTIONAL = {"rich", "matplotlib", "safetensors", "hypothesis", "numba"}
+OPTIONAL = {"rich", "matplotlib", "safetensors", "hypothesis", "numba", "llvmlite"}
 # What a file is made for and imports at once: it is loaded by nothing else of the package.
-FOR = {
-    "checking/strategies.py": {"hypothesis"},
-    "checking/pytest_plugin.py": {"pytest"},
-    "compiler/kernels.py": {"numba"},
-}
+FOR = {"checking/strategies.py": {"hypothesis"}, "checking/pytest_plugin.py": {"pytest"}}
 
 
 class Import(ast.NodeVisitor):
