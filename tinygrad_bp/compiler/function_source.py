@@ -37,6 +37,8 @@ class Text(str):
 class Functions:
     """What a program is going to call, and the text that defines it, under names that are not `reserved`.
 
+    Names in `ufuncs` are kept for NumPy's functions of that name.
+
     Examples
     --------
     >>> functions = Functions()
@@ -46,13 +48,29 @@ class Functions:
     []
     """
 
-    def __init__(self, reserved: Iterable[str] = ("np",)) -> None:
+    def __init__(self, reserved: Iterable[str] = ("np",), ufuncs: Iterable[str] = ()) -> None:
         self.parts: list[str] = []
         """Imports, constants and functions, each after what it uses."""
         self.names = set(reserved)
         """What the parts define, and what is reserved."""
+        self.numpy = set(ufuncs)
+        """Names that mean NumPy's functions, of which are used:"""
+        self.imported: set[str] = set()
         self._defined: dict[tuple[str, str], str] = {}
         self._printed: dict[Any, str] = {}
+
+    def imports(self, name: str) -> bool:
+        """Whether the function of NumPy's can be imported by its name; if so, it is."""
+        if name in self.names or hasattr(builtins, name):
+            return False
+        self.numpy.add(name)
+        self.imported.add(name)
+        return True
+
+    def called(self, function: Any) -> str:
+        """The name by which to call a function; NumPy's best known are imported."""
+        name = self.expression(function)
+        return name[3:] if name.count(".") == 1 and self.imports(name[3:]) else name
 
     def expression(self, x: Any) -> str:
         """Python's text for a constant: a number, string, dtype or function, or tuples, lists and dicts of them."""
@@ -98,6 +116,8 @@ class Functions:
         public = _public_name(value)
         if value is np and name == "np":
             return name
+        if public == f"np.{name}" and self.imports(name):
+            return name
         if isinstance(value, FunctionType) and public is None and not _is_standard(value.__module__):
             return self._print(value)
         if isinstance(value, ModuleType) and _is_standard(value.__name__):
@@ -120,7 +140,7 @@ class Functions:
 
     def _free(self, name: str) -> str:
         free = name
-        while free in self.names:
+        while free in self.names or free in self.numpy or hasattr(builtins, free):
             free = f"{name}_{len(self.names)}"
         self.names.add(free)
         return free

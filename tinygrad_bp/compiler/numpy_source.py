@@ -32,9 +32,11 @@ SMALL = (
 SHORT = 16  # entries of an array that is written out
 WIDTH = 100
 
-_RESERVED = frozenset({"np", "copyto", "matmul", "make", "step", "rng", "load", "main", "base64", "io", "ARCHIVE"})
+_RESERVED = frozenset({"np", "make", "step", "rng", "load", "main", "base64", "io", "ARCHIVE"})
 _FILLING = {"random", "standard_normal", "standard_exponential"}  # methods of a generator that take out=
 _OUT_BY_NAME = {"maximum", "minimum"}  # NumPy deprecates it by position here, lest it be taken for one more operand
+_NUMPY_FUNCTION = type(np.vdot)  # which give scalars of NumPy's, if those are floating
+_OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 _SPOKEN = {0.0: "zero", 1.0: "one", 2.0: "two", 0.5: "half"}
 _SUFFIX = {"transpose": "T", "reshape": "reshaped", "broadcast_to": "broadcast", "slice": "part"}
 
@@ -54,7 +56,8 @@ def emit(plan: Plan, title: str = "One training step") -> Source:
     """The plan as NumPy source.
 
     ``step`` takes the inputs of the plan, and last a ``numpy.random.Generator`` called ``rng`` if the plan draws. It
-    returns None, an array, or a tuple of arrays: as many as the plan has outputs, all of them new.
+    returns None, an array, or a tuple of arrays: as many as the plan has outputs, all of them new. An array without axes
+    may be a NumPy scalar.
 
     Raises CompileError if the plan calls a function whose source cannot be written.
     """
@@ -68,12 +71,12 @@ class _Writer:
         self.plan, self.homes, self.copies = plan, layout.homes, layout.copies
         self.outputs = set(plan.outputs)
         self.read = {a for v in plan.body for a in v.values}
-        self.functions = Functions(_RESERVED | {f.__name__ for v in plan.body if (f := _ufunc(v))})
+        ufuncs = {f.__name__ for v in plan.body if (f := UFUNCS.get(v.op) or REDUCTIONS.get(v.op))}
+        self.functions = Functions(_RESERVED, {"copyto", "matmul", *ufuncs})
         for v in plan.body:
             if v.op in ("call", "check"):
                 self._call(v, [""] * len(v.args))  # functions choose their names before values do
-        self.taken = set(self.functions.names)
-        self.imports: set[str] = set()
+        self.taken = self.functions.names | self.functions.numpy
         self.setup: list[str] = []
         self.constants: list[Value] = []
         self.names: dict[Value, str] = {}
@@ -148,8 +151,8 @@ class _Writer:
             self.setup.append(f"{name} = {text}")
         return self._hoisted[key]
 
-    def _import(self, name: str) -> str:
-        self.imports.add(name)
+    def _imported(self, name: str) -> str:
+        self.functions.imported.add(name)
         return name
 
     # ---- operands ----
@@ -195,12 +198,12 @@ class _Writer:
         last = [out] if out else []
         if v.op in UFUNCS:
             named = "out=" if out and v.op in _OUT_BY_NAME else ""
-            return f"{self._import(v.op)}({', '.join([*self._operands(v), *(named + x for x in last)])})"
+            return f"{self._imported(v.op)}({', '.join([*self._operands(v), *(named + x for x in last)])})"
         if v.op == "matmul":
             a, b = (self._name(x) for x in v.args)
             if v.size < SMALL and max(x.ndim for x in v.args) <= 2 and self._is_dense(v):
                 return f"{a}.dot({', '.join([b, *last])})"
-            return f"{self._import('matmul')}({', '.join([a, b, *last])})"
+            return f"{self._imported('matmul')}({', '.join([a, b, *last])})"
         (x,), (axes, keepdims) = v.args, v.params
         name = self._name(x)
         as_product = v.op == "sum" and axes == (0,) and not keepdims and x.ndim == 2 and x.dtype.char in "fd"
@@ -210,19 +213,26 @@ class _Writer:
             return f"{ones}.dot({', '.join([name, *last])})"
         axis = None if axes == tuple(range(x.ndim)) else axes[0] if len(axes) == 1 else axes
         more = ["None", out or "None", *["True"] * keepdims] if out or keepdims else []
-        return f"{self._import(REDUCTIONS[v.op].__name__)}.reduce({', '.join([name, repr(axis), *more])})"
+        return f"{self._imported(REDUCTIONS[v.op].__name__)}.reduce({', '.join([name, repr(axis), *more])})"
 
     def _is_dense(self, v: Value) -> bool:
         """Whether the home of `v` is sure to be C-contiguous, as dot and generators demand; a parameter may not be."""
         home = self.homes[v]
         return not isinstance(home, Value) or home not in self.read
 
+    def _of_scalars(self, v: Value) -> str:
+        """Arithmetic with NumPy's scalars, which is ten times as fast as with arrays; "" if it is not that."""
+        scalar = [a for a in v.values if not a.shape and self.homes.get(a, a) is None]
+        if not scalar or v.op not in _OPERATORS or v.shape or v.dtype.kind != "f":
+            return ""
+        return f" {_OPERATORS[v.op]} ".join(self._literals(v))
+
     def _call(self, v: Value, args: list[str]) -> str:
         """A function of any kind."""
         function, (positional, named) = v.params[0], unpack(v.params[1], [Text(a) for a in args])
         if getattr(function, "__name__", "") in ("getitem", "_getitem"):
             return f"{positional[0]}[{self._index(positional[1])}]"
-        return f"{self.functions.expression(function)}({self._arguments(positional, named)})"
+        return f"{self.functions.called(function)}({self._arguments(positional, named)})"
 
     def _draw(self, v: Value, out: str = "") -> str:
         method, (positional, named) = v.params[0], unpack(v.params[1], [Text(a) for a in self._literals(v)])
@@ -253,7 +263,7 @@ class _Writer:
         name = self.names[v]
         into = self.homes.get(v) is not None
         if v.op in UFUNCS or v.op in REDUCTIONS or v.op == "matmul":
-            yield self._into(v, name) if into else f"{name} = {self._into(v, '' if v.shape else _empty(v))}"
+            yield self._into(v, name) if into else f"{name} = {self._of_scalars(v) or self._into(v, '')}"
         elif into:
             yield from self._fill(v, name)
         else:
@@ -273,9 +283,12 @@ class _Writer:
             return f"np.where({', '.join(parts)})"
         if v.op in ("call", "draw"):
             call = self._draw(v) if v.op == "draw" else self._call(v, self._literals(v))
-            return call if v.shape else f"np.asarray({call})"
+            plain = v.shape or v.dtype.kind == "f" and isinstance(v.params[0], _NUMPY_FUNCTION)
+            return call if plain else f"np.asarray({call})"  # Python's numbers would take the dtype of what they meet
         x = self._name(v.args[0])
-        return f"{x}.astype({_dtype_name(v.dtype)})" if v.op == "cast" else f"{x}.copy()"
+        if v.op == "cast":
+            return f"{x}.astype({_dtype_name(v.dtype)})"
+        return f"{x}.copy()" if v.shape else f"np.array({x})"
 
     def _fill(self, v: Value, name: str) -> Iterator[str]:
         """What writes it into its home."""
@@ -304,7 +317,7 @@ class _Writer:
         return self._copyto(name, self._name(x), *['casting="unsafe"'] * (not np.can_cast(x.dtype, dtype, "same_kind")))
 
     def _copyto(self, *words: str) -> str:
-        return f"{self._import('copyto')}({', '.join(words)})"
+        return f"{self._imported('copyto')}({', '.join(words)})"
 
     def _is_at_home(self, x: Any, v: Value) -> bool:
         """Whether the arg `x` is already where `v` is to be."""
@@ -379,7 +392,11 @@ class _Writer:
         lines += ["Numbers are float64 where nothing else is said; a call writes into its last argument.", '"""', ""]
         lines += ["from __future__ import annotations", ""] if self.functions.parts else []
         lines += ["import numpy as np"]
-        lines += _wrapped("from numpy import ", sorted(self.imports), brackets=False) if self.imports else []
+        lines += (
+            _wrapped("from numpy import ", sorted(self.functions.imported), brackets=False)
+            if self.functions.imported
+            else []
+        )
         for part in self.functions.parts:
             lines += ["", "", *part.split("\n")] if part.startswith("def ") else [part]
         lines += ["", "", *_wrapped("def make", made, ":"), *(f"    {line}" for line in self.setup)]
@@ -464,10 +481,6 @@ def _spoken(x: Any) -> str:
     if isinstance(x, complex) or float(short) != abs(x):
         return "c"
     return f"{'minus_' if x < 0 else ''}{_SPOKEN.get(-x) or ('c' if short[0].isdigit() else '') + short}"
-
-
-def _ufunc(v: Value) -> np.ufunc | None:
-    return UFUNCS.get(v.op) or REDUCTIONS.get(v.op)
 
 
 def _without_ones(shape: tuple[int, ...]) -> list[int]:
