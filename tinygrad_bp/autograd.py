@@ -239,10 +239,8 @@ def backward(output: Node, gradient: Any = None, retain_graph: bool | None = Non
         if node.recipe is None:
             if create_graph:
                 g = _own(g, taken)
-            elif type(g) is ndarray and g.base is None:
-                g = leaf(g)
             else:
-                g = leaf(np.copy(g))
+                g = leaf(g if type(g) is ndarray and g.base is None else np.copy(g))
             node.gradient = g if node.gradient is None else node.gradient + g
 
 
