@@ -94,7 +94,7 @@ def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
 
 def _is_basic(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
-    return all(i is None or i is Ellipsis or isinstance(i, (int, np.integer, slice)) for i in parts)
+    return all(i is None or i is Ellipsis or isinstance(i, (np.integer, slice)) or type(i) is int for i in parts)
 
 
 def _has_mask(index: Any) -> bool:
