@@ -159,6 +159,9 @@ class Machine:
             REDUCTIONS[v.op].reduce(args[0], axis=v.params[0], keepdims=v.params[1], out=out)
         elif v.op == "matmul":
             np.matmul(*args, out=out)
+        elif v.op == "draw":
+            assert generator is not None
+            getattr(generator, v.params[0])(dtype=v.dtype, out=out)
         elif v.op == "where":
             np.copyto(out, args[2])
             np.copyto(out, args[1], where=args[0])
@@ -298,11 +301,12 @@ def _step(draw: st.DrawFn, w: Writer) -> None:
         value = some(lambda v: v.dtype == float and v.shape in shapes)
         w.put(x, value, index, draw(st.sampled_from(["put", "add_at"])))
     elif kind == "call":
-        w.call(np.concatenate, [x, x]) if x.ndim else w.call(np.atleast_1d, x)
+        w.call(np.concatenate if x.ndim else np.stack, [x, x])
     elif kind == "alias":
         w.call(np.ravel, x, alias=0)
     elif kind == "draw":
-        w.call("standard_normal", draw(st.sampled_from([(2, 3), (3,)])), op="draw")
+        method = draw(st.sampled_from(["standard_normal", "random", "exponential"]))
+        w.call(method, size=draw(st.sampled_from([(2, 3), (3,), ()])), op="draw")
     else:
         w.call(look, x, op="check")
 

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count
+from itertools import accumulate, count
 from typing import Any
 
 import numpy as np
 
-from .plan import LEAVES, REDUCTIONS, UFUNCS, VIEWS, Plan, Value
+from .passes import rewrite
+from .plan import EFFECTS, REDUCTIONS, UFUNCS, VIEWS, Plan, Value
 
 __all__ = ["Buffer", "Layout", "allocate"]
 
-# Operations that compute into an array they are given, and of those that read and write the same index: which args.
-_INTO = frozenset(UFUNCS) | frozenset(REDUCTIONS) | {"matmul", "where", "copy", "cast", "full", "put", "add_at"}
-_SAME_INDEX = {"where": (2,), "copy": (0,), "cast": (0,), "put": (0,), "add_at": (0,)}
+# What computes into an array that it is given; of what may be written over its own args, which.
+_INTO = frozenset(UFUNCS) | frozenset(REDUCTIONS) | {"matmul", "where", "copy", "cast", "put", "add_at"}
+_DRAWN_INTO = frozenset({"random", "standard_normal", "standard_exponential"})
+_OVER = {"where": (2,), "copy": (0,), "cast": (0,), "put": (0,), "add_at": (0,)} | dict.fromkeys(UFUNCS, (0, 1))
 
 
 @dataclass(frozen=True)
@@ -48,35 +50,40 @@ def allocate(plan: Plan) -> tuple[Plan, Layout]:
 
     Outputs are allocated by their own instruction or copied, and share memory with nothing. A state holds its new
     value from the instruction on that computes it, if by then nobody needs the old one; otherwise from the end on.
+    What leads up to the new value may be computed in the state's memory too, if nothing that can fail is in between.
     `where` may be written over its third argument, `put` and `add_at` over their first, an elementwise function over
     any argument of its shape and dtype that nobody reads any more. A `full` has its buffer for itself.
     """
-    plan = _with_copies(plan)
+    plan = _with_copies(rewrite(plan, _reshaped_copy))
     roots = _roots(plan)
     last = {v: i for i, v in enumerate(plan.body)}  # the last instruction that reads an array, through views too
     for i, v in enumerate(plan.body):
-        last.update((roots[a], i) for a in v.values)
-    last.update((v, len(plan.body)) for v in plan.results())
-    returned = set(plan.outputs)
-    homes: dict[Value, Value | Buffer | None] = dict(_straight(plan, roots, last))
+        for a in v.values:
+            last[roots[a]] = i
+    for v in plan.results():
+        last[v] = len(plan.body)
+    homes: dict[Value, Value | Buffer | None] = dict.fromkeys(plan.outputs)
+    homes.update(_straight(plan, roots, last))
     lent: dict[Value, Buffer] = {}
     free: dict[tuple[Any, ...], list[Buffer]] = {}
     numbers = count()
     for i, v in enumerate(plan.body):
         if roots[v] is v and v not in homes:
-            homes[v] = None
-            if v.op in _INTO and v not in returned:
-                kind = (v.shape, v.dtype)
+            kind = v.shape, v.dtype
+            if v.op == "full":
+                homes[v] = Buffer(next(numbers), *kind)
+            elif v.op in _INTO or (v.op == "draw" and v.params[0] in _DRAWN_INTO and v.shape):
                 over = next((a for a in _overwritable(v, roots) if a in lent and last[a] == i), None)
-                if over:
-                    homes[v] = lent[v] = lent.pop(over)
-                elif v.op == "full":
-                    homes[v] = Buffer(next(numbers), *kind)
-                else:
-                    homes[v] = lent[v] = free[kind].pop() if free.get(kind) else Buffer(next(numbers), *kind)
-        for a in dict.fromkeys(roots[b] for b in (v, *v.values)):
-            if a in lent and last[a] == i:
-                free.setdefault((a.shape, a.dtype), []).append(lent.pop(a))
+                stack = free.get(kind)
+                lent[v] = lent.pop(over) if over else stack.pop() if stack else Buffer(next(numbers), *kind)
+                homes[v] = lent[v]
+            else:
+                homes[v] = None
+        for a in (v, *v.values):
+            root = roots[a]
+            if last[root] == i and root in lent:
+                free.setdefault((root.shape, root.dtype), []).append(lent.pop(root))
+    homes = {v: homes[v] for v in plan.body if v in homes}
     return plan, Layout(homes, tuple((state, v) for state, v in plan.writes if homes[v] is not state))
 
 
@@ -84,7 +91,8 @@ def _roots(plan: Plan) -> dict[Value, Value]:
     """For each value the one whose memory it may be a view of."""
     roots: dict[Value, Value] = {}
     for v in plan.body:
-        roots.update((a, a) for a in v.values if a.op in LEAVES)
+        for a in v.values:
+            roots.setdefault(a, a)
         at = 0 if v.op in VIEWS else v.alias
         roots[v] = v if at is None else roots[v.args[at]]
     return roots
@@ -92,61 +100,75 @@ def _roots(plan: Plan) -> dict[Value, Value]:
 
 def _overwritable(v: Value, roots: Mapping[Value, Value]) -> Iterator[Value]:
     """The args of `v` in whose memory it may be computed, if nobody else reads them."""
-    for k in range(len(v.args)) if v.op in UFUNCS else _SAME_INDEX.get(v.op, ()):
+    for k in _OVER.get(v.op, ())[: len(v.args)]:
         a = v.args[k]
-        if isinstance(a, Value) and roots[a] is a and (a.shape, a.dtype) == (v.shape, v.dtype):
-            others = [b for j, b in enumerate(v.args) if isinstance(b, Value) and roots[b] is a and j != k]
-            if all(b is a and v.op in UFUNCS for b in others):
+        if isinstance(a, Value) and roots[a] is a and a.shape == v.shape and a.dtype == v.dtype:
+            others = [b for b in v.args[:k] + v.args[k + 1 :] if isinstance(b, Value) and roots[b] is a]
+            if not others or (v.op in UFUNCS and all(b is a for b in others)):
                 yield a
 
 
 def _straight(plan: Plan, roots: Mapping[Value, Value], last: Mapping[Value, int]) -> Iterator[tuple[Value, Value]]:
-    """(value, state) for each last value that can be computed in the state's own memory."""
-    taken: set[Value] = set(plan.outputs)
+    """(value, state) for what is computed in a state's own memory: its last value, and what leads up to that."""
     place = {v: i for i, v in enumerate(plan.body)}
-    for state, v in plan.writes:
-        read = last.get(state, -1)
-        if v in taken or v.op not in _INTO or (v.shape, v.dtype) != (state.shape, state.dtype) or v.op == "full":
-            continue
-        if read < place[v] or (read == place[v] and state in _overwritable(v, roots)):
+    risks = list(accumulate(v.op in EFFECTS or v.op == "call" for v in plan.body))
+    taken = set(plan.outputs)
+    for state, final in plan.writes:
+        v: Value | None = final if (final.shape, final.dtype) == (state.shape, state.dtype) else None
+        while v in place and v not in taken and v.op in _INTO and risks[place[v]] == risks[place[final]]:
+            i, read = place[v], last.get(state, -1)
+            if read > i or (read == i and state not in _overwritable(v, roots)):
+                break
             taken.add(v)
             yield v, state
+            v = next((a for a in _overwritable(v, roots) if last[a] == i), None)
+
+
+def _reshaped_copy(v: Value) -> Value | None:
+    """reshape(copy(x)) for a reshape(x) that is no view even of a C-contiguous array, since the copy has a home."""
+    if v.op != "reshape" or v.size <= 1 or not _copies(v):
+        return None
+    (x,) = v.args
+    copied = Value("copy", (x,), (), x.shape, x.dtype)
+    return Value("reshape", (copied,), v.params, v.shape, v.dtype, v.name, v.note)
+
+
+def _copies(v: Value) -> bool:
+    example = _example(v.args[0])
+    return not np.may_share_memory(example, example.reshape(v.shape))
+
+
+def _example(x: Value) -> Any:
+    """An array in memory as `x` is, if the array behind it is C-contiguous."""
+    return VIEWS[x.op](_example(x.args[0]), *x.params) if x.op in VIEWS else np.empty(x.shape, np.int8)
 
 
 def _with_copies(plan: Plan) -> Plan:
     """The plan in which outputs and last values are computed by instructions of their own, each output by one."""
-    views = {v for v in plan.body if v.op in VIEWS or v.alias is not None}
-    after: dict[Value | None, list[Value]] = {}
-    before: dict[Value, list[Value]] = {}
-
-    def copy(v: Value) -> Value:
-        return Value("copy", (v,), (), v.shape, v.dtype, v.name)
-
-    outputs: list[Value] = []
-    for v in plan.outputs:
-        if v in outputs or v in views or v.op in LEAVES:
-            outputs.append(copy(v))
-            after.setdefault(None if v.op in LEAVES else v, []).append(outputs[-1])
-        else:
-            outputs.append(v)
     roots = _roots(plan)
     place = {v: i for i, v in enumerate(plan.body)}
-    final = dict(plan.writes)
-    end: list[Value] = []
+    after: dict[int, list[Value]] = {}  # instructions to insert behind the i-th; -1: at the beginning
+
+    def copied(v: Value, at: int) -> Value:
+        after.setdefault(at, []).append(Value("copy", (v,), (), v.shape, v.dtype, v.name))
+        return after[at][-1]
+
+    def is_computed(v: Value) -> bool:
+        return v in place and roots[v] is v
+
+    outputs: dict[Value, None] = {}
+    for v in plan.outputs:
+        outputs[v if is_computed(v) and v not in outputs else copied(v, place.get(v, -1))] = None
+    final, end = dict(plan.writes), len(plan.body) - 1
     writes = []
     for state, v in plan.writes:
-        if v is state:
-            continue
-        if v in views or v.op in LEAVES:
-            c = copy(v)
-            overwriting = final.get(roots.get(v, v))
-            if overwriting is None or place.get(overwriting, -1) <= place.get(v, -1):
-                end.append(c)
-            else:
-                before.setdefault(overwriting, []).append(c)
-            v = c
-        writes.append((state, v))
-    body = [*after.get(None, ())]
-    for v in plan.body:
-        body += [*before.get(v, ()), v, *after.get(v, ())]
-    return Plan((*body, *end), plan.inputs, plan.states, tuple(writes), tuple(outputs))
+        if not is_computed(v) and v is not state:
+            overwriting = place.get(final.get(roots.get(v, v), v), -1)  # a state must be read before
+            v = copied(v, overwriting - 1 if overwriting > place.get(v, -1) else end)
+        if v is not state:
+            writes.append((state, v))
+    body = after.get(-1, [])
+    for i, v in enumerate(plan.body):
+        body.append(v)
+        body += after.get(i, ())
+    return Plan(tuple(body), plan.inputs, plan.states, tuple(writes), tuple(outputs))
