@@ -29,7 +29,7 @@ from .results import Figure
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _DEEP = Net("100 layers of 10, batch 10", (10,) * 101, 10)
 _LARGE = Net("784-1000-10, batch 100", (784, 1000, 10), 100)
-_LARGER = Net("784-3000-10, batch 100", (784, 3000, 10), 100)
+_LARGER = Net("784-2000-10, batch 100", (784, 2000, 10), 100)
 _REPEATS = 100
 
 
@@ -128,14 +128,14 @@ def _median(step: Callable[[], object]) -> float:
 
 
 def _memory() -> list[Figure]:
-    """What a replay allocates at its peak, and what three times as large a net adds to that.
+    """What a replay allocates at its peak, and what twice as large a net adds to that.
 
     To add a bias NumPy allocates a buffer of its own, of 8192 entries at most; both nets are large enough for that.
     """
     large, larger = (_peak(problem(net, "float64")) for net in (_LARGE, _LARGER))
     return [
         Figure(f"memory allocated in a step of {_LARGE.name}, at its peak", large, "bytes"),
-        Figure(f"what {_LARGER.name} adds to that", larger - large, "bytes", goal=1024.0),
+        Figure(f"what {_LARGER.name}, adds to that", larger - large, "bytes", goal=1024.0),
     ]
 
 

@@ -27,10 +27,9 @@ class Table(NamedTuple):
 
 
 _QUICK = (Net("20-8-4, batch 5", (20, 8, 4), 5),)
-_ADAM_NETS = (NETS[0], NETS[2])
 PARTS = {
-    "own kernels": (Table("SGD", NETS, field.WIDEST), Table("Adam", _ADAM_NETS, field.WHOLE)),
-    "AVX2 kernels": (Table("SGD", NETS, field.WHOLE), Table("Adam", _ADAM_NETS, field.WHOLE)),
+    "own kernels": (Table("SGD", NETS, field.WIDEST), Table("Adam", NETS[:1], field.WHOLE)),
+    "AVX2 kernels": (Table("SGD", NETS, field.OF_TWO_KERNELS), Table("Adam", NETS[:1], field.OF_TWO_KERNELS)),
     "two cores": (Table("SGD", NETS, field.TWO_CORES),),
     "quick": (Table("SGD", _QUICK, field.SMALL), Table("Adam", _QUICK, field.SMALL)),
     "costs": (),
