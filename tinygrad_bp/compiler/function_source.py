@@ -44,13 +44,16 @@ class Functions:
     >>> functions = Functions()
     >>> functions.expression((np.linalg.norm, np.float32, -math.inf, slice(1, None)))
     '(np.linalg.norm, np.float32, -np.inf, slice(1, None, None))'
-    >>> functions.parts
+    >>> functions.texts
     []
     """
 
     def __init__(self, reserved: Iterable[str] = ("np",), ufuncs: Iterable[str] = ()) -> None:
-        self.parts: list[str] = []
-        """Imports, constants and functions, each after what it uses."""
+        self.imports: list[str] = []
+        """Lines that import what is not NumPy's."""
+        self.constants: list[str] = []
+        self.texts: list[str] = []
+        """The functions, each after those it uses."""
         self.names = set(reserved)
         """What the parts define, and what is reserved."""
         self.numpy = set(ufuncs)
@@ -59,7 +62,7 @@ class Functions:
         self._defined: dict[tuple[str, str], str] = {}
         self._printed: dict[Any, str] = {}
 
-    def imports(self, name: str) -> bool:
+    def can_import(self, name: str) -> bool:
         """Whether the function of NumPy's can be imported by its name; if so, it is."""
         if name in self.names or hasattr(builtins, name):
             return False
@@ -70,7 +73,7 @@ class Functions:
     def called(self, function: Any) -> str:
         """The name by which to call a function; NumPy's best known are imported."""
         name = self.expression(function)
-        return name[3:] if name.count(".") == 1 and self.imports(name[3:]) else name
+        return name[3:] if name.count(".") == 1 and self.can_import(name[3:]) else name
 
     def expression(self, x: Any) -> str:
         """Python's text for a constant: a number, string, dtype or function, or tuples, lists and dicts of them."""
@@ -87,6 +90,8 @@ class Functions:
             return f"slice({self.expression(x.start)}, {self.expression(x.stop)}, {self.expression(x.step)})"
         if type(x) is float and not math.isfinite(x):
             return "np.nan" if x != x else "np.inf" if x > 0 else "-np.inf"
+        if type(x) is str and '"' not in x:
+            return f'"{repr(x)[1:-1]}"'
         if x is None or type(x) in (bool, int, float, complex, str, bytes):
             return repr(x)
         if x is Ellipsis:
@@ -108,7 +113,7 @@ class Functions:
             called = {function.__name__: name}
             for used, value in _globals(function, tree):
                 called[used] = self._define(function, used, value)
-            self.parts.append(_renamed(function, text, tree, {old: new for old, new in called.items() if old != new}))
+            self.texts.append(_renamed(function, text, tree, {old: new for old, new in called.items() if old != new}))
         return self._printed[function]
 
     def _define(self, user: Any, name: str, value: Any) -> str:
@@ -116,7 +121,7 @@ class Functions:
         public = _public_name(value)
         if value is np and name == "np":
             return name
-        if public == f"np.{name}" and self.imports(name):
+        if public == f"np.{name}" and self.can_import(name):
             return name
         if isinstance(value, FunctionType) and public is None and not _is_standard(value.__module__):
             return self._print(value)
@@ -135,7 +140,8 @@ class Functions:
             _refuse(user, f"it uses {name}, a {type(value).__name__}")
         if (name, line) not in self._defined:
             called = self._defined[name, line] = self._free(name)
-            self.parts.append(re.sub(r"(\w+) as \1$", r"\1", line.format(called)))
+            lines = self.constants if line.startswith("{}") else self.imports
+            lines.append(re.sub(r"(\w+) as \1$", r"\1", line.format(called)))
         return self._defined[name, line]
 
     def _free(self, name: str) -> str:

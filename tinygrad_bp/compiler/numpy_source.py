@@ -32,7 +32,7 @@ SMALL = (
 SHORT = 16  # entries of an array that is written out
 WIDTH = 100
 
-_RESERVED = frozenset({"np", "make", "step", "rng", "load", "main", "base64", "io", "ARCHIVE"})
+_RESERVED = frozenset({"np", "make", "step", "rng", "load", "main", "ARCHIVE"})
 _FILLING = {"random", "standard_normal", "standard_exponential"}  # methods of a generator that take out=
 _OUT_BY_NAME = {"maximum", "minimum"}  # NumPy deprecates it by position here, lest it be taken for one more operand
 _NUMPY_FUNCTION = type(np.vdot)  # which give scalars of NumPy's, if those are floating
@@ -56,8 +56,8 @@ def emit(plan: Plan, title: str = "One training step") -> Source:
     """The plan as NumPy source.
 
     ``step`` takes the inputs of the plan, and last a ``numpy.random.Generator`` called ``rng`` if the plan draws. It
-    returns None, an array, or a tuple of arrays: as many as the plan has outputs, all of them new. An array without axes
-    may be a NumPy scalar.
+    returns None, an array, or a tuple of arrays: as many as the plan has outputs, all of them new. What has no axes may
+    be a NumPy scalar.
 
     Raises CompileError if the plan calls a function whose source cannot be written.
     """
@@ -71,6 +71,8 @@ class _Writer:
         self.plan, self.homes, self.copies = plan, layout.homes, layout.copies
         self.outputs = set(plan.outputs)
         self.read = {a for v in plan.body for a in v.values}
+        self.written = {state for state, _ in plan.writes}
+        self.states = [state for state in plan.states if state in self.read or state in self.written]
         ufuncs = {f.__name__ for v in plan.body if (f := UFUNCS.get(v.op) or REDUCTIONS.get(v.op))}
         self.functions = Functions(_RESERVED, {"copyto", "matmul", *ufuncs})
         for v in plan.body:
@@ -103,9 +105,9 @@ class _Writer:
 
     def _name_values(self) -> None:
         """Name the leaves and what is computed, and allocate the buffers."""
-        for leaf in (*self.plan.inputs, *self.plan.states):
+        for leaf in (*self.plan.inputs, *self.states):
             self.names[leaf] = self._unique(leaf.name) if leaf.name else self._numbered(leaf.op[0])
-        self.fixed.update(dict.fromkeys(self.plan.states, False))
+        self.fixed.update(dict.fromkeys(self.states, False))
         becomes = self._becomes()
         called: dict[Buffer, dict[str, None]] = {}
         for v in self.plan.body:
@@ -283,7 +285,7 @@ class _Writer:
             return f"np.where({', '.join(parts)})"
         if v.op in ("call", "draw"):
             call = self._draw(v) if v.op == "draw" else self._call(v, self._literals(v))
-            plain = v.shape or v.dtype.kind == "f" and isinstance(v.params[0], _NUMPY_FUNCTION)
+            plain = v.shape or (v.dtype.kind == "f" and isinstance(v.params[0], _NUMPY_FUNCTION))
             return call if plain else f"np.asarray({call})"  # Python's numbers would take the dtype of what they meet
         x = self._name(v.args[0])
         if v.op == "cast":
@@ -335,10 +337,9 @@ class _Writer:
             text = f"{base}.T" if reverse else f"{base}.transpose({', '.join(map(str, param))})"
         elif v.op == "slice":
             parts = param if type(param) is tuple else (param,)
-            index = (
-                parts if v.shape or any(part is Ellipsis for part in parts) else (*parts, ...)
-            )  # an array, no scalar
-            text = f"{base}[{self._index(param if index is parts else index)}]"
+            if not v.shape and not any(part is ... for part in parts):
+                param = (*parts, ...)  # an array, no scalar
+            text = f"{base}[{self._index(param)}]"
         elif v.op == "reshape":
             is_view, keeps = contiguous or _without_ones(v.shape) == _without_ones(x.shape), contiguous
             suffix = "flat" if v.ndim == 1 else suffix
@@ -369,11 +370,11 @@ class _Writer:
         body += [self._copied(self.names[state], v, state.dtype) for state, v in self.copies]
         if self.plan.outputs:
             body.append(f"return {', '.join(self.names[v] for v in self.plan.outputs)}")
-        written = {state for state, _ in self.plan.writes}
-        arrays = (*(state for state in self.plan.states if state in self.read | written), *self.constants)
-        roles = dict.fromkeys(self.constants, "constant") | dict.fromkeys(self.plan.inputs, "argument")
-        for v in arrays[: len(arrays) - len(self.constants)]:
-            roles[v] = " and ".join(["read"] * (v in self.read) + ["written"] * (v in written))
+        roles = dict.fromkeys(self.plan.inputs, "argument")
+        for v in self.states:
+            roles[v] = " and ".join(["read"] * (v in self.read) + ["written"] * (v in self.written))
+        roles |= dict.fromkeys(self.constants, "constant")
+        arrays = (*self.states, *self.constants)
         return Source(self._module(title, body, arrays, roles), arrays)
 
     def _module(self, title: str, body: list[str], arrays: tuple[Value, ...], roles: dict[Value, str]) -> str:
@@ -381,8 +382,7 @@ class _Writer:
         taken = [self.names[v] for v in self.plan.inputs] + ["rng"] * any(v.op == "draw" for v in self.plan.body)
         given = ", ".join(self.names[v] for v in self.plan.outputs)
         rows = [
-            (self.names[v], str(v.shape), *[str(v.dtype)] * (v.dtype != np.float64), role)
-            for v, role in sorted(roles.items(), key=lambda item: item[0].op != "input")
+            (self.names[v], str(v.shape), *[str(v.dtype)] * (v.dtype != np.float64), role) for v, role in roles.items()
         ]
         widths = [max((len(row[k]) for row in rows), default=0) for k in range(2)]
         lines = [f'"""{one_line(title)}.', ""]
@@ -390,15 +390,16 @@ class _Writer:
         lines += [f"    {line}" for line in _wrapped(f"{given} = step" if given else "step", taken)]
         lines += ["", *(f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {', '.join(row[2:])}" for row in rows), ""]
         lines += ["Numbers are float64 where nothing else is said; a call writes into its last argument.", '"""', ""]
-        lines += ["from __future__ import annotations", ""] if self.functions.parts else []
+        functions = self.functions
+        lines += ["from __future__ import annotations", ""] if functions.texts else []
+        lines += [*sorted(functions.imports), ""] if functions.imports else []
         lines += ["import numpy as np"]
         lines += (
-            _wrapped("from numpy import ", sorted(self.functions.imported), brackets=False)
-            if self.functions.imported
-            else []
+            _wrapped("from numpy import ", sorted(functions.imported), brackets=False) if functions.imported else []
         )
-        for part in self.functions.parts:
-            lines += ["", "", *part.split("\n")] if part.startswith("def ") else [part]
+        lines += ["", *functions.constants] if functions.constants else []
+        for text in functions.texts:
+            lines += ["", "", *text.split("\n")]
         lines += ["", "", *_wrapped("def make", made, ":"), *(f"    {line}" for line in self.setup)]
         lines += [""] * bool(self.setup)
         lines += [f"    {line}" for line in _wrapped("def step", taken, ":")]

@@ -34,6 +34,9 @@ _LOAD = '''
 
 def load(function="make"):
     """The arguments of make by name, as they were when this file was written; load("step"): those of the first step."""
+    import base64
+    import io
+
     with np.load(io.BytesIO(base64.b64decode(ARCHIVE)), allow_pickle=False) as archive:
         return {key.partition(".")[2]: archive[key] for key in archive.files if key.startswith(function + ".")}
 
@@ -94,8 +97,6 @@ def standalone(
     lines[0] = f'"""{one_line(title)}.'
     end = lines.index('"""')
     lines[end:end] = _USE.split("\n")
-    start = lines.index("import numpy as np")
-    lines[start:start] = ["import base64", "import io", ""]
     main = _RANDOM * (len(functions["step"]) > len(plan.inputs)) + _shown(plan, names, read)
     data = base64.encodebytes(archive.getvalue()).decode()
     end_of_file = f'\n\nARCHIVE = """\n{data}"""\n\nif __name__ == "__main__":\n    main()\n'
