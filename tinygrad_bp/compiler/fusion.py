@@ -1,22 +1,22 @@
 """Which instructions of a plan share a loop, in which order loops, products and calls run, and what is kept in memory.
 
 :func:`fuse` sorts the instructions of a plan into groups. A "loop" goes once over an index space and computes all its
-elementwise instructions and the reductions of their results entry by entry; a "product" is one call of BLAS; a "call"
-is left to NumPy. Views are no instructions: a :class:`Place` says where in another array their entries stand. A value
-that is needed in its own loop only has no memory. How a loop is written is said in
+elementwise instructions and the reductions of their results entry by entry; a "product" is one call of BLAS; a "guard"
+is a question on the way; a "call" is left to NumPy. Views are no instructions: a :class:`Place` says where in another
+array their entries stand. A value that is needed in its own loop only has no memory. How a loop is written is said in
 :mod:`~tinygrad_bp.compiler.numba_source`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from .plan import EFFECTS, LEAVES, REDUCTIONS, UFUNCS, VIEWS, Plan, Value
+from .lowering import lower
+from .plan import EFFECTS, REDUCTIONS, UFUNCS, VIEWS, Plan, Value
 
 __all__ = ["Fused", "Group", "Place", "as_matrices", "fuse", "loop_dtypes", "matrix"]
 
@@ -49,7 +49,7 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Instructions that run together: a "loop" over the indices of `space`, one "product", or one "call"."""
+    """Instructions that run together: a "loop" over the indices of `space`, one "product", "guard" or "call"."""
 
     kind: str
     space: Shape
@@ -63,8 +63,7 @@ class Fused:
     Attributes
     ----------
     plan
-        The plan, with a ``copy`` for every state and output whose value is no result of an instruction, and with some
-        ``add(matmul(a, b), c)`` as ``product(a, b, c)``.
+        The plan as :mod:`~tinygrad_bp.compiler.lowering` leaves it.
     groups
         In the order they run.
     places
@@ -84,7 +83,7 @@ class Fused:
 
 def fuse(plan: Plan, blas: bool = True) -> Fused:
     """Sort a plan into groups; without BLAS its products are calls."""
-    plan = _with_products(_with_copies(plan)) if blas else _with_copies(plan)
+    plan = lower(plan, blas)
     places = _places(plan)
     kinds = {v: _kind(v, places, blas) for v in plan.body if v.op != "full" and places[v].root is v}
     order = {v: i for i, v in enumerate(plan.body)}
@@ -94,52 +93,6 @@ def fuse(plan: Plan, blas: bool = True) -> Fused:
     groups = tuple(_grouped(levels, kinds))
     stored = frozenset(_stored(plan, groups, places, kinds))
     return Fused(plan, groups, places, stored, direct)
-
-
-# ---- the plan made ready -----------------------------------------------------------------------------------
-
-
-def _with_copies(plan: Plan) -> Plan:
-    """Let every result be computed by an instruction of its own, and outputs that read a state by one at the end."""
-    body, new, taken = list(plan.body), dict[Value, Value](), set[Value]()
-
-    def own(v: Value) -> Value:
-        if v.op not in LEAVES | VIEWS.keys() | {"full"} and v not in taken:
-            taken.add(v)
-            return v
-        body.append(replace(v, op="copy", args=(v,), params=(), alias=None))
-        return body[-1]
-
-    writes = tuple((state, own(last)) for state, last in plan.writes)
-    for v in plan.outputs:
-        if v not in new:
-            new[v] = v if v in taken else own(v)
-    return Plan(tuple(body), plan.inputs, plan.states, writes, tuple(new[v] for v in plan.outputs))
-
-
-def _with_products(plan: Plan) -> Plan:
-    """BLAS adds a product to what stands there already: a bias, or the gradient that a state holds."""
-    uses = Counter(a for v in plan.body for a in v.values) + Counter(plan.results())
-    states = {last: state for state, last in plan.writes}
-    merged: dict[Value, tuple[Value, Value]] = {}
-    for v in plan.body:
-        if v.op == "add" and len(v.values) == 2:
-            for m, c in (v.args, v.args[::-1]):
-                alone = m.op == "matmul" and uses[m] == 1 and m.shape == v.shape
-                start = (c.size < v.size and c.op != "full") or c is states.get(v)
-                if alone and start and m.dtype == c.dtype == v.dtype and v not in merged:
-                    merged[v] = (m, c)
-    gone = {m for m, _ in merged.values()}
-    body, new = [], dict[Value, Value]()
-    for v in plan.body:
-        if v in merged:
-            m, c = merged[v]
-            new[v] = replace(v, op="product", args=tuple(new.get(a, a) for a in (*m.args, c)))
-        elif any(a in new for a in v.values):
-            new[v] = replace(v, args=tuple(new.get(a, a) for a in v.args))
-        if v not in gone:
-            body.append(new.get(v, v))
-    return plan.mapped(body, new)
 
 
 # ---- where entries stand -----------------------------------------------------------------------------------
@@ -172,12 +125,14 @@ def _places(plan: Plan) -> dict[Value, Place]:
     return places
 
 
-def _same_index(a: Value, places: Mapping[Value, Place], space: Shape) -> bool:
-    """Whether entry (i, j, ...) of the space is entry (i, j, ...) of the array where `a` stands."""
+def _same_index(v: Value, k: int, places: Mapping[Value, Place]) -> bool:
+    """Whether v, to compute entry (i, j, ...) of its space, reads entry (i, j, ...) of the array of its operand k."""
+    a, space = v.values[k], _space(v)
     place = places[a]
     own = places[place.root].strides
     return (
-        a.shape == space == place.root.shape
+        not (v.op == "gather" and k == 0)
+        and a.shape == space == place.root.shape
         and place.offset == 0
         and all(s == t for s, t, n in zip(place.strides, own, space) if n > 1)
     )
@@ -193,16 +148,14 @@ def matrix(place: Place, shape: Shape) -> tuple[bool, int] | None:
     return None
 
 
-def as_matrices(v: Value, places: Mapping[Value, Place]) -> list[tuple[Place, Shape]] | None:
-    """The two factors of a product of vectors and matrices as matrices."""
+def as_matrices(v: Value, places: Mapping[Value, Place]) -> list[tuple[Place, Shape]]:
+    """The factors of a product as matrices: a vector is a row on the left, a column on the right."""
     factors = []
     for k, a in enumerate(v.args[:2]):
-        place = places[a]
+        place, shape = places[a], a.shape
         if a.ndim == 1:
+            shape = (a.size, 1) if k else (1, a.size)
             place = replace(place, strides=(place.strides[0], 1) if k else (a.size, place.strides[0]))
-        shape = a.shape if a.ndim == 2 else (a.size, 1) if k else (1, a.size)
-        if len(shape) != 2:
-            return None
         factors.append((place, shape))
     return factors
 
@@ -213,10 +166,12 @@ def as_matrices(v: Value, places: Mapping[Value, Place]) -> list[tuple[Place, Sh
 def loop_dtypes(v: Value) -> tuple[np.dtype[Any], ...] | None:
     """The dtypes to which a loop casts the args of an elementwise instruction; None if it is not for loops."""
     own = tuple(a.dtype if isinstance(a, Value) else np.dtype(bool) if type(a) is bool else type(a) for a in v.args)
-    if not v.values or any(a.dtype.name not in READABLE for a in v.values):
+    if v.op in EFFECTS or not v.values or any(a.dtype.name not in READABLE for a in v.values):
         return None
     if v.op == "where":
         return (np.dtype(bool), v.dtype, v.dtype) if v.dtype.name in (*FLOATS, "bool") else None
+    if v.op == "gather":
+        return tuple(a.dtype for a in v.values)
     if v.op == "copy":
         return (v.dtype,)
     if v.op == "cast":
@@ -225,18 +180,19 @@ def loop_dtypes(v: Value) -> tuple[np.dtype[Any], ...] | None:
         return (np.dtype(bool),) * len(own)
     if v.op not in FLOATING | COMPARING:
         return None
-    kinds = UFUNCS[v.op].resolve_dtypes((*own, None))[:-1]  # type: ignore[arg-type]
+    kinds = UFUNCS[v.op].resolve_dtypes((*own, None))[:-1]
     names = {t.name for t in kinds}
     return kinds if names <= set(FLOATS) or (v.op in COMPARING and len(names) == 1 and names <= READABLE) else None
 
 
 def _kind(v: Value, places: Mapping[Value, Place], blas: bool) -> str:
+    if v.op == "guard":
+        return "guard"
     if v.size == 0 or any(a.size == 0 for a in v.values):
         return "call"
     if v.op in ("matmul", "product"):
-        same = v.dtype.name in FLOATS and all(a.dtype == v.dtype for a in v.values)
-        factors = as_matrices(v, places) if blas and same else None
-        return "product" if factors and all(matrix(*factor) for factor in factors) else "call"
+        fits = blas and v.dtype.name in FLOATS and all(a.dtype == v.dtype and a.ndim <= 2 for a in v.values)
+        return "product" if fits and all(matrix(*factor) for factor in as_matrices(v, places)) else "call"
     if v.op in REDUCTIONS:
         (x,) = v.args
         fits = x.dtype.name in READABLE if v.op in ("all", "any") else x.dtype == v.dtype and v.dtype.name in FLOATS
@@ -261,7 +217,7 @@ def _direct(
                 continue
             adds = kinds[v] == "product" and k == 2
             same = (kinds[v] == "loop" and v.op not in REDUCTIONS) or adds
-            if v is not last or not same or not _same_index(a, places, v.shape):
+            if v is not last or not same or not _same_index(v, k, places):
                 direct.pop(last, None)
     return direct
 
@@ -278,9 +234,9 @@ def _edges(
     effect: Value | None = None
     check: Value | None = None
     for v in kinds:
-        for a in v.values:
+        for k, a in enumerate(v.values):
             u = places[a].root
-            shares = kinds[v] == "loop" and _same_index(a, places, _space(v))
+            shares = kinds[v] == "loop" and _same_index(v, k, places)
             if u in kinds:
                 elementwise = kinds[u] == "loop" and u.op not in REDUCTIONS
                 before[v].append((u, int(not (shares and elementwise))))
@@ -288,10 +244,10 @@ def _edges(
             if last is not None and last is not v:
                 alike = kinds[last] == "loop" and last.op not in REDUCTIONS and _space(last) == _space(v)
                 before[last].append((v, int(not (shares and alike))))
-        if v.op in EFFECTS:
-            before[v] += [(effect, 0)] if effect else []
+        if v.op in ("check", "guard", "draw"):
+            before[v] += [(effect, 1)] if effect else []
             effect = v
-            check = v if v.op == "check" else check
+            check = check if v.op == "draw" else v
         elif v in direct and check:
             before[v].append((check, 1))
     return before
@@ -341,9 +297,9 @@ def _stored(
     group = {v: g for g in groups for v in g.members}
     yield from plan.results()
     for v, kind in kinds.items():
-        if v.op != "check" and (kind != "loop" or v.op in REDUCTIONS):
+        if v.op not in ("check", "guard") and (kind != "loop" or v.op in REDUCTIONS):
             yield v
-        for a in v.values:
+        for k, a in enumerate(v.values):
             u = places[a].root
-            if u in kinds and not (group[u] is group[v] and _same_index(a, places, _space(v))):
+            if u in kinds and u.op != "guard" and not (group[u] is group[v] and _same_index(v, k, places)):
                 yield u

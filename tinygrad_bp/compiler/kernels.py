@@ -51,8 +51,8 @@ def exp_float64(x: Any) -> Any:
 def exp_float32(x: Any) -> Any:
     """As above, with no power of 2 out of range."""
     y = float64(x)
-    y = -150.0 if y < -150.0 else y
-    y = 100.0 if y > 100.0 else y
+    y = float64(-150.0) if y < -150.0 else y
+    y = float64(100.0) if y > 100.0 else y
     shifted = y * PER_LOG2 + ROUND
     r = y - (shifted - ROUND) * LOG2
     s = 1/2 + r * (1/6 + r * (1/24 + r * (1/120 + r * (1/720 + r * (1/5040 + r * (1/40320))))))

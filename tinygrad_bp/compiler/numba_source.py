@@ -12,7 +12,6 @@ are taken in another order.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import keyword
 import math
 import os
@@ -21,8 +20,10 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,9 +32,10 @@ import numpy as np
 
 from . import kernels
 from .fusion import Fused, Group, Place, as_matrices, fuse, loop_dtypes, matrix
+from .numpy_source import Source
 from .plan import REDUCTIONS, UFUNCS, CompileError, Plan, Value, evaluate
 
-__all__ = ["Source", "emit", "load", "require", "tools"]
+__all__ = ["Module", "emit", "load", "require", "tools"]
 
 Shape = tuple[int, ...]
 
@@ -41,7 +43,7 @@ Shape = tuple[int, ...]
 _EXPRESSIONS = {
     "add": "{0} + {1}", "subtract": "{0} - {1}", "multiply": "{0} * {1}", "divide": "{0} / {1}", "power": "{0} ** {1}",
     "negative": "-{0}", "positive": "{0}", "copy": "{0}", "absolute": "abs({0})", "fabs": "abs({0})",
-    "square": "{0} * {0}", "reciprocal": "np.{T}(1) / {0}", 
+    "square": "{0} * {0}", "reciprocal": "np.{T}(1) / {0}",
     "maximum": "maximum({0}, {1})", "minimum": "minimum({0}, {1})",
     "greater": "{0} > {1}", "greater_equal": "{0} >= {1}", "less": "{0} < {1}", "less_equal": "{0} <= {1}",
     "equal": "{0} == {1}", "not_equal": "{0} != {1}", "where": "{1} if {0} else {2}",
@@ -60,38 +62,46 @@ _FOLDS = {
 
 
 @dataclass(frozen=True)
-class Source:
-    """A plan as text.
+class Module(Source):
+    """A plan as text, with what the text leaves to NumPy.
 
     Attributes
     ----------
-    text
-        The module.
-    arrays
-        The states and constants whose arrays are the arguments of ``make``, in order.
     written
-        Which of them are written.
+        Which of the arrays are written.
     calls
         The instructions that the text calls call_0, call_1, ...
     """
 
-    text: str
-    arrays: tuple[Value, ...]
     written: tuple[bool, ...]
     calls: tuple[Value, ...]
 
 
 def emit(plan: Plan, title: str = "One training step", blas: bool | None = None) -> Source:
-    """The plan as a module for numba.
+    """The plan as a module for numba, for :func:`load`.
 
     ``step`` takes the inputs of the plan, and last a ``numpy.random.Generator`` if the plan draws; it returns None, an
-    array, or a tuple of arrays, all of them new. Without `blas`, products are left to NumPy; it is what :func:`load`
-    finds that decides if it is not given.
+    array, or a tuple of arrays, all of them new. Without `blas`, products are left to NumPy; by default they are where
+    NumPy's own BLAS is not found.
     """
     return _Writer(fuse(plan, _blas() is not None if blas is None else blas)).source(title)
 
 
 # ---- the text ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Part:
+    """A compiled function in sections; between them stand guards, where it may stop and later go on."""
+
+    number: int
+    sections: list[list[str]]
+    checks: list[Value] = field(default_factory=list)
+
+    @property
+    def placeholder(self) -> str:
+        """What stands for a call of it until its arguments are known."""
+        return f"<part {self.number}>"
 
 
 class _Writer:
@@ -107,28 +117,38 @@ class _Writer:
         self.setup: list[str] = []
         self.kernels: set[str] = set()
         self.calls: list[Value] = []
+        self.locals: dict[str, str] = {}
         for v in self.plan.inputs:
-            self._called(v)
+            self.called(v)
         self._allocate()
 
     # -- names and memory --
 
-    def _called(self, v: Value) -> str:
+    def _unique(self, wish: str) -> str:
+        name, k = wish, 1
+        while name in self.taken or keyword.iskeyword(name):
+            k += 1
+            name = f"{wish}_{k}"
+        self.taken.add(name)
+        return name
+
+    def called(self, v: Value) -> str:
         """The name of a value, whether it has memory or not."""
         if v not in self.names:
-            word = name = re.sub(r"\W|^(?=\d)", "_", v.name) or f"t{len(self.names)}"
-            k = 1
-            while name in self.taken or keyword.iskeyword(name):
-                k += 1
-                name = f"{word}_{k}"
-            self.taken.add(name)
-            self.names[v] = name
+            self.names[v] = self._unique(re.sub(r"\W|^(?=\d)", "_", v.name) or f"t{len(self.names)}")
         return self.names[v]
 
-    def _array(self, root: Value) -> str:
+    def local(self, name: str, suffix: str = "") -> str:
+        """The name of an entry of an array, of its address, or of what is folded into it."""
+        word = f"{name}_{suffix}"
+        if word not in self.locals:
+            self.locals[word] = self._unique(word)
+        return self.locals[word]
+
+    def array(self, root: Value) -> str:
         """The name of the array of a root."""
         root = self.fused.direct.get(root, root)
-        name = self._called(root)
+        name = self.called(root)
         if name not in self.slots and root.op != "input":
             if root.op in ("state", "constant"):
                 self.arguments[root] = None
@@ -163,62 +183,97 @@ class _Writer:
             for v in ends.pop(g, ()):
                 free.setdefault((v.shape, v.dtype.name), []).append(lent[v])
         for slot, values in names.items():
-            called = [self._called(v) for v in values]
+            called = [self.called(v) for v in values]
             self.setup.append(f"{' = '.join(called)} = np.empty({values[0].shape}, np.{values[0].dtype})")
             for name in called:
                 self._slot(name, values[0], slot)
 
     # -- the module --
 
-    def source(self, title: str) -> Source:
+    def source(self, title: str) -> Module:
         """All of it."""
-        parts: list[tuple[list[str], list[str], list[str]]] = []
+        parts: list[_Part] = []
         lines: list[str] = []
+        part: _Part | None = None
         for group in self.fused.groups:
+            v = group.members[0]
             if group.kind == "call":
-                lines.append(self._call(group.members[0]))
+                lines.append(self._call(v))
+                part = None
                 continue
-            if not lines or not lines[-1].startswith("part_"):
-                parts.append(([], [], []))
-                lines.append(f"part_{len(parts) - 1}")
-            parts[-1][0].extend(self._product(group.members[0]) if group.kind == "product" else self._loop(group))
-        inputs = {self._called(v): v for v in self.plan.inputs}
-        text = []
+            if part is None:
+                part = _Part(len(parts), [[]])
+                parts.append(part)
+                lines.append(part.placeholder)
+            if group.kind == "guard":
+                part.sections[-1] += [f"if not {self.array(v.args[-1])}[0]:", f"    return {len(part.sections)}"]
+                part.sections.append([])
+                lines += [f"if at == {len(part.checks) + 1}:", f"    {self._call(v)}", f"    {part.placeholder}"]
+                part.checks.append(v)
+            else:
+                part.sections[-1] += self._product(v) if group.kind == "product" else self._loop(group)
+        text: list[str] = []
         contiguous: dict[str, None] = {}
-        for k, (body, *_) in enumerate(parts):
-            used = set(re.findall(r"\w+", "\n".join(body)))
-            given = [name for name in inputs if {name, f"{name}_at"} & used]
+        for part in parts:
+            given, written = self._part(part)
+            text += written
             contiguous.update(dict.fromkeys(given))
-            head = [f"{name}_at = {name}.ctypes.data" for name in given]
-            head += [f"{name}_at = memory[{slot}]" for name, (slot, *_) in self.slots.items() if f"{name}_at" in used]
-            for name, v in inputs.items():
-                if name in used:
-                    head.append(f"{name} = vector({name}_at, {v.size}, np.{_stored_as(v.dtype.name)})")
-            for name, (slot, shape, dtype) in self.slots.items():
-                if name in used:
-                    head.append(f"{name} = vector(memory[{slot}], {math.prod(shape)}, np.{_stored_as(dtype)})")
-            kinds = [f"Array({_stored_as(inputs[n].dtype.name, 'boolean')}, {inputs[n].ndim}, 'C')" for n in given]
-            signature = ", ".join([*kinds, "Array(int64, 1, 'C')"])
-            arguments = ", ".join([*given, "memory"])
-            text += [f'@part("{signature}")', f"def part_{k}({arguments}):", *_indented([*head, *body]), "", ""]
-            lines[lines.index(f"part_{k}")] = f"part_{k}({arguments})"
+            at = 0
+            for k, line in enumerate(lines):
+                if line.strip() == part.placeholder:
+                    result = "at = " if at < len(part.checks) else ""
+                    call = f"{result}part_{part.number}({', '.join([*given, 'memory', str(at)])})"
+                    lines[k] = line.replace(part.placeholder, call)
+                    at += 1
         return self._module(title, text, lines, contiguous)
 
-    def _module(self, title: str, parts: list[str], lines: list[str], contiguous: Iterable[str]) -> Source:
+    def _part(self, part: _Part) -> tuple[list[str], list[str]]:
+        """The inputs that a part reads, and its lines."""
+        body = list(part.sections[0])
+        if part.checks:
+            body = ["if at == 0:", *_indented(body or ["pass"])]
+            for k, section in enumerate(part.sections[1:], 1):
+                body += [f"if at <= {k}:", *_indented(section)] if section else []
+        body.append("return 0")
+        used = set(re.findall(r"\w+", "\n".join(body)))
+        inputs = {self.called(v): v for v in self.plan.inputs}
+        given = [name for name in inputs if {name, self.local(name, "at")} & used]
+        head = [f"{self.local(name, 'at')} = {name}.ctypes.data" for name in given]
+        for name, (slot, shape, dtype) in self.slots.items():
+            if self.local(name, "at") in used:
+                head.append(f"{self.local(name, 'at')} = memory[{slot}]")
+            if name in used:
+                head.append(f"{name} = vector(memory[{slot}], {math.prod(shape)}, np.{_stored_as(dtype)})")
+        for name in given:
+            if name in used:
+                size, dtype = inputs[name].size, _stored_as(inputs[name].dtype.name)
+                head.append(f"{name} = vector({self.local(name, 'at')}, {size}, np.{dtype})")
+        types = [f"Array({_stored_as(inputs[x].dtype.name, 'boolean')}, {inputs[x].ndim}, 'C')" for x in given]
+        signature = ", ".join([*types, "Array(int64, 1, 'C')", "int64"])
+        arguments = ", ".join([*given, "memory", "at"])
+        return given, [
+            f'@part("{signature}")',
+            f"def part_{part.number}({arguments}):",
+            *_indented([*head, *body]),
+            "",
+            "",
+        ]
+
+    def _module(self, title: str, parts: list[str], lines: list[str], contiguous: Iterable[str]) -> Module:
         for state, value in self.plan.writes:
             if value not in self.fused.direct:
-                lines.append(f"np.copyto({self._array(state)}, {self._array(value)})")
-        results = [f"{self._array(v)}.copy()" for v in self.plan.outputs]
+                lines.append(f"np.copyto({self.array(state)}, {self.array(value)})")
+        results = [f"{self.array(v)}.copy()" for v in self.plan.outputs]
         if results:
             lines.append(f"return {', '.join(results)}")
         lines = [*(f'{name} = np.asarray({name}, None, "C")' for name in contiguous), *lines]
         draws = ["rng"] if any(v.op == "draw" for v in self.plan.body) else []
-        inputs = ", ".join([*(self._called(v) for v in self.plan.inputs), *draws])
+        inputs = ", ".join([*(self.called(v) for v in self.plan.inputs), *draws])
         owners = dict[int, str]()
         for name, (slot, *_) in self.slots.items():
             owners.setdefault(slot, name)
         table = "".join(f"{owners[slot]}, " for slot in sorted(owners))
-        given = ", ".join([*map(self._called, self.arguments), *(f"call_{k}" for k in range(len(self.calls)))])
+        given = ", ".join([*map(self.called, self.arguments), *(f"call_{k}" for k in range(len(self.calls)))])
         known = sorted({*self.kernels, "part", "vector", "table"})
         text = [
             f'"""{title}."""',
@@ -246,14 +301,15 @@ class _Writer:
         ]
         written = {state for state, _ in self.plan.writes}
         arrays = tuple(self.arguments)
-        return Source("\n".join(text) + "\n", arrays, tuple(v in written for v in arrays), tuple(self.calls))
+        return Module("\n".join(text) + "\n", arrays, tuple(v in written for v in arrays), tuple(self.calls))
 
     # -- what NumPy does --
 
     def _call(self, v: Value) -> str:
         """An instruction that is no loop and no product, with the array for its result first."""
-        out = [] if v.op == "check" else [self._array(v)]
-        args = [self._operand(a) if isinstance(a, Value) else repr(a) for a in v.args]
+        out = [] if v.op in ("check", "guard") else [self.array(v)]
+        given = v.args[:-1] if v.op == "guard" else v.args
+        args = [self._operand(a) if isinstance(a, Value) else repr(a) for a in given]
         self.calls.append(v)
         rng = ["rng"] if v.op == "draw" else []
         return f"call_{len(self.calls) - 1}({', '.join([*out, *args, *rng])})"
@@ -261,7 +317,7 @@ class _Writer:
     def _operand(self, a: Value) -> str:
         """An array of a value, which may be a view."""
         place = self.places[a]
-        name = self._array(place.root)
+        name = self.array(place.root)
         if place.root is a:
             return name
         n = a.dtype.itemsize
@@ -269,7 +325,7 @@ class _Writer:
         text = f"np.ndarray({a.shape}, np.{_stored_as(a.dtype.name)}, {name}, {n * place.offset}, {strides})"
         if place.root.op == "input":
             return text.replace(f" {name},", f' np.asarray({name}, None, "C"),')
-        view = self._called(a)
+        view = self.called(a)
         line = f"{view} = {text}"
         if line not in self.setup:
             self.setup.append(line)
@@ -278,20 +334,18 @@ class _Writer:
     # -- products --
 
     def _product(self, v: Value) -> Iterator[str]:
-        (a, (m, k)), (b, (_, n)) = as_matrices(v, self.places) or ()
-        out, beta = self._array(v), 0.0
-        if len(v.args) == 3:
-            start, beta = v.args[2], 1.0
-            if self._array(self.places[start].root) != out:
-                yield from _Loop(self, v.shape).copy(start, v)
-        words: list[Any] = [101]
-        factors = [(a, *(matrix(a, (m, k)) or ())), (b, *(matrix(b, (k, n)) or ()))]
-        words += [112 if transposed else 111 for _, transposed, _ in factors]
-        words += [m, n, k, f"np.{v.dtype}(1.0)"]
-        for place, _, leading in factors:
-            name = self._array(place.root)
-            words += [f"{name}_at" + (f" + {v.dtype.itemsize * place.offset}" if place.offset else ""), leading]
-        words += [f"np.{v.dtype}({beta})", f"{out}_at", n]
+        (a, (m, k)), (b, (_, n)) = as_matrices(v, self.places)
+        out, start = self.array(v), v.args[2] if len(v.args) == 3 else None
+        if start is not None and self.array(self.places[start].root) != out:
+            yield from _Loop(self, v.shape).copy(start, v)
+        transposed, operands = [], []
+        for place, shape in ((a, (m, k)), (b, (k, n))):
+            flip, leading = matrix(place, shape) or (False, 0)
+            transposed.append(112 if flip else 111)
+            address = self.local(self.array(place.root), "at")
+            operands += [address + (f" + {v.dtype.itemsize * place.offset}" if place.offset else ""), leading]
+        one, beta = f"np.{v.dtype}(1)", f"np.{v.dtype}({int(start is not None)})"
+        words = [101, *transposed, m, n, k, one, *operands, beta, self.local(out, "at"), n]
         gemm = {"float64": "dgemm", "float32": "sgemm"}[v.dtype.name]
         self.kernels.add(gemm)
         yield f"{gemm}({', '.join(map(str, words))})"
@@ -339,9 +393,13 @@ class _Loop:
     def compute(self, v: Value) -> None:
         """An elementwise instruction."""
         dtypes = [np.dtype(t) for t in loop_dtypes(v) or ()]
-        operands = [self._operand(a, dtype) for a, dtype in zip(v.args, dtypes)]
-        name = self.computed[v] = f"{self.writer._called(v)}_"
-        if v.op == "cast":
+        skipped = (0, len(v.args) - 1) if v.op == "gather" else ()
+        pairs = [(a, dtype) for k, (a, dtype) in enumerate(zip(v.args, dtypes)) if k not in skipped]
+        operands = [self._operand(a, dtype) for a, dtype in pairs]
+        name = self.computed[v] = self.writer.local(self.writer.called(v))
+        if v.op == "gather":
+            text = self._gathered(v, operands)
+        elif v.op == "cast":
             text = f"{operands[0]} != 0" if v.dtype.kind == "b" else f"np.{v.dtype}({operands[0]})"
         elif v.op == "power" and v.args[1] == 2:
             text = _EXPRESSIONS["square"].format(*operands)
@@ -351,7 +409,7 @@ class _Loop:
         self.body.append(f"{name} = {text}")
         self._need(text)
         if v in self.writer.fused.stored:
-            self.stores.append((self.writer._array(v), _c_strides(v.shape), name))
+            self.stores.append((self.writer.array(v), _c_strides(v.shape), name))
 
     def reduce(self, v: Value) -> None:
         """A reduction of what the loop loads or computes."""
@@ -360,13 +418,21 @@ class _Loop:
         operand = self._operand(x, np.dtype(bool) if v.op in ("all", "any") else x.dtype)
         kept = iter(_c_strides(tuple(n for k, n in enumerate(x.shape) if k not in axes)))
         strides = tuple(0 if k in axes else next(kept) for k in range(x.ndim))
-        self.folds.append((v, self.writer._array(v), strides, operand))
+        self.folds.append((v, self.writer.array(v), strides, operand))
         self._need(_FOLDS[v.op][1])
 
     def copy(self, source: Value, target: Value) -> Iterator[str]:
         """The lines that copy a value, broadcast."""
-        self.stores.append((self.writer._array(target), _c_strides(target.shape), self._operand(source, source.dtype)))
+        self.stores.append((self.writer.array(target), _c_strides(target.shape), self._operand(source, source.dtype)))
         return self.lines()
+
+    def _gathered(self, v: Value, positions: list[str]) -> str:
+        """The entry of an array at these positions, of which negative ones count from its end."""
+        place = self.writer.places[v.args[0]]
+        terms = [str(place.offset)]
+        for i, stride, n in zip(positions, place.strides, v.args[0].shape):
+            terms.append(f"{stride} * ({i} + {n} if {i} < 0 else {i})")
+        return f"{self.writer.array(place.root)}[{' + '.join(terms)}]"
 
     def _need(self, text: str) -> None:
         self.writer.kernels.update(set(re.findall(r"\w+", text)) & kernels.KERNELS.keys())
@@ -385,10 +451,10 @@ class _Loop:
     def _load(self, a: Value, place: Place) -> str:
         missing = len(self.space) - a.ndim
         strides = (0,) * missing + tuple(0 if n == 1 else s for s, n in zip(place.strides, a.shape))
-        key = (self.writer._array(place.root), place.offset, strides)
+        key = (self.writer.array(place.root), place.offset, strides)
         if key not in self.loads:
             same = sum(name == key[0] for name, *_ in self.loads)
-            self.loads[key] = f"{key[0]}_{same or ''}"
+            self.loads[key] = self.writer.local(key[0], str(same or ""))
         return self.loads[key]
 
     # -- how it is written --
@@ -415,7 +481,7 @@ class _Loop:
                 yield from (f"for i in range({v.size}):", f"    {array}[i] = {start}")
                 inner.append(f"{place} = {step.format(place, operand)}")
             else:
-                name = f"{self.writer._called(v)}_"
+                name = self.writer.local(array, v.op)
                 before[depth].append(f"{name} = {start if v.dtype.kind == 'b' else f'np.{kind}({start})'}")
                 operand = operand if v.dtype.name in ("bool", kind) else f"np.{kind}({operand})"
                 inner.append(f"{name} = {step.format(name, operand)}")
@@ -469,10 +535,15 @@ def _collapsed(space: Shape, patterns: list[Shape]) -> tuple[list[int], list[Sha
 
 
 def require() -> None:
-    """Raise CompileError where numba is not installed."""
-    if importlib.util.find_spec("numba") is None:
+    """Raise CompileError where numba is not installed, or is switched off."""
+    if find_spec("numba") is None:
         raise CompileError(
             "compile: backend 'numba' needs numba, which is not installed. pip install 'tinygrad_bp[jit]', or leave "
+            "backend= out."
+        )
+    if import_module("numba").config.DISABLE_JIT:
+        raise CompileError(
+            "compile: backend 'numba' needs numba, which NUMBA_DISABLE_JIT switches off. Unset that variable, or leave "
             "backend= out."
         )
 
@@ -496,18 +567,17 @@ def _blas() -> Path | None:
 @cache
 def _tools() -> Mapping[str, Any]:
     """What the modules are made with: kernels, dgemm and sgemm, vector, part, table."""
-    from llvmlite import binding
-    from numba import carray, njit, types
-    from numba.extending import intrinsic
+    numba, binding = import_module("numba"), import_module("llvmlite.binding")  # which have no types
+    njit, carray, types = numba.njit, numba.carray, numba.types
 
-    @intrinsic  # type: ignore[misc]
+    @numba.extending.intrinsic  # type: ignore[untyped-decorator]
     def pointer(context: Any, address: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
 
         return types.voidptr(types.int64), code
 
-    @njit(forceinline=True)  # type: ignore[misc]
+    @njit(forceinline=True)  # type: ignore[untyped-decorator]
     def vector(address: Any, size: Any, dtype: Any) -> Any:
         return carray(pointer(address), size, dtype)
 
@@ -532,11 +602,9 @@ def _part(signature: str) -> Callable[[Any], Any]:
     """Compile a function for arguments of these types now, and for others when they come."""
 
     def compiled(function: Any) -> Any:
-        from numba import njit
-
         kept = os.path.isfile(function.__code__.co_filename)
-        part = njit(function, error_model="numpy", cache=kept)
-        part.compile(f"void({signature})")
+        part = import_module("numba").njit(function, error_model="numpy", cache=kept)
+        part.compile(f"int64({signature})")
         return part
 
     return compiled
@@ -555,6 +623,7 @@ def load(source: Source) -> Callable[..., Callable[..., Any]]:
     Raises CompileError where numba is not installed.
     """
     require()
+    assert isinstance(source, Module)
     module = _module(source.text)
     calls = [_caller(v) for v in source.calls]
 
@@ -581,8 +650,9 @@ def _copying(step: Callable[..., Any], strided: list[tuple[Any, Any, bool]], *in
 
 def _caller(v: Value) -> Callable[..., None]:
     """The instruction as a function of the array for its result and of its arguments."""
-    if v.op == "check":
-        return lambda *args: evaluate(v, args)
+    if v.op in ("check", "guard"):
+        check = replace(v, op="call")
+        return lambda *args: evaluate(check, args) and None
     if v.op == "draw":
         return lambda out, *args: np.copyto(out, evaluate(v, args[:-1], args[-1]))
     if v.op in UFUNCS or v.op == "matmul":
@@ -615,21 +685,11 @@ def _executed(text: str, path: Path | None) -> ModuleType:
 
 def _file(text: str) -> Path | None:
     """The module's own file in the cache directory; None if it cannot be written."""
-    import llvmlite
-    import numba
-
     from .. import __version__
 
-    cpu = llvmlite.binding.get_host_cpu_name()
-    versions = (
-        np.__version__,
-        numba.__version__,
-        llvmlite.__version__,
-        sys.version,
-        __version__,
-        platform.machine(),
-        cpu,
-    )
+    numba, llvmlite = import_module("numba"), import_module("llvmlite.binding")
+    cpu = platform.machine(), llvmlite.get_host_cpu_name()
+    versions = np.__version__, numba.__version__, llvmlite.llvm_version_info, sys.version, __version__, *cpu
     own = [Path(str(file)).read_bytes() for file in (kernels.__file__, __file__)]
     key = hashlib.sha256(b"\0".join([text.encode(), repr(versions).encode(), repr(_blas()).encode(), *own]))
     try:
