@@ -10,6 +10,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 __all__ = ["hand_to", "value_check"]
 
 _recorder: Callable[[Callable[..., None], tuple[Any, ...]], None] | None = None
@@ -22,12 +24,13 @@ def hand_to(recorder: Callable[[Callable[..., None], tuple[Any, ...]], None] | N
 
 
 def value_check(function: Callable[..., None]) -> Callable[..., None]:
-    """A check of values: ``function(*args)`` returns nothing, and raises if the numbers in args are wrong."""
+    """A check of values: ``function(*args)`` returns nothing and never warns, but raises if the numbers are wrong."""
+    quiet = np.errstate(all="ignore")(function)
 
     @functools.wraps(function)
     def checked(*args: Any) -> None:
         if _recorder is None:
-            function(*args)
+            quiet(*args)
         else:
             _recorder(function, args)
 

@@ -1,40 +1,70 @@
-"""Cheaper proofs of the same: the check that gradients are finite, said with what the gradients are made of.
+"""Cheaper proofs of the same: the check that gradients are finite, said with sums of squares that are at hand.
 
-The gradient of a weight matrix is a product, delta^T x. It has more entries than its factors together where a batch is
-smaller than a layer, and reading all of them once is a sixth of the step of a small net. If the sums of squares of both
-factors have a finite product, so is every entry. Where that cannot be told, the gradient itself is looked at as before.
+Entries are finite if the sum of their squares is. The gradient of a weight matrix is a product, delta^T x, and where a
+batch is smaller than a layer it has more entries than its factors together: then the squares of those will do, by the
+inequality of Cauchy and Schwarz. Where a sum is not finite, every gradient is looked at as before.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
+from typing import Any
 
-from ..optim.optimizers import check_finite, check_products
+from ..optim.optimizers import BLOCK, check_finite
 from .plan import Plan, Slot, Value
 
-__all__ = ["cheaper_checks"]
+__all__ = ["cheaper_checks", "check_squares"]
+
+Flat = Any
+
+
+def check_squares(optimizer: str, gradients: list[Any], flat: list[Flat], factors: list[tuple[Flat, Flat]]) -> None:
+    """check_finite, unless the sums of squares of `flat`, and |d|^2 |x|^2 of the factors (d, x), tell already."""
+    if not sum([g.dot(g) for g in flat]) + sum([d.dot(d) * x.dot(x) for d, x in factors]) < inf:
+        check_finite(optimizer, gradients)
 
 
 def cheaper_checks(plan: Plan) -> Plan:
-    """The plan with `check_products` in the place of `check_finite`, where products are larger than their factors."""
-    return plan.mapped([_cheaper(v) if v.op == "check" else v for v in plan.body], {})
+    """The plan with `check_squares` in the place of `check_finite`; large gradients that are no products stay there."""
+    body: list[Value] = []
+    for v in plan.body:
+        body += _cheaper(v) if v.op == "check" and v.params[0] is check_finite.__wrapped__ else [v]  # type: ignore[attr-defined]
+    return plan.mapped(body, {})
 
 
-def _cheaper(v: Value) -> Value:
-    function, template = v.params
-    if function is not getattr(check_finite, "__wrapped__", None):
-        return v
-    (optimizer, gradients), named = template
-    args, factors = list(v.args), []
+def _cheaper(check: Value) -> list[Value]:
+    (optimizer, gradients), named = check.params[1]
+    views: dict[Value, Value] = {}
+    args, flat, factors, large = list(check.args), [], [], [None] * len(gradients)
+
+    def flattened(x: Value) -> Slot:
+        if x not in views:
+            views[x] = x if x.ndim == 1 else Value("reshape", (x,), ((x.size,),), (x.size,), x.dtype)
+        args.append(views[x])
+        return Slot(len(args) - 1)
+
     for position, slot in enumerate(gradients):
-        if slot is None:
-            continue
-        g = v.args[slot.k]
-        if g.op == "matmul" and g.ndim == 2:
-            a, b = (x.args[0] if x.op == "transpose" else x for x in g.args)
-            if a.ndim == b.ndim == 2 and a.size + b.size < g.size:
-                factors.append((position, Slot(len(args)), Slot(len(args) + 1)))
-                args += [a, b]
-    if not factors:
-        return v
-    return replace(v, args=tuple(args), params=(check_products, ((optimizer, gradients, factors), named)))
+        if slot is not None:
+            g = check.args[slot.k]
+            pair = _factors(g)
+            if pair:
+                factors.append(tuple(map(flattened, pair)))
+            elif g.size <= BLOCK:
+                flat.append(flattened(g))
+            else:
+                large[position] = slot
+    template = ((optimizer, gradients, flat, factors), named)
+    quick = replace(check, args=tuple(args), params=(check_squares, template))
+    made = [view for x, view in views.items() if view is not x]
+    if any(large):
+        return [*made, quick, replace(check, params=(check.params[0], ((optimizer, large), named)))]
+    return [*made, quick]
+
+
+def _factors(g: Value) -> tuple[Value, Value] | None:
+    """The matrices of which a gradient is the product, where they have fewer entries than it."""
+    if g.op != "matmul" or g.ndim != 2:
+        return None
+    a, b = (x.args[0] if x.op == "transpose" else x for x in g.values)
+    return (a, b) if a.ndim == b.ndim == 2 and a.size + b.size < g.size else None

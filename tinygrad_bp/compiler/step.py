@@ -325,8 +325,7 @@ class _Recorder:
             make = known["make"]
         outside = dict(zip(plan.states, trace.arrays.values()))
         step = make(*(v.params[0] if v.op == "constant" else outside[v] for v in source.arrays))
-        if trace.silent:
-            step = np.errstate(all="ignore")(step)
+        step = np.errstate(all="ignore")(step)  # a replay does not warn
         draws = any(v.op == "draw" for v in plan.body)
         returned = (template, len(self.outputs))
         enter = self.facts.door(step, len(self.args), paths, trace, draws, written, self.gradients, returned)

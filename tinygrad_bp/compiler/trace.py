@@ -40,9 +40,6 @@ _DRAWS = {
     *("random", "standard_normal", "normal", "uniform", "integers", "standard_exponential", "exponential", "binomial"),
     *("permutation", "permuted", "choice", "poisson", "standard_gamma", "gamma", "beta", "laplace", "gumbel"),
 }
-_SINGULAR = {
-    *("divide", "reciprocal", "log", "log2", "log10", "log1p", "sqrt", "power", "exp", "exp2", "expm1", "call")
-}
 _OUTSIDE = (str(Path(__file__).parents[1]), str(Path(np.__file__).parent))
 
 _lock = threading.RLock()  # one recording at a time
@@ -132,8 +129,6 @@ class Trace:
         Whether a setting was zero, where that was asked: (optimizer, group, name, place).
     setting_checks
         Checks of settings, to be repeated when one changes.
-    silent
-        Whether something singular (a division, a logarithm) was computed where NumPy's warnings are switched off.
     """
 
     def __init__(self, slot: Any) -> None:
@@ -152,7 +147,6 @@ class Trace:
         self.truths: dict[Key, bool] = {}
         self.setting_checks: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self.generator: np.random.Generator | None = None
-        self.silent = False
         self.closed = False
         self._examples: dict[Value, Any] = {}
         self._constants: dict[int, Value] = {}
@@ -194,7 +188,6 @@ class Trace:
     def _append(self, op: str, args: Key, params: Key, like: Any, base: Handle | None = None) -> Handle:
         shape, dtype = (like.shape, like.dtype) if isinstance(like, Handle) else like or ((), np.dtype(float))
         operands = [self._examples[x] if isinstance(x, Value) else x for x in args]
-        quiet = "ignore" in np.geterr().values()
         with np.errstate(all="ignore"):
             example = evaluate(Value(op, args, params, shape, np.dtype(dtype)), operands, self.generator)
         if isinstance(example, (np.generic, *_NUMBERS)):
@@ -211,7 +204,6 @@ class Trace:
             shape, dtype = example.shape, example.dtype
         value = Value(op, args, params, shape, dtype, alias=alias)
         self.body.append(value)
-        self.silent = self.silent or (op in _SINGULAR and quiet)
         self.origins[value] = _origin()
         self._examples[value] = example
         return Handle(self, value, example, base)

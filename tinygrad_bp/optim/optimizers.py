@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy import add, divide, isfinite, multiply, ndarray, sqrt, subtract, vdot
+from numpy import add, divide, isfinite, multiply, ndarray, sqrt, subtract
 
 from ..nn.module import Module, Parameter
 from ..recipe import wrote
@@ -29,34 +29,20 @@ Group = dict[str, Any]
 BLOCK = 10_000  # entries; above, BLAS wakes its threads for a dot product, which costs more than it saves
 
 
-def _sum_of_squares(g: Array) -> float:
-    """Finite only if every entry is; unlike dot, vdot does not warn where it overflows."""
-    if g.size <= BLOCK:
-        return float(vdot(g, g))
-    flat = g.reshape(-1)
-    blocks = [flat[i : i + BLOCK] for i in range(0, g.size, BLOCK)]
-    return sum([float(vdot(block, block)) for block in blocks])
-
-
 @value_check
 def check_finite(optimizer: str, gradients: list[Array | None]) -> None:
     """Refuse gradients (None: a parameter without) with entries that are not finite, before anything is written."""
     for position, g in enumerate(gradients):
-        if g is not None and not _sum_of_squares(g) < inf and not isfinite(g).all():
+        if g is None:
+            continue
+        flat = g.reshape(-1)
+        blocks = [flat] if g.size <= BLOCK else [flat[i : i + BLOCK] for i in range(0, g.size, BLOCK)]
+        if not sum([block.dot(block) for block in blocks]) < inf and not isfinite(g).all():
             bad = int(np.count_nonzero(~isfinite(g)))
             raise FloatingPointError(
                 f"{optimizer}.step: the gradient of parameter {position}, shape {g.shape}, has {bad} of {g.size} "
                 "entries that are not finite. No parameter was written; lower lr, or look for what overflowed."
             )
-
-
-def check_products(optimizer: str, gradients: list[Array | None], factors: list[tuple[int, Array, Array]]) -> None:
-    """check_finite, where gradient k is d^T x: finite if |d|^2 |x|^2 is (Cauchy and Schwarz), which is less to add."""
-    rest = list(gradients)
-    for k, d, x in factors:
-        if _sum_of_squares(d) * _sum_of_squares(x) < inf:
-            rest[k] = None
-    check_finite(optimizer, rest)
 
 
 @value_check
