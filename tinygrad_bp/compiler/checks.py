@@ -40,7 +40,7 @@ def _cheaper(check: Value) -> list[Value]:
 
     def flattened(x: Value) -> Slot:
         if x not in views:
-            views[x] = x if x.ndim == 1 else Value("reshape", (x,), ((x.size,),), (x.size,), x.dtype)
+            views[x] = x if x.ndim == 1 else Value("reshape", (x,), ((x.size,),), (x.size,), x.dtype, note=check.note)
         args.append(views[x])
         return Slot(len(args) - 1)
 

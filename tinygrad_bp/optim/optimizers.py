@@ -425,13 +425,13 @@ class Adam(Optimizer):
             self._check_number(f"betas[{k}]", beta, 0.0, 1.0)
 
     def update(self, p: Array, g: Array, state: dict[str, Any], group: Group) -> None:
-        """p -= lr * m / (sqrt(v) + eps), m and v freed of their bias."""
+        """p -= lr * m / (sqrt(v) + eps), m and v freed of their bias: in the order of Kingma and Ba's section 2."""
         beta1, beta2 = group["betas"]
         if "step" not in state:
             state |= {name: np.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
             state["step"] = np.zeros_like(p, shape=(), dtype=float)
         if "_g" not in state:
-            state |= {name: np.empty_like(p, shape=()) for name in ("_rate", "_root")} | {"_g": np.empty_like(p)}
+            state |= {name: np.empty_like(p, shape=()) for name in ("_rate", "_eps")} | {"_g": np.empty_like(p)}
         t, m, v, scratch = state["step"], state["exp_avg"], state["exp_avg_sq"], state["_scratch"]
         add(t, 1.0, t)
         if group["weight_decay"]:
@@ -441,8 +441,8 @@ class Adam(Optimizer):
         multiply(v, beta2, v)
         multiply(g, g, scratch)
         add(v, multiply(scratch, 1.0 - beta2, scratch), v)
-        rate = divide(state["_lr"], 1.0 - beta1**t, state["_rate"])
-        root = sqrt(1.0 - beta2**t, state["_root"])
-        divide(sqrt(v, scratch), root, scratch)
-        divide(m, add(scratch, group["eps"], scratch), scratch)
+        root = sqrt(1.0 - beta2**t)
+        rate = multiply(state["_lr"], root / (1.0 - beta1**t), state["_rate"])
+        eps = multiply(root, group["eps"], state["_eps"])
+        divide(m, add(sqrt(v, scratch), eps, scratch), scratch)
         subtract(p, multiply(scratch, rate, scratch), p)
