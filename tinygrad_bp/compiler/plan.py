@@ -205,8 +205,12 @@ class Plan:
 
         for leaf in (*self.inputs, *self.states):
             name(leaf)
-        lines = [f"{'inputs':>12}: {', '.join(f'{name(v)} {list(v.shape)}' for v in self.inputs)}"]
-        lines += [f"{'states':>12}: {', '.join(f'{name(v)} {list(v.shape)}' for v in self.states)}"]
+        leaves = {"inputs": self.inputs, "states": self.states}
+        lines = [
+            f"{kind:>12}: {', '.join(f'{name(v)} {list(v.shape)}' for v in values)}"
+            for kind, values in leaves.items()
+            if values
+        ]
         for v in self.body:
             words = [*map(name, v.args), *(getattr(p, "__name__", None) or repr(p) for p in v.params)]
             lines.append(f"{name(v):>12} = {v.op}({', '.join(words)})  {list(v.shape)} {v.dtype}")

@@ -9,6 +9,7 @@ not looked at here; :mod:`tinygrad_bp.compiler.trace` finds those.
 from __future__ import annotations
 
 import pickle
+import dis
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -94,7 +95,9 @@ class Surroundings:
         elif isinstance(value, dict):
             for below in value.values():
                 self._object(below)
-        elif hasattr(value, "__dict__") and not type(value).__module__.startswith(("numpy", "builtins")):
+        elif hasattr(value, "__wrapped__"):
+            self._function(value.__wrapped__)
+        elif isinstance(getattr(value, "__dict__", None), dict) and not type(value).__module__.startswith(_LIBRARIES):
             for name, below in vars(value).items():
                 self._entry(vars(value), name, below)
             if callable(value):
@@ -220,7 +223,7 @@ class _Bits:
 
 def _names(code: CodeType) -> Iterator[str]:
     """The global names in a function and in the functions inside it."""
-    yield from code.co_names
+    yield from (i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names(constant)
