@@ -212,9 +212,10 @@ def _source(function: Any) -> tuple[str, ast.FunctionDef]:
     if decorators:
         _refuse(function, f"it is decorated with {', '.join(decorators)}")
     for node in ast.walk(tree):
-        modules = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in getattr(node, "names", ())]
-        if isinstance(node, (ast.Import, ast.ImportFrom)) and not all(map(_is_standard, modules)):
-            _refuse(function, f"it imports {', '.join(map(str, modules))}")
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            modules = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            if not all(map(_is_standard, modules)):
+                _refuse(function, f"it imports {', '.join(map(str, modules))}")
     return "\n".join(text.rstrip().split("\n")[tree.lineno - 1 :]), tree
 
 

@@ -30,7 +30,7 @@ SMALL = (
     4096  # entries of a product; below, the bound .dot is faster than matmul; above, it loses by clearing its result
 )
 SHORT = 16  # entries of an array that is written out
-WIDTH = 100
+WIDTH = 96
 
 _RESERVED = frozenset({"np", "make", "step", "rng", "load", "main", "ARCHIVE"})
 _FILLING = {"random", "standard_normal", "standard_exponential"}  # methods of a generator that take out=
@@ -79,7 +79,9 @@ class _Writer:
             if v.op in ("call", "check"):
                 self._call(v, [""] * len(v.args))  # functions choose their names before values do
         self.taken = self.functions.names | self.functions.numpy
-        self.setup: list[str] = []
+        self.buffers: list[str] = []  # the lines of make, by what they define
+        self.numbers: list[str] = []
+        self.views: list[str] = []
         self.constants: list[Value] = []
         self.names: dict[Value, str] = {}
         self.fixed: dict[Value, bool] = {}  # values whose memory is there before the step, and if it is contiguous
@@ -124,7 +126,7 @@ class _Writer:
                 wish = v.name or "out" * (v in self.outputs)
                 self.names[v] = self._unique(wish) if wish else self._numbered("t")
         for home, names in called.items():
-            self.setup.append(f"{' = '.join(names)} = {_empty(home)}")
+            self.buffers.append(f"{' = '.join(names)} = {_empty(home)}")
 
     def _becomes(self) -> dict[Value, Value]:
         """Whose name a value in a buffer has: the named one it is about to become there, by calls in place."""
@@ -146,11 +148,11 @@ class _Writer:
             self.names[v] = self._filled(v) if v.op == "full" else self._constant(v)
         return self.names[v]
 
-    def _hoist(self, key: Any, wish: str, text: str) -> str:
+    def _hoist(self, key: Any, wish: str, text: str, view: bool = False) -> str:
         """Define a name in ``make``, once; return it."""
         if key not in self._hoisted:
             name = self._hoisted[key] = self._unique(wish)
-            self.setup.append(f"{name} = {text}")
+            (self.views if view else self.numbers).append(f"{name} = {text}")
         return self._hoisted[key]
 
     def _imported(self, name: str) -> str:
@@ -348,7 +350,7 @@ class _Writer:
             text = f"np.broadcast_to({base}, {v.shape})"
         wish = v.name or f"{base}_{suffix}"
         if is_view and x in self.fixed:
-            self.names[v], self.fixed[v] = self._hoist(text, wish, text), keeps
+            self.names[v], self.fixed[v] = self._hoist(text, wish, text, view=True), keeps
         else:
             self.names[v] = self._unique(wish)
             yield f"{self.names[v]} = {text}"
@@ -400,8 +402,9 @@ class _Writer:
         lines += ["", *functions.constants] if functions.constants else []
         for text in functions.texts:
             lines += ["", "", *text.split("\n")]
-        lines += ["", "", *_wrapped("def make", made, ":"), *(f"    {line}" for line in self.setup)]
-        lines += [""] * bool(self.setup)
+        setup = [*self.buffers, *self.numbers, *self.views]
+        lines += ["", "", *_wrapped("def make", made, ":"), *(f"    {line}" for line in setup)]
+        lines += [""] * bool(setup)
         lines += [f"    {line}" for line in _wrapped("def step", taken, ":")]
         lines += [f"        {line}" for line in body or ["pass"]]
         return "\n".join([*lines, "", "    return step", ""])
@@ -479,7 +482,7 @@ def _spoken(x: Any) -> str:
     if x in _SPOKEN:
         return _SPOKEN[x]
     short = f"{abs(x):g}"
-    if isinstance(x, complex) or float(short) != abs(x):
+    if isinstance(x, complex) or float(short) != abs(x) == abs(x):
         return "c"
     return f"{'minus_' if x < 0 else ''}{_SPOKEN.get(-x) or ('c' if short[0].isdigit() else '') + short}"
 
