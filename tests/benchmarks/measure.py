@@ -53,6 +53,8 @@ def _distance(a: Array, b: Array) -> float:
 def measure(p: Problem, contenders: Sequence[Contender], rounds: int) -> Timing:
     """Blocks of steps in turn, the order rotated every round, the garbage collector off within a round."""
     check_equal(p, contenders)
+    for contender in contenders:
+        contender.step()  # where `some` is another compilation, this is the first call of what is timed
     block = max(1, round(_BLOCK_SECONDS / _seconds_per_step(contenders[0], 10)))
     seconds = []
     gc.collect()
