@@ -322,7 +322,7 @@ def _multiply(v: Value) -> Value | None:
         return cast(Value, x)
     if number == -1 and (found := _ufunc("negative", (x,), v)):
         return found
-    return _ufunc("square", (x,), v) if x is y else _scaled(v, x, number, 1)
+    return _ufunc("square", (x,), v) if x is y else _scaled(v)
 
 
 def _divide(v: Value) -> Value | None:
@@ -333,48 +333,41 @@ def _divide(v: Value) -> Value | None:
         return cast(Value, x)
     if _number(x) == 1 and v.dtype.kind == "f" and (found := _ufunc("reciprocal", (y,), v)):
         return found
-    if (
-        isinstance(number, float | int)
-        and abs(math.frexp(number)[0]) == 0.5
-        and _MODERATE[0] < abs(number) < _MODERATE[1]
-    ):
+    if _is_moderate(number) and number != 1 and abs(math.frexp(number)[0]) == 0.5:
         return _ufunc("multiply", (x, 1 / number), v)
-    return _scaled(v, x, 1, number)
+    return _scaled(v)
 
 
 def _negative(v: Value) -> Value | None:
     """-(-x) = x; -(x * c) = x * -c"""
     (x,) = v.args
-    return cast(Value, x.args[0]) if _is(x, "negative") else _scaled(v, x, -1, 1)
+    return cast(Value, x.args[0]) if _is(x, "negative") else _scaled(v)
 
 
-_MODERATE = 2.0**-40, 2.0**40
+def _is_moderate(number: Any) -> bool:
+    return type(number) in (int, float) and 2.0**-40 < abs(number) < 2.0**40
 
 
-def _scaled(v: Value, x: Any, number: Any, divisor: Any) -> Value | None:
-    """``x * number / divisor`` where x is itself scaled by a number."""
-    if not _alike(x, v) or v.dtype.kind != "f" or v.dtype.itemsize < 4 or number is None or divisor is None:
+def _scaled(v: Value) -> Value | None:
+    """``(x * c) / d = x * (c / d)``, and so for any two of multiplied, divided, negated."""
+    x, c, d = _factor(v)
+    y, a, b = _factor(x)
+    if x is v or y is x:
         return None
-    if _is(x, "multiply"):
-        y, number = x.args[0], _times(_number(x.args[1]), number)
-    elif _is(x, "divide"):
-        y, divisor = x.args[0], _times(_number(x.args[1]), divisor)
-    elif _is(x, "negative"):
-        y, number = x.args[0], -number
-    else:
-        return None
-    if number is None or divisor is None or not _alike(y, v):
-        return None
-    small, large = _MODERATE
-    if not all(small < abs(c) < large for c in (number, divisor)):
-        return None
+    number, divisor = a * c, b * d
     if abs(number) == 1:
         return _value("divide", (y, float(number * divisor)), (), v)
     return _value("multiply", (y, number / divisor), (), v)
 
 
-def _times(a: Any, b: Any) -> Any:
-    return None if a is None else a * b
+def _factor(v: Value) -> tuple[Value, float, float]:
+    """(x, c, d) where `v` is x * c / d."""
+    x, *numbers = v.args or (None,)
+    if v.op in ("multiply", "divide", "negative") and _alike(x, v) and v.dtype.kind == "f" and v.dtype.itemsize > 2:
+        number = _number(numbers[0]) if numbers else -1
+        if _is_moderate(number):
+            return (x, 1, number) if v.op == "divide" else (x, number, 1)
+    return v, 1, 1
 
 
 def _power(v: Value) -> Value | None:
