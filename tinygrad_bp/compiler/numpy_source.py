@@ -84,7 +84,8 @@ class _Writer:
         self.views: list[str] = []
         self.constants: list[Value] = []
         self.names: dict[Value, str] = {}
-        self.fixed: dict[Value, bool] = {}  # values whose memory is there before the step, and if it is contiguous
+        # Values whose memory is there before the step, and if that is sure to be C-contiguous.
+        self.fixed: dict[Value, bool] = {}
         self._hoisted: dict[Any, str] = {}
         self._counts: dict[str, int] = {}
         self._name_values()
@@ -115,7 +116,7 @@ class _Writer:
         for v in self.plan.body:
             home = self.homes.get(v)
             if isinstance(home, Value):
-                self.names[v], self.fixed[v] = self.names[home], False
+                self.names[v], self.fixed[v] = self.names[home], home not in self.read
             elif isinstance(home, Buffer) and v.op != "full":
                 last = becomes[v]
                 if last not in self.names:
@@ -221,8 +222,7 @@ class _Writer:
 
     def _is_dense(self, v: Value) -> bool:
         """Whether the home of `v` is sure to be C-contiguous, as dot and generators demand; a parameter may not be."""
-        home = self.homes[v]
-        return not isinstance(home, Value) or home not in self.read
+        return self.fixed.get(v, True)
 
     def _of_scalars(self, v: Value) -> str:
         """Arithmetic with NumPy's scalars, which is ten times as fast as with arrays; "" if it is not that."""
@@ -332,8 +332,7 @@ class _Writer:
         """A view is taken in ``make`` if it is sure to be one, and of memory that is there; else where it stands."""
         (x,), (param,) = v.args, v.params
         base = self._name(x)
-        contiguous = self.fixed.get(x, False)
-        suffix, is_view, keeps = _SUFFIX[v.op], True, False
+        suffix, is_view = _SUFFIX[v.op], x in self.fixed
         if v.op == "transpose":
             reverse = param is None or tuple(param) == tuple(reversed(range(x.ndim)))
             text = f"{base}.T" if reverse else f"{base}.transpose({', '.join(map(str, param))})"
@@ -343,14 +342,14 @@ class _Writer:
                 param = (*parts, ...)  # an array, no scalar
             text = f"{base}[{self._index(param)}]"
         elif v.op == "reshape":
-            is_view, keeps = contiguous or _without_ones(v.shape) == _without_ones(x.shape), contiguous
+            is_view = is_view and (self.fixed[x] or _without_ones(v.shape) == _without_ones(x.shape))
             suffix = "flat" if v.ndim == 1 else suffix
             text = f"{base}.reshape({', '.join(map(str, v.shape)) or '()'})"
         else:
             text = f"np.broadcast_to({base}, {v.shape})"
         wish = v.name or f"{base}_{suffix}"
-        if is_view and x in self.fixed:
-            self.names[v], self.fixed[v] = self._hoist(text, wish, text, view=True), keeps
+        if is_view:
+            self.names[v], self.fixed[v] = self._hoist(text, wish, text, view=True), self.fixed[x]
         else:
             self.names[v] = self._unique(wish)
             yield f"{self.names[v]} = {text}"
