@@ -199,7 +199,10 @@ def _seed(output: Node, gradient: Any, name: str, create_graph: bool) -> Any:
                 f"{name}: a tensor of shape {data.shape} has no implicit gradient; only a scalar has. "
                 "Reduce it (loss.mean()) or pass gradient=."
             )
-        return leaf(np.ones((), data.dtype)) if create_graph else data.dtype.type(1)
+        if create_graph or type(data) is not ndarray:  # what stands in for an array has ones of its own kind
+            one = np.ones_like(data)
+            return leaf(one) if create_graph else one
+        return data.dtype.type(1)
     value = gradient.data if isinstance(gradient, Node) else np.copy(gradient)
     if value.shape != data.shape:
         raise ValueError(f"{name}: gradient has shape {value.shape}, the tensor {data.shape}. Pass one of that shape.")

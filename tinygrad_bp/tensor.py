@@ -45,7 +45,7 @@ def as_array(data: Any, dtype: DType = None) -> NDArray[Any]:
     """Real numbers or bools as an ndarray of native byte order, sharing memory with an array where it can."""
     data = data.data if isinstance(data, Node) else data
     if type(data) in recipe.NUMBERS and hasattr(data, "dtype"):  # what stands in for an array
-        return data.astype(dtype or data.dtype)  # type: ignore[no-any-return]
+        return data.astype(dtype or data.dtype, copy=False)
     if isinstance(data, (np.matrix, np.ma.MaskedArray)):
         raise TypeError(f"Tensor: a {type(data).__name__} has other arithmetic. Pass np.asarray(...) of it.")
     try:

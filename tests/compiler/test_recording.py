@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 import pytest
 
@@ -47,3 +49,103 @@ def test_gradients_of_entries_taken_by_an_array(index):
 
     x = np.array([1.0, 2.0, 3.0])
     assert bp.compile(step)(x).tolist() == step(x).tolist()
+
+
+def test_entries_taken_by_labels():
+    w = bp.tensor(np.arange(12.0).reshape(4, 3), requires_grad=True)
+
+    def step(y):
+        w.grad = None
+        w[np.arange(len(y)), y].sum().backward()
+        return w.grad
+
+    y = np.array([0, 2, 1, 2])
+    assert bp.compile(step)(y).tolist() == step(y).tolist()
+
+
+def test_functions_with_out_write_where_it_says():
+    w, foreign = bp.tensor([1.0, 2.0], requires_grad=True), np.zeros(2)
+
+    def step(x):
+        np.clip(w.data * x, 0.0, 3.0, out=foreign)
+
+    with pytest.raises(bp.compiler.plan.CompileError, match=r"\(np.clip\(.*\) writes into an array of shape \(2,\)"):
+        bp.compile(step)(np.array([1.0, 2.0]))
+    bp.compile(lambda x: np.clip(w.data * x, 0.0, 3.0, out=w.data))(np.array([1.0, 2.0]))
+    assert w.tolist() == [1.0, 3.0]
+
+
+# ---- writing in place ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda x: (s := x.sum(), operator.iadd(s, 1.0), s)[::2],
+        lambda x: (s := x[0], operator.iadd(s, 1.0), s)[::2],
+        lambda x: (s := np.exp(x[0, ...]), operator.imul(s, 2.0), s),
+        lambda x: (s := x.copy(), operator.iadd(s, 1.0), s),
+        lambda x: (s := x.copy(), v := s[1:], operator.imul(v, 3.0), s, v),
+        lambda x: (s := np.stack([x, x]), v := s.T[1], operator.imul(v, 3.0), s, v),
+        lambda x: (s := np.stack([x, x]), v := s.reshape(-1)[1:], operator.imul(v, 3.0), s, v),
+        lambda x: (s := np.stack([np.stack([x, x])] * 3), v := s.transpose(2, 0, 1), operator.imul(v[1][0], 7.0), s, v),
+        lambda x: (s := np.stack([x, x]), v := s.T.reshape(-1), operator.imul(s, 3.0), s, v),
+        lambda x: (s := np.stack([x, x]), v := s.reshape(-1), operator.imul(s, 3.0), s, v),
+        lambda x: (s := x.copy(), t := s, operator.isub(t, 1.0), s, t),
+        lambda x: (s := x.astype(float), operator.iadd(s, 1.0), x),
+    ],
+)
+def test_what_is_written_in_place_is_what_numpy_would_write(program):
+    def step(x):
+        return [np.array(0.0) + a for a in program(x)]
+
+    x = np.array([1.0, 2.0, 3.0])
+    assert [a.tolist() for a in bp.compile(step)(x)] == [a.tolist() for a in step(x.copy())]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: operator.iadd(x, 1.0),
+        lambda x: x.__setitem__(0, 1.0),
+        lambda x: np.copyto(x, 0.0),
+        lambda x: operator.iadd(x[1:], 1.0),
+        lambda x: operator.iadd(bp.Tensor(x).data, 1.0),
+    ],
+)
+def test_writing_into_an_argument_is_refused(write):
+    with pytest.raises(bp.compiler.plan.CompileError, match=r"writes into an argument of the step\. Write into a copy"):
+        bp.compile(write)(np.ones(3))
+
+
+def test_a_setting_is_a_number_that_an_operator_does_not_change():
+    class Halved(bp.optim.Optimizer):
+        def update(self, p, g, state, group):
+            lr = group["lr"]
+            lr *= 0.5
+            p -= lr * g
+
+    def run(compiled):
+        a, b = bp.tensor([1.0], requires_grad=True), bp.tensor([1.0], requires_grad=True)
+        optimizer = Halved([a, b], lr=1.0)
+
+        def step(x, rate):
+            before = rate
+            rate *= 2.0
+            ((a + b) * x).sum().backward()
+            optimizer.step()
+            return rate * x, before * x
+
+        step = bp.compile(step) if compiled else step
+        return [[y.tolist() for y in step(np.ones(1), 3.0)], a.tolist(), b.tolist()]
+
+    assert run(True) == run(False)
+
+
+def test_gradients_in_an_order_of_their_own_are_added_to():
+    w = bp.tensor(np.ones((2, 3)), requires_grad=True)
+    w.grad = bp.Tensor(np.asfortranarray(np.arange(6.0).reshape(2, 3)))
+    step = bp.compile(lambda x: (w * x).sum().backward())
+    for k in range(1, 4):
+        step(np.ones(3))
+        assert w.grad.tolist() == (np.arange(6.0).reshape(2, 3) + k).tolist()

@@ -79,7 +79,8 @@ def _given(function: Any, args: Any, kwargs: Any, known: tuple[str, ...]) -> dic
     signature = _signature(function)
     bound = signature.bind(*args, **kwargs).arguments
     given = {name: x for name, x in bound.items() if x is not None and x is not np._NoValue}
-    other = [name for name in given if name not in known and given[name] != signature.parameters[name].default]
+    unknown = [name for name in given if name not in known]
+    other = [x for x in unknown if isinstance(given[x], Handle) or given[x] != signature.parameters[x].default]
     if other:
         name = function.__name__
         raise CompileError(f"compile: np.{name} with {', '.join(other)}= cannot be recorded. Leave it out.")
@@ -106,14 +107,19 @@ def _has_mask(index: Any) -> bool:
 
 
 class Handle(NDArrayOperatorsMixin):
-    """What stands in the place of an array: a recorder's value, which a write in place replaces by another."""
+    """What stands in the place of an array: a recorder's value, which a write in place replaces by another.
 
-    __slots__ = ("_base", "_seen", "_value", "example", "recorder")
+    One that is `scalar` stands for a NumPy scalar, which ``+=`` does not change.
+    """
+
+    __slots__ = ("_base", "_seen", "_value", "example", "recorder", "scalar")
     __hash__ = object.__hash__
     base = None
 
-    def __init__(self, recorder: Recorder, value: Value, example: Any, base: Handle | None = None) -> None:
-        self.recorder, self._value, self.example, self._base = recorder, value, example, base
+    def __init__(
+        self, recorder: Recorder, value: Value, example: Any, base: Handle | None = None, scalar: bool = False
+    ) -> None:
+        self.recorder, self._value, self.example, self._base, self.scalar = recorder, value, example, base, scalar
         self._seen = base.value if base is not None else None
 
     @property
@@ -134,9 +140,17 @@ class Handle(NDArrayOperatorsMixin):
         if new.shape != self.shape:
             new = self.recorder.emit("copy", (np.broadcast_to(new, self.shape),))
         if self._base is not None:
-            if self._value.op != "slice":
+            base, op, (param,) = self._base, self._value.op, self._value.params
+            if op == "slice":
+                base.write(self.recorder.emit("put", (base, new, param)))
+            elif op == "transpose":
+                base.write(np.transpose(new, tuple(map(param.index, range(self.ndim)))))
+            elif op == "reshape":
+                base.write(np.reshape(new, base.shape))
+            else:
                 self._refuse("writes into a view of an array", "Write into the array itself")
-            self._base.write(self.recorder.emit("put", (self._base, new), self._value.params))
+        elif self._value.op == "input":
+            self._refuse("writes into an argument of the step", "Write into a copy of it, x.copy()")
         else:
             self._value, self.example = new.value, new.example
 
@@ -203,21 +217,27 @@ class Handle(NDArrayOperatorsMixin):
             self._refuse(f"calls np.{name}.{method}, which cannot be recorded", "Say it with other functions")
         if {key for key, x in kwargs.items() if x is not None}:
             self._refuse(f"calls np.{name} with {', '.join(kwargs)}=", "Leave it out")
-        if out is None:
-            return result
-        if not isinstance(out[0], Handle):
+        return result if out is None else self._written(out[0], result)
+
+    def _written(self, out: Any, result: Any) -> Any:
+        """`out` holding the result, where that is allowed."""
+        if not isinstance(out, Handle):
             self._refuse(
-                f"writes into an array of shape {np.shape(out[0])} that belongs to no tensor and no optimizer",
+                f"writes into an array of shape {np.shape(out)} that belongs to no tensor and no optimizer",
                 "Keep it in a bp.Tensor",
             )
-        out[0].write(result)
-        return out[0]
+        if out.scalar:
+            return result
+        out.write(result)
+        return out
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if any(issubclass(t, Node) for t in types):
             return NotImplemented
         if function in _ANSWERED:
             return function(*_examples(args), **_examples(kwargs))
+        if (out := kwargs.get("out")) is not None:
+            return self._written(out, function(*args, **{key: x for key, x in kwargs.items() if key != "out"}))
         rule = _RULES.get(function)
         if rule is not None:
             return rule(self.recorder, function, args, kwargs)
@@ -259,6 +279,8 @@ class Handle(NDArrayOperatorsMixin):
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
         """As of the array."""
+        if not copy and np.dtype(dtype) == self.dtype:
+            return self
         return self.recorder.emit("cast", (self,), (), (self.shape, np.dtype(dtype)))
 
     def __getitem__(self, index: Any) -> Any:
@@ -287,7 +309,7 @@ class Setting(Handle):
     __slots__ = ("key",)
 
     def __init__(self, recorder: Recorder, value: Value, example: Any, key: Any = None) -> None:
-        super().__init__(recorder, value, example)
+        super().__init__(recorder, value, example, scalar=True)
         self.key = key
 
     def __bool__(self) -> bool:

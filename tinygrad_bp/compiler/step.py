@@ -298,7 +298,8 @@ class _Recorder:
             if g is before:
                 continue
             if isinstance(g, Node) and isinstance(g.data, Handle) and g not in trace.tensors:
-                if isinstance(before, Node) and before in trace.tensors:  # added to what was there
+                kept = isinstance(before, Node) and before in trace.tensors  # added to what was there
+                if kept and trace.tensors[before][2].flags.carray:
                     value, g_tensor = trace.tensors[before][0], before
                 else:
                     array = np.zeros(g.data.shape, g.data.dtype)

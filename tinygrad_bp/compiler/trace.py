@@ -190,8 +190,8 @@ class Trace:
         operands = [self._examples[x] if isinstance(x, Value) else x for x in args]
         with np.errstate(all="ignore"):
             example = evaluate(Value(op, args, params, shape, np.dtype(dtype)), operands, self.generator)
-        if isinstance(example, (np.generic, *_NUMBERS)):
-            example = np.asarray(example)
+        scalar = isinstance(example, (np.generic, *_NUMBERS))
+        example = np.asarray(example) if scalar else example
         if not isinstance(example, ndarray) and op != "check":
             raise CompileError(
                 f"compile: {program_line()} calls {getattr(params[0], '__name__', params[0])}, which gives no array. "
@@ -206,7 +206,8 @@ class Trace:
         self.body.append(value)
         self.origins[value] = _origin()
         self._examples[value] = example
-        return Handle(self, value, example, base)
+        base = base if base is not None and np.may_share_memory(example, base.example) else None
+        return Handle(self, value, example, base, scalar)
 
     def _valued(self, x: Any) -> Any:
         """A tree with values in the place of handles and arrays; numbers of Python's stay as they are."""
@@ -302,6 +303,8 @@ class Trace:
 
     def set_data(self, node: Node, slot: Any, new: Any) -> None:
         """What ``node.data = new`` does."""
+        if isinstance(new, Handle):
+            new.scalar = False
         if getattr(node, "clock", self.start) >= self.start and node not in self.tensors:
             slot.__set__(node, new)
             return
