@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy import add, divide, isfinite, multiply, ndarray, sqrt, subtract
+from numpy import add, divide, isfinite, multiply, ndarray, sqrt, subtract, vecdot
 
 from ..nn.module import Module, Parameter
 from ..recipe import wrote
@@ -26,7 +26,7 @@ Array = ndarray[Any, Any]
 Group = dict[str, Any]
 
 
-BLOCK = 10_000  # entries; above, BLAS wakes its threads for a dot product, which costs more than it saves
+BLOCK = 10_000  # entries; above, BLAS wakes its threads for a dot product: matrices are added up row by row then
 
 
 @value_check
@@ -35,9 +35,8 @@ def check_finite(optimizer: str, gradients: list[Array | None]) -> None:
     for position, g in enumerate(gradients):
         if g is None:
             continue
-        flat = g.reshape(-1)
-        blocks = [flat] if g.size <= BLOCK else [flat[i : i + BLOCK] for i in range(0, g.size, BLOCK)]
-        if not sum([block.dot(block) for block in blocks]) < inf and not isfinite(g).all():
+        sums = (g if g.size <= BLOCK or g.ndim == 1 else vecdot(g, g)).reshape(-1)
+        if not sums.dot(sums) < inf and not isfinite(g).all():
             bad = int(np.count_nonzero(~isfinite(g)))
             raise FloatingPointError(
                 f"{optimizer}.step: the gradient of parameter {position}, shape {g.shape}, has {bad} of {g.size} "
