@@ -216,19 +216,22 @@ class Drawn(Plan):
 
 
 @st.composite
-def plans(draw: st.DrawFn, steps: int = 20) -> Plan:
+def plans(draw: st.DrawFn, steps: int = 40) -> Plan:
     """Any operations on leaves of few shapes, so that many fit each other; views of views; states swapped; effects."""
     w, generator = Writer(), np.random.default_rng(7)
     for name, (op, shape, dtype) in LEAVES_OF_DRAWN.items():
         getattr(w, op)(numbers_of(shape, dtype, generator), name)
-    for _ in range(draw(st.integers(1, steps))):
+    for _ in range(draw(st.sampled_from([steps // 4, steps]))):
         _step(draw, w)
+        if draw(st.booleans()):
+            seen = draw(st.sampled_from([v for v in w.body[-6:] if v.op != "check"] or w.inputs))
+            w.call(look, seen, op="check")
     values = [v for v in w.examples if v.op != "check"]
     writes = []
     for state in w.states:
         fitting = [v for v in values if (v.shape, v.dtype) == (state.shape, state.dtype)]
         if draw(st.booleans()):
-            writes.append((state, draw(st.sampled_from(fitting[::-1]))))
+            writes.append((state, draw(st.sampled_from(fitting[-3:] if draw(st.booleans()) else fitting))))
     return Drawn(**vars(w.plan(writes, draw(st.lists(st.sampled_from(values[::-1]), max_size=3)))))
 
 
@@ -236,7 +239,9 @@ def _step(draw: st.DrawFn, w: Writer) -> None:
     """One more instruction."""
 
     def some(accept: Any) -> Value:
-        return draw(st.sampled_from([v for v in w.examples if v.op != "check" and accept(v)][::-1]))
+        fitting = [v for v in w.examples if v.op != "check" and accept(v)]
+        lately, states = fitting[-3:], [v for v in fitting if v.op == "state"]
+        return draw(st.sampled_from(draw(st.sampled_from([fitting, lately, lately, states or lately]))))
 
     def real(v: Value) -> bool:
         return v.dtype.kind == "f"
@@ -252,6 +257,9 @@ def _step(draw: st.DrawFn, w: Writer) -> None:
         op = draw(st.sampled_from(["add", "subtract", "multiply", "maximum", "add", "multiply"]))
         pair = [x, some(fits(x.shape))]
         w(op, *draw(st.permutations(pair)))
+    elif kind == "mirrored":
+        x = some(lambda v: real(v) and v.ndim > 0)
+        w(draw(st.sampled_from(["add", "maximum"])), x, w("slice", x, params=(slice(None, None, -1),)))
     elif kind == "number":
         op = draw(st.sampled_from(["add", "subtract", "multiply", "minimum", "multiply"]))
         w(op, *draw(st.permutations([x, draw(st.sampled_from(NUMBERS))])))
@@ -304,13 +312,24 @@ def _step(draw: st.DrawFn, w: Writer) -> None:
         w.call(np.concatenate if x.ndim else np.stack, [x, x])
     elif kind == "alias":
         w.call(np.ravel, x, alias=0)
-    elif kind == "draw":
+    else:
         method = draw(st.sampled_from(["standard_normal", "random", "exponential"]))
         w.call(method, size=draw(st.sampled_from([(2, 3), (3,), ()])), op="draw")
-    else:
-        w.call(look, x, op="check")
 
 
-KINDS = ["unary", "binary", "number", "binary", "number", "divide", "reciprocal", "power", "compare", "where", "reduce"]
+KINDS = [
+    "unary",
+    "binary",
+    "number",
+    "binary",
+    "number",
+    "divide",
+    "mirrored",
+    "power",
+    "reciprocal",
+    "compare",
+    "where",
+    "reduce",
+]
 KINDS += ["matmul", "transpose", "reshape", "broadcast_to", "slice", "row", "copy", "cast", "full", "put", "call"]
-KINDS += ["alias", "draw", "check"]
+KINDS += ["alias", "draw"]
