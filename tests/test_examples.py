@@ -81,3 +81,8 @@ def test_a_document_trains_for_one_epoch(document, tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert re.fullmatch(r"test accuracy [01]\.\d{4} \(\d+ of \d+\)", run.stdout.splitlines()[-1])
+
+
+def test_a_compiled_step_trains_as_the_eager_one(capsys):
+    assert runpy.run_path(str(ROOT / "examples" / "compile_a_step.py"))["main"](short=True) < 1e-12
+    assert "# BP4: grad_W1 = delta1^T x\n        delta1_T.dot(x, grad_W1)" in capsys.readouterr().out
