@@ -332,4 +332,4 @@ KINDS = [
     "reduce",
 ]
 KINDS += ["matmul", "transpose", "reshape", "broadcast_to", "slice", "row", "copy", "cast", "full", "put", "call"]
-KINDS += ["alias", "draw"]
+KINDS += ["alias", "draw", "transpose", "slice", "unary", "mirrored"]

@@ -84,7 +84,7 @@ DEFECTS += [("_straight", whenever), ("_with_copies", no_copies)]
 def test_drawn_plans_catch_a_mistake(name: str, defect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, name, defect)
 
-    @settings(max_examples=200, phases=[Phase.generate], report_multiple_bugs=False)
+    @settings(max_examples=1000, phases=[Phase.generate], report_multiple_bugs=False)
     @given(plans())
     def drawn(plan: Plan) -> None:
         follow(*allocate(plan), plan)
