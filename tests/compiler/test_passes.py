@@ -195,6 +195,8 @@ STAYS: list[Build] = [
     lambda w: w("copy", w("broadcast_to", w.r, params=((3, 3),))),
     lambda w: w("where", w("equal", w.x, w.y), w.f, w.full((), 0.1)),
     lambda w: w("where", w("equal", w.r, w.r), w.full((3, 3), 1.0), w.r),
+    lambda w: w("where", w.full((), True, bool), w.r, w.x),
+    lambda w: w("divide", w.cast(w.n, np.float16), 2.0**20),
 ]
 
 

@@ -22,11 +22,12 @@ __all__ = ["common_subexpressions", "dead_code", "fold_constants", "optimize", "
 
 def optimize(plan: Plan) -> Plan:
     """All passes until nothing changes. They go through the plan together, an instruction at a time: that is faster."""
-    while True:
+    for _ in range(10):  # two or three are enough
         before = dead_code(plan)
         plan = rewrite(before, partial(_improved, _First()))
         if plan is before:
-            return plan
+            break
+    return plan
 
 
 def _improved(first: _First, v: Value) -> Value:
@@ -257,7 +258,8 @@ def _operands(v: Value) -> Value | None:
     loop = _loop(v.op, tuple(map(_kind, args)))
     for k, a in enumerate(args):
         plain = _plain(a) if isinstance(a, Value) else a
-        if plain is a or loop is None or not (isinstance(plain, Value) or loop[k] == a.dtype):
+        is_number = not isinstance(plain, Value)
+        if plain is a or loop is None or (is_number and (loop[k] != a.dtype or (v.op == "where" and k == 0))):
             continue
         simpler = (*args[:k], plain, *args[k + 1 :])
         if any(isinstance(b, Value) for b in simpler) and _shape(simpler) == v.shape:
@@ -333,7 +335,7 @@ def _divide(v: Value) -> Value | None:
         return cast(Value, x)
     if _number(x) == 1 and v.dtype.kind == "f" and (found := _ufunc("reciprocal", (y,), v)):
         return found
-    if _is_moderate(number) and number != 1 and abs(math.frexp(number)[0]) == 0.5:
+    if _is_moderate(number) and number != 1 and abs(math.frexp(number)[0]) == 0.5 and v.dtype.itemsize > 2:
         return _ufunc("multiply", (x, 1 / number), v)
     return _scaled(v)
 
@@ -401,12 +403,6 @@ def _itself(v: Value) -> Value | None:
     return cast(Value, x)
 
 
-def _of_itself(v: Value) -> Value | None:
-    """reshape(reshape(x)) = reshape(x), and so for broadcast_to"""
-    x = v.args[0]
-    return _value(v.op, x.args, v.params, v) if _is(x, v.op) else None
-
-
 def _transpose(v: Value) -> Value | None:
     """transpose(transpose(x)) = transpose(x), in the order of both"""
     x = v.args[0]
@@ -416,10 +412,10 @@ def _transpose(v: Value) -> Value | None:
 
 
 def _reshape(v: Value) -> Value | None:
-    """reshape(sum(x, keepdims=True)) = sum(x), or the other way round"""
+    """reshape(reshape(x)) = reshape(x); reshape(sum(x, keepdims=True)) = sum(x), or the other way round"""
     x = v.args[0]
     if not _is(x, *REDUCTIONS):
-        return None
+        return _value(v.op, x.args, v.params, v) if _is(x, "reshape") else None
     (y,), (axes, keepdims) = x.args, x.params
     if keepdims:
         shape = tuple(n for axis, n in enumerate(y.shape) if axis not in axes)
@@ -429,11 +425,9 @@ def _reshape(v: Value) -> Value | None:
 
 
 def _broadcast_to(v: Value) -> Value | None:
-    """broadcast_to(reshape(x)) = broadcast_to(x) where the reshape only adds axes in front"""
-    x = v.args[0]
-    if not _is(x, "reshape") or not _adds_axes(x.args[0].shape, x.shape):
-        return None
-    return _value(v.op, x.args, v.params, v)
+    """broadcast_to(x) = broadcast_to(y) where x is y broadcast, or y with axes in front"""
+    plain = _plain(v.args[0])
+    return _value(v.op, (plain,), v.params, v) if isinstance(plain, Value) and plain is not v.args[0] else None
 
 
 def _copy(v: Value) -> Value | None:
@@ -468,8 +462,8 @@ _RULES: dict[str, tuple[Callable[[Value], Value | None], ...]] = {
     "negative": (_operands, _negative),
     "positive": (_itself,),
     "where": (_where, _operands),
-    "reshape": (_itself, _of_itself, _reshape),
-    "broadcast_to": (_itself, _of_itself, _broadcast_to),
+    "reshape": (_itself, _reshape),
+    "broadcast_to": (_itself, _broadcast_to),
     "transpose": (_itself, _transpose),
     "slice": (_itself,),
     "cast": (_itself, _cast),
