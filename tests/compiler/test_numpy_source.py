@@ -336,6 +336,7 @@ PLANS: dict[str, Callable[[Writer, Value], Value]] = {
     "put everywhere": lambda w, x: w.put(x, 1.0, ...),
     "put at indices": lambda w, x: w.put(x, 7.0, (w.constant(np.array([0, 1, 1]), "made"), slice(None, None, -1))),
     "put into a number": lambda w, x: w.put(w("sum", x, params=((0, 1), False)), 3.0, ()),
+    "put into a scalar": lambda w, x: w.put(w.call(np.vdot, x, x), 3.0, ()),
     "add_at": lambda w, x: w.put(x, x, (w.constant(np.array([1, 1]), "made"),), "add_at"),
     "add_at one index": lambda w, x: w.put(x, 2.0, 1, "add_at"),
     "transpose": lambda w, x: w("transpose", x, params=((1, 0),)),
@@ -358,6 +359,7 @@ PLANS: dict[str, Callable[[Writer, Value], Value]] = {
     "arithmetic of scalars": lambda w, x: functools.reduce(
         lambda a, op: w(op, a, 0.5), ["add", "subtract", "multiply", "divide"], w.call(np.vdot, x, x)
     ),
+    "numbers alone": lambda w, x: w("multiply", x, w("add", 1, 2)),
     "draw": lambda w, x: w("add", x, w.call("random", (2, 3), op="draw")),
     "draw float32": lambda w, x: w.call("standard_normal", (2, 3), dtype=np.float32, op="draw"),
     "draw a number": lambda w, x: w.call("random", op="draw"),
@@ -715,6 +717,17 @@ def test_functions_of_several_modules_do_not_get_into_each_others_way(tmp_path: 
         getattr(node, "module", "") for node in imports
     }
     assert "one_of_two" not in modules and "two_of_two" not in modules
+
+
+def test_functions_named_like_numpys_and_pythons_give_way(tmp_path: Any, monkeypatch: Any) -> None:
+    first = "def exp(x): return sum(x)\n\ndef sum(x): return x + 1.0\n"
+    second = "from numpy import exp, any\n\ndef both(x): return exp(x) + sum([1.0, 2.0]) + any(x)\n"
+    ours = module(tmp_path, monkeypatch, "named_like_numpys", first)
+    theirs = module(tmp_path, monkeypatch, "that_uses_numpys", second)
+    w = Writer()
+    x = w.input(X)
+    text = follow(w.plan(outputs=[w.call(ours.exp, x), w.call(theirs.both, x)]), {x: X})
+    assert "def sum(" not in text and "import any" not in text
 
 
 def test_a_decorator_of_checks_is_left_out(tmp_path: Any, monkeypatch: Any) -> None:
