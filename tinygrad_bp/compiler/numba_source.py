@@ -443,7 +443,7 @@ class _Loop:
         place = self.writer.places[a]
         if place.root.op == "full":
             return _literal(place.root.params[0], dtype)
-        name = self.computed.get(a) or self._load(a, place)
+        name = self.computed.get(place.root) or self._load(a, place)
         if a.dtype == dtype:
             return name
         return f"({name} != 0)" if dtype.kind == "b" else f"np.{dtype}({name})"
@@ -655,6 +655,8 @@ def _caller(v: Value) -> Callable[..., None]:
         return lambda *args: evaluate(check, args) and None
     if v.op == "draw":
         return lambda out, *args: np.copyto(out, evaluate(v, args[:-1], args[-1]))
+    if v.op == "product":
+        return lambda out, a, b, c: np.add(np.matmul(a, b), c, out)
     if v.op in UFUNCS or v.op == "matmul":
         function = UFUNCS.get(v.op, np.matmul)
         return lambda out, *args: function(*args, out=out)
