@@ -56,10 +56,8 @@ def allocate(plan: Plan) -> tuple[Plan, Layout]:
     """
     plan = _with_copies(rewrite(plan, _reshaped_copy))
     roots = _roots(plan)
-    last = {v: i for i, v in enumerate(plan.body)}  # the last instruction that reads an array, through views too
-    for i, v in enumerate(plan.body):
-        for a in v.values:
-            last[roots[a]] = i
+    reads = [[roots[a] for a in (v, *v.values)] for v in plan.body]
+    last = {root: i for i, together in enumerate(reads) for root in together}  # the last to read it, through views too
     for v in plan.results():
         last[v] = len(plan.body)
     homes: dict[Value, Value | Buffer | None] = dict.fromkeys(plan.outputs)
@@ -79,8 +77,7 @@ def allocate(plan: Plan) -> tuple[Plan, Layout]:
                 homes[v] = lent[v]
             else:
                 homes[v] = None
-        for a in (v, *v.values):
-            root = roots[a]
+        for root in reads[i]:
             if last[root] == i and root in lent:
                 free.setdefault((root.shape, root.dtype), []).append(lent.pop(root))
     homes = {v: homes[v] for v in plan.body if v in homes}

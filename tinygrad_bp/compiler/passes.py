@@ -353,8 +353,8 @@ def _is_moderate(number: Any) -> bool:
 def _scaled(v: Value) -> Value | None:
     """``(x * c) / d = x * (c / d)``, and so for any two of multiplied, divided, negated."""
     x, c, d = _factor(v)
-    y, a, b = _factor(x)
-    if x is v or y is x:
+    y, a, b = _factor(x) if x is not v else (x, 1, 1)
+    if y is x:
         return None
     number, divisor = a * c, b * d
     if abs(number) == 1:
@@ -364,10 +364,9 @@ def _scaled(v: Value) -> Value | None:
 
 def _factor(v: Value) -> tuple[Value, float, float]:
     """(x, c, d) where `v` is x * c / d."""
-    x, *numbers = v.args or (None,)
-    if v.op in ("multiply", "divide", "negative") and _alike(x, v) and v.dtype.kind == "f" and v.dtype.itemsize > 2:
-        number = _number(numbers[0]) if numbers else -1
-        if _is_moderate(number):
+    if v.op in ("multiply", "divide", "negative") and v.dtype.kind == "f" and v.dtype.itemsize > 2:
+        x, number = v.args[0], -1 if v.op == "negative" else _number(v.args[1])
+        if _is_moderate(number) and _alike(x, v):
             return (x, 1, number) if v.op == "divide" else (x, number, 1)
     return v, 1, 1
 
