@@ -182,7 +182,10 @@ def loop_dtypes(v: Value) -> tuple[np.dtype[Any], ...] | None:
         return None
     kinds = UFUNCS[v.op].resolve_dtypes((*own, None))[:-1]
     names = {t.name for t in kinds}
-    return kinds if names <= set(FLOATS) or (v.op in COMPARING and len(names) == 1 and names <= READABLE) else None
+    if v.op in COMPARING and len(names) == 1 and names <= READABLE - set(FLOATS):
+        in_range = (type(a) is not int or a == np.array(a).astype(t) for a, t in zip(v.args, kinds))
+        return kinds if all(in_range) else None
+    return kinds if names <= set(FLOATS) else None
 
 
 def _kind(v: Value, places: Mapping[Value, Place], blas: bool) -> str:
