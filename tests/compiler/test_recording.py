@@ -149,3 +149,96 @@ def test_gradients_in_an_order_of_their_own_are_added_to():
     for k in range(1, 4):
         step(np.ones(3))
         assert w.grad.tolist() == (np.arange(6.0).reshape(2, 3) + k).tolist()
+
+
+# ---- numbers that are known only when the step runs ------------------------------------------------------------------
+
+NEEDS_NUMBERS = {
+    "if": lambda loss: loss if loss > 1 else loss * 2,
+    "while": lambda loss: next(loss for _ in iter(lambda: bool(loss > 1), False)),
+    "item": lambda loss: loss * loss.item(),
+    "float": lambda loss: loss * float(loss),
+    "int": lambda loss: loss * int(loss.data),
+    "tolist": lambda loss: loss * loss.tolist(),
+    "numpy": lambda loss: loss * loss.detach().numpy(),
+    "asarray": lambda loss: loss * np.asarray(loss.data),
+    "format": lambda loss: (f"{loss.data:.3f}", loss)[1],
+    "print": lambda loss: (print(loss), loss)[1],
+    "max": lambda loss: max(loss, loss * 2),
+    "in": lambda loss: loss if 1.0 in loss.data.reshape(1) else loss * 2,
+    "all": lambda loss: loss if np.isfinite(loss.data).all() else loss * 0,
+    "allclose": lambda loss: loss if np.allclose(loss.data, 0) else loss * 0,
+    "nonzero": lambda loss: loss * len(np.nonzero(loss.data.reshape(1))[0]),
+    "unique": lambda loss: loss * len(np.unique(loss.data.reshape(1))),
+    "where": lambda loss: loss * len(np.where(loss.data.reshape(1))[0]),
+    "mask": lambda loss: loss * len(loss.data.reshape(1)[loss.data.reshape(1) > 0]),
+    "mask of a tensor": lambda loss: loss.reshape(1)[loss.data.reshape(1) > 0].sum(),
+    "range": lambda loss: loss * len(range(loss.data.astype(int))),
+    "index": lambda loss: [loss, loss * 2][loss.data.astype(int) * 0],
+    "slice": lambda loss: loss * np.ones(3)[: loss.data.astype(int)].sum(),
+    "array of numbers": lambda loss: np.array([loss.data, 1.0]).sum() * loss,
+    "into another array": lambda loss: (z := np.zeros(3), z.__setitem__(0, loss.data), loss * z.sum())[2],
+    "of another array": lambda loss: loss * np.eye(3)[loss.data.astype(int)].sum(),
+    "sort": lambda loss: (a := loss.data.reshape(1).copy(), a.sort(), loss * a[0])[2],
+    "flat": lambda loss: loss * next(loss.data.reshape(1).flat),
+    "view": lambda loss: loss * loss.data.view(np.int64),
+    "hasattr": lambda loss: loss if hasattr(loss.data, "strides") else loss * 2,
+    "where=": lambda loss: loss * np.sum(loss.data.reshape(1), where=loss.data.reshape(1) > 0),
+    "dtype=": lambda loss: loss * np.add(loss.data, 1, dtype=np.float32),
+    "accumulate": lambda loss: loss * np.add.accumulate(loss.data.reshape(1))[0],
+    "fft": lambda loss: loss * np.fft.fft(loss.data.reshape(1)).real[0],
+}
+
+
+def caught(loss):
+    try:
+        return loss * loss.item()
+    except Exception:
+        return loss
+
+
+@pytest.mark.parametrize("what", [*NEEDS_NUMBERS, "caught"])
+def test_what_needs_numbers_is_refused_and_its_line_named(what):
+    use = NEEDS_NUMBERS.get(what, caught)
+    w = bp.tensor([1.0, 2.0], requires_grad=True)
+
+    def step(x):
+        loss = use(((w * x) ** 2).mean())
+        loss.backward()
+        w.data -= w.grad.data
+
+    compiled = bp.compile(step)
+    with pytest.raises(bp.compiler.plan.CompileError, match=r"^compile: ") as error:
+        compiled(np.array([1.0, 3.0]))
+    assert what.endswith("=") or "of test_recording.py (" in str(error.value)
+    assert w.tolist() == [1.0, 2.0] and w.grad is None and not compiled.recordings
+
+
+ONE_HOT = bp.Tensor(np.eye(3))
+NEEDS_NONE = {
+    "isinstance": lambda loss: loss if isinstance(loss.data, np.ndarray) else loss * 2,
+    "shape": lambda loss: loss if loss.data.shape == () and loss.data.ndim == 0 else loss * 2,
+    "dtype": lambda loss: loss if loss.data.dtype == np.float64 else loss * 2,
+    "mask put": lambda loss: (a := loss.data.reshape(1).copy(), a.__setitem__(a > 0.5, 0.25), loss * a[0])[2],
+    "add.at": lambda loss: (a := loss.data.reshape(1).copy(), np.add.at(a, [0, 0], 2.0), loss * a[0])[2],
+    "median": lambda loss: loss * np.median(loss.data.reshape(1)),
+    "searchsorted": lambda loss: loss * np.searchsorted(np.arange(5.0), loss.data),
+    "iteration": lambda loss: sum(x for x in loss.reshape(1)),
+    "one hot": lambda loss: loss * ONE_HOT[loss.data.reshape(1).astype(int) * 0 + 1].sum(),
+}
+
+
+@pytest.mark.parametrize("what", NEEDS_NONE)
+def test_what_needs_no_numbers_is_recorded(what):
+    def step(x):
+        w = bp.Tensor(x, requires_grad=True)
+        loss = NEEDS_NONE[what]((w**2).mean())
+        loss.backward()
+        return loss, w.grad
+
+    compiled = bp.compile(step)
+    for k in (0.1, 1.0, 2.0):
+        x = np.array([1.0, -1.0]) * k
+        for a, b in zip(compiled(x), step(x), strict=True):
+            assert a.tolist() == pytest.approx(b.tolist(), rel=1e-14)
+    assert len(compiled.recordings) == 1

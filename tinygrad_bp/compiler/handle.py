@@ -36,6 +36,8 @@ class Recorder(Protocol):
 
     truths: dict[Any, bool]
     """Which settings were asked whether they are zero, and the answers."""
+    refusals: list[CompileError]
+    """What was raised: the program, or NumPy, may have caught it."""
 
 
 # ---- which NumPy functions become which instructions -------------------------------------------------------
@@ -62,6 +64,7 @@ _ONE_CALL = {
     for name in ("inv", "solve", "det", "norm", "cholesky", "pinv", "matrix_power", "multi_dot", "eigvalsh", "trace")
 }
 _ONE_CALL.add(np.lib.stride_tricks.sliding_window_view)
+_OF_VALUES = {np.array2string, np.array_repr, np.array_str, np.nonzero, np.argwhere, np.flatnonzero, np.unique}
 _AS_FUNCTIONS = {
     *("sum", "prod", "max", "min", "all", "any", "mean", "var", "std", "argmax", "argmin", "cumsum", "cumprod", "dot"),
     *("swapaxes", "ravel", "squeeze", "copy", "clip", "take", "repeat", "round", "trace", "diagonal", "argsort", "ptp"),
@@ -121,6 +124,11 @@ class Handle(NDArrayOperatorsMixin):
     ) -> None:
         self.recorder, self._value, self.example, self._base, self.scalar = recorder, value, example, base, scalar
         self._seen = base.value if base is not None else None
+
+    @property  # type: ignore[misc]  # for reading only
+    def __class__(self) -> Any:
+        """What isinstance() is to believe: programs ask it."""
+        return np.ndarray
 
     @property
     def value(self) -> Value:
@@ -187,7 +195,10 @@ class Handle(NDArrayOperatorsMixin):
     # -- what is not --
 
     def _refuse(self, what: str, cure: str) -> Any:
-        raise CompileError(f"compile: {self.recorder.line()} {what}. {cure}, or call the step without compiling it.")
+        line = self.recorder.line()
+        error = CompileError(f"compile: {line} {what}. {cure}, or call the step without compiling it.")
+        self.recorder.refusals.append(error)
+        raise error
 
     def _unknown(self, *_: Any, **__: Any) -> Any:
         self._refuse(
@@ -241,6 +252,8 @@ class Handle(NDArrayOperatorsMixin):
         rule = _RULES.get(function)
         if rule is not None:
             return rule(self.recorder, function, args, kwargs)
+        if function in _OF_VALUES:
+            self._unknown()
         if function in _ONE_CALL:
             return self.recorder.emit("call", (args, kwargs), (function,))
         name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
@@ -251,6 +264,8 @@ class Handle(NDArrayOperatorsMixin):
             return partial(getattr(np, name), self)
         if name in _NEED_VALUES:
             return self._unknown
+        if hasattr(np.ndarray, name) and name[:2] != "__":
+            self._refuse(f"asks for .{name} of an array, which cannot be recorded", "Say it with functions of NumPy")
         raise AttributeError(f"while a step is recorded, an array has no attribute '{name}'")
 
     # -- the methods whose arguments differ from the function's --

@@ -225,7 +225,11 @@ class _Recorder:
             args = [self._stand_in(trace, x, name) for x, name in zip(self.args, names)]
             kwargs = {key: self._stand_in(trace, x, key) for key, x in self.kwargs.items()}
             with around.watched():
-                result = self.function(*args, **kwargs)
+                try:
+                    result = self.function(*args, **kwargs)
+                finally:
+                    if trace.refusals:
+                        raise trace.refusals[0] from None
             template = self._returned(trace, result)
             made = trace.has_new_state()
             if not made:
@@ -284,7 +288,7 @@ class _Recorder:
             return type(result)(*below) if hasattr(result, "_fields") else type(result)(below)
         if isinstance(result, Node):
             result = result.data
-        if isinstance(result, (ndarray, np.generic)):
+        if type(result) is ndarray or isinstance(result, np.generic):
             result = trace.emit("copy", (np.asarray(result),))
         if not isinstance(result, Handle):
             return result

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from numpy import ndarray
+from numpy.lib.array_utils import byte_bounds
 
 from .. import autograd, random, recipe, valuecheck
 from ..optim.optimizers import Optimizer
@@ -127,6 +128,8 @@ class Trace:
         The leaf of every setting in use: (optimizer, group, name, place in a tuple or None, dtype).
     truths
         Whether a setting was zero, where that was asked: (optimizer, group, name, place).
+    refusals
+        The errors of handles that were asked what they do not know: the program, or NumPy, may have caught them.
     setting_checks
         Checks of settings, to be repeated when one changes.
     """
@@ -145,11 +148,14 @@ class Trace:
         self.memory: list[tuple[Value, Handle, Key]] = []
         self.settings: dict[Key, Value] = {}
         self.truths: dict[Key, bool] = {}
+        self.refusals: list[CompileError] = []
         self.setting_checks: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self.generator: np.random.Generator | None = None
         self.closed = False
         self._examples: dict[Value, Any] = {}
         self._constants: dict[int, Value] = {}
+        self._shared: dict[int, Handle] = {}
+        self._leaf: dict[int, Value] = {}
         self._groups: dict[Optimizer, list[dict[str, Any]]] = {}
 
     def line(self) -> str:
@@ -229,6 +235,8 @@ class Trace:
         """The leaf of an array that is no tensor's: taken by reference, never written."""
         if array.dtype.kind not in "fiub":
             raise CompileError(f"compile: {program_line()} uses an array of dtype {array.dtype}. Pass real numbers.")
+        if id(array) in self._shared:
+            return self._shared[id(array)].value
         if id(array) not in self._constants:
             value = Value("constant", (), (array,), array.shape, array.dtype)
             self._constants[id(array)], self._examples[value] = value, array
@@ -297,8 +305,11 @@ class Trace:
                 f"compile: {program_line()} uses a tensor of shape {array.shape} that was computed outside of the "
                 "step. Compute it inside, or detach() it."
             )
-        handle = self.state(array)
-        self.tensors[node] = [handle.value, handle, array]
+        if id(array) not in self._shared:
+            handle = self.state(array)
+            self._shared[id(array)], self._leaf[id(array)] = handle, handle.value
+        handle = self._shared[id(array)]  # tensors that share an array share its handle
+        self.tensors[node] = [self._leaf[id(array)], handle, array]
         return handle
 
     def set_data(self, node: Node, slot: Any, new: Any) -> None:
@@ -399,17 +410,35 @@ class Trace:
         """What was recorded, as a plan that also writes `gradients`."""
         last = [(value, handle) for value, handle, _ in self.tensors.values()]
         last += [(value, self.optimizers[o][0][p][name]) for value, _, (o, p, name) in self.memory]
-        writes = [(value, handle.value) for value, handle in last if handle.value is not value]
-        writes += [(value, handle.value) for value, handle in gradients]
-        for value, _ in writes:
+        writes = {value: handle.value for value, handle in last if handle.value is not value}
+        writes |= {value: handle.value for value, handle in gradients}
+        for value in writes:
             array = self.arrays[value]
             if not (array.flags.c_contiguous and array.flags.writeable):
                 raise CompileError(
                     f"compile: the step writes into an array of shape {array.shape} that is not contiguous, or "
                     "read-only. Replace it: t.data = np.array(t.data, order='C')."
                 )
+        self._check_memory({id(self.arrays[value]) for value in writes}, [handle.example for handle in inputs])
         results = tuple(handle.value for handle in outputs)
-        return Plan(tuple(self.body), tuple(h.value for h in inputs), tuple(self.arrays), tuple(writes), results)
+        return Plan(
+            tuple(self.body), tuple(h.value for h in inputs), tuple(self.arrays), tuple(writes.items()), results
+        )
+
+    def _check_memory(self, written: set[int], arguments: list[Array]) -> None:
+        """Refuse where an array that is written shares memory with another: a replay could read it too late."""
+        known = {id(x): x for x in (*self.arrays.values(), *(v.params[0] for v in self._constants.values()))}
+        places = [(*byte_bounds(x), key in written) for key, x in known.items() if x.size]
+        places += [(*byte_bounds(x), False) for x in arguments if x.size]
+        end, was_written = 0, False
+        for low, high, is_written in sorted(places):
+            if low < end and (was_written or is_written):
+                raise CompileError(
+                    "compile: an array that the step writes shares memory with another one that it uses. "
+                    "Give each its own (np.array(...)), or call the step without compiling it."
+                )
+            was_written = is_written or (was_written and low < end)
+            end = max(end, high)
 
     def made(self) -> list[Value]:
         """The constants that the step itself has made: nobody else holds them, so nobody will ever write them."""

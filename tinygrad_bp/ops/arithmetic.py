@@ -20,7 +20,8 @@ from ..recipe import Op, binary, primitive, unary
 
 def _times(a: Any, b: Any) -> Any:
     z = a * b
-    finite = isinstance(z, (np.ndarray, np.generic, float)) and np.isfinite(z).all()  # only where there are numbers
+    has_numbers = type(z) is np.ndarray or isinstance(z, (np.generic, float))
+    finite = has_numbers and np.isfinite(z).all()
     return z if finite else np.where(np.logical_and(a, b), z, 0.0)
 
 
