@@ -117,7 +117,8 @@ class Facts:
             self.same(f"{self.name(optimizer)}.param_groups", optimizer.param_groups)
             self.same(f"{self.name(optimizer)}.check_finite", optimizer.check_finite)
             self.conditions.append(f"len({self.name(optimizer)}.param_groups) == {len(optimizer.param_groups)}")
-            for group in optimizer.param_groups:
+            for k, group in enumerate(optimizer.param_groups):
+                self.same(f"{self.name(optimizer)}.param_groups[{k}]", group)
                 for name, value in group.items():
                     if name == "params":
                         self.same(f"{self.name(group)}['params']", value)
@@ -201,12 +202,8 @@ def _settings(trace: Trace) -> tuple[list[tuple[Any, ...]], Callable[[tuple[floa
         (function, [_Numbered(place[x.key]) if isinstance(x, Setting) else x for x in args])
         for function, args in trace.setting_checks
     ]
-    optimizers = list(dict.fromkeys(key[0] for key in numbers))
 
     def refresh(new: tuple[float, ...]) -> bool:
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                optimizer._check_settings(group)
         for function, args in checks:
             function(*(new[x.k] if isinstance(x, _Numbered) else x for x in args))
         if any(bool(new[place[key]]) is not truth for key, truth in trace.truths.items()):

@@ -8,10 +8,11 @@ not looked at here; :mod:`tinygrad_bp.compiler.trace` finds those.
 
 from __future__ import annotations
 
-import pickle
 import dis
+import pickle
 import random
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -40,11 +41,14 @@ class Surroundings:
         (where it is, a dict or a cell; its name; what it is).
     modules
         The root of every tree of modules among them.
+    holders
+        The lists, dicts, sets and deques among them, at any depth, and the ``__dict__`` of every object.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.entries: list[tuple[Any, str, Any]] = []
         self.modules: list[Module] = []
+        self.holders: list[tuple[str, Any]] = []
         self._seen: set[int] = set()
         self._function(function)
         self.inside = self._look_inside()
@@ -77,9 +81,9 @@ class Surroundings:
         if isinstance(value, (ModuleType, type)):
             return
         self.entries.append((place, name, value))
-        self._object(value)
+        self._object(value, name)
 
-    def _object(self, value: Any) -> None:
+    def _object(self, value: Any, name: str = "an object") -> None:
         if id(value) in self._seen or isinstance(value, _PLAIN):
             return
         self._seen.add(id(value))
@@ -89,17 +93,17 @@ class Surroundings:
             self._function(value)
         elif isinstance(value, (Node, Optimizer, Op, np.ndarray, np.random.Generator, ModuleType, type)):
             return
-        elif isinstance(value, (list, tuple)):
-            for below in value:
-                self._object(below)
-        elif isinstance(value, dict):
-            for below in value.values():
-                self._object(below)
+        elif isinstance(value, (list, tuple, dict, set, deque)):
+            if not isinstance(value, tuple):
+                self.holders.append((name, value))
+            for below in value.values() if isinstance(value, dict) else value:
+                self._object(below, name)
         elif hasattr(value, "__wrapped__"):
             self._function(value.__wrapped__)
         elif isinstance(getattr(value, "__dict__", None), dict) and not type(value).__module__.startswith(_LIBRARIES):
-            for name, below in vars(value).items():
-                self._entry(vars(value), name, below)
+            self.holders.append((name, vars(value)))
+            for attribute, below in vars(value).items():
+                self._entry(vars(value), attribute, below)
             if callable(value):
                 self._function(type(value).__call__)
 
@@ -162,15 +166,13 @@ class Surroundings:
             )
 
     def _kept(self) -> Iterator[_Kept]:
-        for place, name, value in self.entries:
+        for place, name, _ in self.entries:
             if isinstance(place, dict):
                 yield _Kept(name, partial(_of_name, place, name), partial(place.__setitem__, name))
             else:
                 yield _Kept(name, partial(getattr, place, "cell_contents"), partial(setattr, place, "cell_contents"))
-            if isinstance(value, list):
-                yield _Kept(name, partial(list, value), partial(value.__setitem__, slice(None)))
-            elif isinstance(value, dict):
-                yield _Kept(name, partial(dict, value), partial(_refill, value))
+        for name, holder in self.holders:
+            yield _Kept(name, partial(dict if isinstance(holder, dict) else list, holder), partial(_refill, holder))
         for root in self.modules:
             for path, module in root.named_modules():
                 inside = vars(module)
@@ -240,6 +242,6 @@ def _of_name(place: dict[str, Any], name: str) -> Any:
     return place.get(name)
 
 
-def _refill(place: dict[Any, Any], before: dict[Any, Any]) -> None:
+def _refill(place: Any, before: Any) -> None:
     place.clear()
-    place.update(before)
+    place.extend(before) if isinstance(place, (list, deque)) else place.update(before)

@@ -388,6 +388,8 @@ class Trace:
         new = False
         for optimizer, (state, groups) in self.optimizers.items():
             real = vars(optimizer)
+            if len(groups) != len(real["param_groups"]):
+                raise CompileError("compile: the step adds a group to an optimizer. Add it outside of the step.")
             for group, before, handles in zip(groups, real["param_groups"], self._groups[optimizer]):
                 changed = [name for name in before if group.get(name) is not handles[name]]
                 if changed:
@@ -522,9 +524,12 @@ def recording() -> Iterator[Trace]:
             undo.append(_property(trace, Optimizer, name, partial(_of_optimizer, trace, k), _set_of_optimizer))
         recipe.NUMBERS |= {Handle, Setting}
         valuecheck.hand_to(trace.check)
-        random._generator = _Draws(trace, real)  # type: ignore[assignment]
+        draws: Any = _Draws(trace, real)
+        random._generator = draws
         try:
             yield trace
+            if random._generator is not draws:
+                raise CompileError("compile: the step calls manual_seed, which a replay would not. Call it outside.")
         finally:
             random._generator = real
             valuecheck.hand_to(None)
