@@ -51,6 +51,7 @@ TOOLS = {
     "vector": vector,
     "dgemm": gemm(np.float64),
     "sgemm": gemm(np.float32),
+    "loop": lambda function: function,
     "part": lambda signature: lambda function: function,
     "table": numba_source._table,
 }
@@ -167,6 +168,15 @@ def test_reductions_over_any_axes(op: str, axes: tuple[int, ...]) -> None:
     plan = w.plan(outputs=outputs)
     assert {group.kind for group in fuse(plan).groups} == {"loop"}
     check(plan, {v: w.examples[v] for v in plan.inputs})
+
+
+def test_loops_that_differ_in_names_only_are_one_function() -> None:
+    w = Writer()
+    x, f = w.input(array(3, 3), "x"), w.input(array(3, 3, dtype=np.float32), "f")
+    for _ in range(3):
+        x, f = w("matmul", w("tanh", x), x), w("matmul", w("tanh", f), f)
+    text = check(w.plan(outputs=[x, f])).text
+    assert text.count("@loop") == 2 and text.count("= tanh_float64(") == text.count("= tanh_float32(") == 1
 
 
 def test_nan_goes_through_a_maximum() -> None:

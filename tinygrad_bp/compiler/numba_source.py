@@ -1,12 +1,12 @@
 """A plan as a module for numba: fused loops, products by BLAS, and whatever else is left to NumPy between them.
 
 :func:`emit` writes the module, :func:`load` compiles it. Its ``part_0``, ``part_1``, ... are compiled functions, which
-find all arrays but the inputs through a table of addresses; ``make`` allocates what they compute in, and returns
-``step``, which calls them in order and NumPy in between: a net of layers and losses is one part. The arrays belong to
-``step``, so that no address outlives its array. Modules are kept in the user's cache directory, under a name that
-depends on their text and on all versions involved; where that cannot be written they are compiled anew in every
-process. Elementwise results are NumPy's to the last bit, but for those of :mod:`~tinygrad_bp.compiler.kernels`; sums
-are taken in another order.
+find all arrays but the inputs through a table of addresses, and call the loops; ``make`` allocates what they compute
+in, and returns ``step``, which calls them in order and NumPy in between: a net of layers and losses is one part. The
+arrays belong to ``step``, so that no address outlives its array. Modules are kept in the user's cache directory, under
+a name that depends on their text and on all versions involved; where that cannot be written they are compiled anew in
+every process. Elementwise results are NumPy's to the last bit, but for those of
+:mod:`~tinygrad_bp.compiler.kernels`; sums are taken in another order.
 """
 
 from __future__ import annotations
@@ -111,15 +111,33 @@ class _Writer:
         self.fused, self.plan, self.places = fused, fused.plan, fused.places
         self.names: dict[Value, str] = {}
         self.taken = {*"ijklmnopqrstuvw", *vars(np), *kernels.KERNELS, *vars(sys.modules["builtins"])}
-        self.taken |= {"make", "step", "rng", "inf", "nan", "np", "memory", "vector", "dgemm", "sgemm"}
+        self.taken |= {
+            "make",
+            "step",
+            "rng",
+            "inf",
+            "nan",
+            "np",
+            "memory",
+            "vector",
+            "dgemm",
+            "sgemm",
+            "loop",
+            "part",
+            "table",
+            "tools",
+            "at",
+        }
         self.arguments: dict[Value, None] = {}
         self.slots: dict[str, tuple[int, Shape, str]] = {}  # name: its address in the table, shape, dtype
         self.setup: list[str] = []
         self.kernels: set[str] = set()
         self.calls: list[Value] = []
         self.locals: dict[str, str] = {}
-        for v in self.plan.inputs:
-            self.called(v)
+        self.entries: set[str] = set()
+        self.seen = 0
+        self.loops: dict[tuple[str, ...], dict[str, tuple[list[str], list[str]]]] = {}
+        self.inputs = {self.called(v): v for v in self.plan.inputs}
         self._allocate()
 
     # -- names and memory --
@@ -143,6 +161,7 @@ class _Writer:
         word = f"{name}_{suffix}"
         if word not in self.locals:
             self.locals[word] = self._unique(word)
+            self.entries.add(self.locals[word])
         return self.locals[word]
 
     def array(self, root: Value) -> str:
@@ -155,7 +174,8 @@ class _Writer:
             else:
                 number = repr(root.params[0])
                 self.setup.append(f"{name} = np.full({root.shape}, {number}, np.{root.dtype})")
-            self._slot(name, root, len({slot for slot, *_ in self.slots.values()}))
+            self._slot(name, root, self.size)
+            self.size += 1
         return name
 
     def _slot(self, name: str, v: Value, slot: int) -> None:
@@ -182,6 +202,7 @@ class _Writer:
                     ends.setdefault(last[v], []).append(v)
             for v in ends.pop(g, ()):
                 free.setdefault((v.shape, v.dtype.name), []).append(lent[v])
+        self.size = len(names)
         for slot, values in names.items():
             called = [self.called(v) for v in values]
             self.setup.append(f"{' = '.join(called)} = np.empty({values[0].shape}, np.{values[0].dtype})")
@@ -211,10 +232,11 @@ class _Writer:
                 lines += [f"if at == {len(part.checks) + 1}:", f"    {self._call(v)}", f"    {part.placeholder}"]
                 part.checks.append(v)
             else:
-                part.sections[-1] += self._product(v) if group.kind == "product" else self._loop(group)
-        text: list[str] = []
+                part.sections[-1] += self._product(v) if group.kind == "product" else [self._loop(group)]
+        loops, text = self._functions()
         contiguous: dict[str, None] = {}
         for part in parts:
+            part.sections = [[x for line in section for x in loops.get(line, [line])] for section in part.sections]
             given, written = self._part(part)
             text += written
             contiguous.update(dict.fromkeys(given))
@@ -236,7 +258,7 @@ class _Writer:
                 body += [f"if at <= {k}:", *_indented(section)] if section else []
         body.append("return 0")
         used = set(re.findall(r"\w+", "\n".join(body)))
-        inputs = {self.called(v): v for v in self.plan.inputs}
+        inputs = self.inputs
         given = [name for name in inputs if {name, self.local(name, "at")} & used]
         head = [f"{self.local(name, 'at')} = {name}.ctypes.data" for name in given]
         for name, (slot, shape, dtype) in self.slots.items():
@@ -274,7 +296,7 @@ class _Writer:
             owners.setdefault(slot, name)
         table = "".join(f"{owners[slot]}, " for slot in sorted(owners))
         given = ", ".join([*map(self.called, self.arguments), *(f"call_{k}" for k in range(len(self.calls)))])
-        known = sorted({*self.kernels, "part", "vector", "table"})
+        known = sorted({*self.kernels, "loop", "part", "vector", "table"})
         text = [
             f'"""{title}."""',
             "",
@@ -337,7 +359,7 @@ class _Writer:
         (a, (m, k)), (b, (_, n)) = as_matrices(v, self.places)
         out, start = self.array(v), v.args[2] if len(v.args) == 3 else None
         if start is not None and self.array(self.places[start].root) != out:
-            yield from _Loop(self, v.shape).copy(start, v)
+            yield self._shared(_Loop(self, v.shape).copy(start, v))
         transposed, operands = [], []
         for place, shape in ((a, (m, k)), (b, (k, n))):
             flip, leading = matrix(place, shape) or (False, 0)
@@ -350,14 +372,42 @@ class _Writer:
         self.kernels.add(gemm)
         yield f"{gemm}({', '.join(map(str, words))})"
 
-    def _loop(self, group: Group) -> Iterator[str]:
+    # -- loops --
+
+    def _loop(self, group: Group) -> str:
         loop = _Loop(self, group.space)
         for v in group.members:
             if v.op in REDUCTIONS:
                 loop.reduce(v)
             else:
                 loop.compute(v)
-        yield from loop.lines()
+        return self._shared(loop.lines())
+
+    def _shared(self, lines: Iterable[str]) -> str:
+        """What stands for these lines until it is known how often they occur."""
+        text = "\n".join(lines)
+        words = dict.fromkeys(re.findall(r"[A-Za-z_]\w*", text))
+        arrays = [word for word in words if word in self.slots or word in self.inputs]
+        numbers = {word: f"${k}" for k, word in enumerate(w for w in words if w in self.entries or w in arrays)}
+        kinds = [self.slots[word][2] if word in self.slots else self.inputs[word].dtype.name for word in arrays]
+        key = (re.sub(r"[A-Za-z_]\w*", lambda m: numbers.get(m[0], m[0]), text), *kinds)
+        self.seen += 1
+        place = f"<loop {self.seen}>"
+        self.loops.setdefault(key, {})[place] = (text.split("\n"), arrays)
+        return place
+
+    def _functions(self) -> tuple[dict[str, list[str]], list[str]]:
+        """The lines of every loop, and functions for loops that differ only in names: they are compiled once."""
+        lines: dict[str, list[str]] = {}
+        functions: list[str] = []
+        for k, found in enumerate(self.loops.values()):
+            lines.update((place, text) for place, (text, _) in found.items())
+            if len(found) > 1:
+                text, arrays = next(iter(found.values()))
+                name = self._unique(f"loop_{k}")
+                functions += ["@loop", f"def {name}({', '.join(arrays)}):", *_indented(text), "", ""]
+                lines.update((place, [f"{name}({', '.join(given)})"]) for place, (_, given) in found.items())
+        return lines, functions
 
 
 def _indented(lines: Iterable[str]) -> Iterator[str]:
@@ -581,7 +631,7 @@ def _tools() -> Mapping[str, Any]:
     def vector(address: Any, size: Any, dtype: Any) -> Any:
         return carray(pointer(address), size, dtype)
 
-    found: dict[str, Any] = {**kernels.compiled(), "vector": vector, "part": _part, "table": _table}
+    found: dict[str, Any] = {**kernels.compiled(), "vector": vector, "loop": _loop, "part": _part, "table": _table}
     path = _blas()
     if path is not None:
         binding.load_library_permanently(str(path))
@@ -608,6 +658,11 @@ def _part(signature: str) -> Callable[[Any], Any]:
         return part
 
     return compiled
+
+
+def _loop(function: Any) -> Any:
+    """Compile a function when a part that calls it is compiled."""
+    return import_module("numba").njit(function, error_model="numpy")
 
 
 def _table(arrays: tuple[Any, ...]) -> Any:
