@@ -87,6 +87,7 @@ MAP = [
     "compiler/checks.py",
     "compiler/entry.py",
     "compiler/__init__.py",
+    "compiler/record.py",
     "compiler/step.py",
     "training.py",
     "spec.py",

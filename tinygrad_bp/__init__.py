@@ -68,6 +68,7 @@ __all__ = [
     "check_loss",
     "checking",
     "compile",
+    "compiler",
     "data",
     "enable_grad",
     "eye",

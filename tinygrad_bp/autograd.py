@@ -24,7 +24,7 @@ __all__ = ["backward", "grad", "sum_to", "topological"]
 
 def _sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     lead = g.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1)
+    axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1 != g.shape[i + lead])
     total = g.sum(axes, keepdims=True) if lead >= 0 else g
     if total.shape[lead:] != shape:
         raise ValueError(f"sum_to: shape {g.shape} is no broadcast of {shape}.")
@@ -240,10 +240,7 @@ def backward(output: Node, gradient: Any = None, retain_graph: bool | None = Non
     taken: set[int] = set()
     for node, g in grads.items():
         if node.recipe is None:
-            if create_graph:
-                g = _own(g, taken)
-            else:
-                g = leaf(g if type(g) is ndarray and g.base is None else np.copy(g))
+            g = _own(g, taken) if create_graph else leaf(g if type(g) is ndarray and g.base is None else np.copy(g))
             node.gradient = g if node.gradient is None else node.gradient + g
 
 

@@ -212,7 +212,7 @@ class Tensor(Node):
 
     def numpy(self) -> NDArray[Any]:
         """The array itself, not a copy; of a tensor that does not require grad."""
-        return self.__array__()
+        return self.__array__() if self.tracked else self.data
 
     def item(self) -> Any:
         """The one entry as a Python number."""

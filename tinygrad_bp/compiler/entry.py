@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,11 @@ class Facts:
             self.conditions.append(f"type({path}) is {self.name(type(tree))}")
             found.append(f"asarray(float({path}))")
         else:
-            self.conditions.append(f"type({path}) is {self.name(type(tree))} and {path} == {self.name(tree)}")
+            self.conditions.append(f"type({path}) is {self.name(type(tree))}")
+            if isinstance(tree, (int, str, bytes, complex)):
+                self.equal(path, tree)
+            else:
+                self.same(path, tree)
         return found
 
     def modes(self) -> None:
@@ -86,13 +91,18 @@ class Facts:
 
     def surroundings(self, around: Surroundings) -> None:
         """What the names in the function mean, and what is in the modules among them."""
-        for place, name, x in around.entries:
-            where = f"{self.name(place)}." + (f"get({name!r})" if isinstance(place, dict) else "cell_contents")
-            if type(x) in (int, float, str):
-                self.equal(where, x)
-            else:
-                self.same(where, x)
-        if around.modules or any(isinstance(x, (list, dict)) for *_, x in around.entries):
+        for held, length in around.lengths():
+            self.conditions.append(f"len({self.name(held)}) == {length}")
+        for entry in around.entries:
+            if entry.relied_on:
+                where = entry.text.format(self.name(entry.place))
+                if entry.by_content:
+                    self.equal(f"{self.name(entry.value)}.tobytes()", entry.value.tobytes())
+                if type(entry.value) in (int, float, str, bytes):
+                    self.equal(where, entry.value)
+                else:
+                    self.same(where, entry.value)
+        if around.modules:
             seen = [module.changes[0]]
 
             def still() -> bool:
@@ -144,6 +154,7 @@ class Facts:
         """``enter(args, kwargs)``: MISS, or what the function would return, with everything done that it would do."""
         self.known |= {
             "step": step,
+            "lock": Lock(),  # the arrays of a recording are its own: one replay at a time
             "tick": recipe._tick,
             "asarray": asarray,
             "leaf": leaf,
@@ -158,10 +169,21 @@ class Facts:
             seen: list[Any] = [None]
             self.known["refresh"] = lambda new: refresh(new) and (seen.__setitem__(0, new) or True)
             lines.append(f"numbers = ({', '.join(texts)},)")
-            lines.append(f"if numbers != {self.name(seen)}[0] and not refresh(numbers):")
-            lines.append("    return MISS")
-        call = f"step({', '.join([*arrays, 'generator()'] if draws else arrays)})"
-        lines.append(f"result = {call}")
+            lines += [
+                "try:",
+                f"    changed = numbers != {self.name(seen)}[0]",
+                "except ValueError:",
+                "    changed = True",
+            ]
+            lines += ["if changed and not refresh(numbers):", "    return MISS"]
+        inputs = []
+        for k, array in enumerate(arrays):
+            inputs.append(array if array.startswith("asarray") or not trace.arrays else f"v{k}")
+            if inputs[-1] != array:  # what the step writes may be passed to it: a copy, or a view, of it is enough
+                lines += [f"v{k} = {array}", f"if id(v{k} if v{k}.base is None else v{k}.base) in owners:"]
+                lines.append(f"    v{k} = v{k}.copy()")
+        self.known["owners"] = {id(x if x.base is None else x.base) for x in trace.arrays.values()}
+        lines += ["with lock:", f"    result = step({', '.join([*inputs, 'generator()'] if draws else inputs)})"]
         stamped = [*written, *(g for _, g in gradients if isinstance(g, Node))]
         if stamped:
             lines.append(" = ".join(f"{self.name(node)}.clock" for node in stamped) + " = tick()")

@@ -69,7 +69,7 @@ _AS_FUNCTIONS = {
     *("sum", "prod", "max", "min", "all", "any", "mean", "var", "std", "argmax", "argmin", "cumsum", "cumprod", "dot"),
     *("swapaxes", "ravel", "squeeze", "copy", "clip", "take", "repeat", "round", "trace", "diagonal", "argsort", "ptp"),
 }
-_NEED_VALUES = {"item", "tolist", "tobytes", "nonzero", "searchsorted", "fill", "sort", "partition", "put", "resize"}
+_NEED_VALUES = {"item", "tolist", "tobytes", "nonzero", "searchsorted", "sort", "partition", "put", "resize"}
 
 
 @cache
@@ -291,6 +291,10 @@ class Handle(NDArrayOperatorsMixin):
     def flatten(self) -> Any:
         """As of the array."""
         return self.reshape(-1).copy()
+
+    def fill(self, value: Any) -> None:
+        """As of the array."""
+        self.write(value)
 
     def astype(self, dtype: Any, copy: bool = True) -> Any:
         """As of the array."""

@@ -7,6 +7,7 @@ make gradients of it. Nothing depends on a name.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -24,13 +25,29 @@ _ACTIVATIONS = {
 
 
 class _Names:
-    """What everything is called: found in one pass over the instructions."""
+    """What everything is called: leaves first, then results and gradients in the order of the instructions."""
 
     def __init__(self, trace: Trace, paths: Mapping[Node, str]) -> None:
-        self.trace, self.paths = trace, paths
+        self.trace = trace
         self.of: dict[Value, str] = {}
-        self.layers = 0
+        self._counts: Counter[str] = Counter()
         self._from_loss: set[Any] = set()
+        self._layers(paths)
+
+    def _layers(self, paths: Mapping[Node, str]) -> None:
+        """Weights and biases of layers by the order of their first use, other tensors by where they are found."""
+        layers: dict[Any, int] = {}
+        for origin in self.trace.origins.values():
+            if origin.op is not None and origin.op.name == "linear" and origin.part == "forward":
+                k = layers.setdefault(origin.owner, len(layers) + 1)
+                for letter, x in zip("Wb", origin.inputs[1:]):
+                    if x in self.trace.tensors:
+                        self.of.setdefault(self.trace.tensors[x][0], f"{letter}{k}")
+        ends = Counter(path.rpartition(".")[2] for path in paths.values())
+        for node, (leaf, *_) in self.trace.tensors.items():
+            path = paths.get(node, "p")
+            end = path.rpartition(".")[2]
+            self.of.setdefault(leaf, end if ends[end] == 1 else path.replace(".", "_"))
 
     def of_node(self, x: Any) -> str:
         """The name of a tensor, an array of the step, or a number."""
@@ -42,21 +59,20 @@ class _Names:
 
     def result(self, origin: Origin) -> str:
         """The name of what the call of a row returns."""
-        row, inputs = origin.op.name if origin.op else "", origin.inputs
-        if row == "linear":
-            self.layers += 1
-            for letter, x in zip("Wb", inputs[1:]):
-                if x in self.trace.tensors:
-                    self.of.setdefault(self.trace.tensors[x][0], f"{letter}{self.layers}")
-            return f"z{self.layers}"
-        if row in _ACTIVATIONS and (z := self.of_node(inputs[0])).startswith("z"):
+        row = origin.op.name if origin.op else "result"
+        z = self.of_node(origin.inputs[0]) if origin.inputs else ""
+        if row in _ACTIVATIONS and _is_z(z):
             return f"a{z[1:]}"
-        return "loss" if _is_loss(row) else row
+        if _is_loss(row):
+            return "loss"
+        letter = "z" if row == "linear" else row.lstrip("_")
+        self._counts[letter] += 1
+        return f"{letter}{self._counts[letter]}"
 
     def gradient(self, origin: Origin) -> str:
         """The name of the gradient that a partial contributes to."""
         name = self.of_node(origin.target)
-        return f"delta{name[1:]}" if name[:1] == "z" and name[1:].isdigit() else f"grad_{name or 'x'}"
+        return f"delta{name[1:]}" if _is_z(name) else f"grad_{name or 'x'}"
 
     def forward_note(self, origin: Origin, name: str) -> str:
         """The comment on a call of a row."""
@@ -64,7 +80,7 @@ class _Names:
         if row == "linear":
             x, w, *b = map(self.of_node, origin.inputs)
             return f"{row}: {name} = {x} {w}^T" + (f" + {b[0]}" if b and b[0] else "")
-        return f"{row}: {name}" if name != row else row
+        return f"{row}: {name}"
 
     def backward_note(self, origin: Origin, name: str) -> str:
         """The comment on a partial."""
@@ -92,46 +108,51 @@ def _is_loss(row: str) -> bool:
     return row.endswith("loss") or "cross_entropy" in row
 
 
-def named(plan: Plan, trace: Trace, paths: Mapping[Node, str], gradients: Mapping[Value, Node]) -> Plan:
-    """The plan with names and notes; `paths` names tensors, `gradients` maps the leaf of a gradient to its tensor."""
+def _is_z(name: str) -> bool:
+    return name[:1] == "z" and name[1:].isdigit()
+
+
+def named(
+    plan: Plan, trace: Trace, paths: Mapping[Node, str], gradients: Mapping[Value, Node], results: Mapping[Value, str]
+) -> Plan:
+    """The plan with names and notes.
+
+    `paths` names tensors, `gradients` maps the leaf of a gradient to its tensor, `results` names what is returned.
+    """
     names = _Names(trace, paths)
+    names.of.update({leaf: leaf.name for leaf in plan.inputs})
     last: dict[Any, Value] = {}
     for v in plan.body:
         origin = trace.origins[v]
         last[origin.part, origin.owner if origin.part == "forward" else origin.target] = v
-    for leaf in plan.inputs:
-        names.of[leaf] = leaf.name
     notes: dict[Value, str] = {}
-    noted: dict[Any, str] = {}
-    called: dict[Any, str] = {}
+    called: dict[Any, tuple[str, str]] = {}
     for v in plan.body:
         origin = trace.origins[v]
         if origin.part == "forward":
-            if origin.owner not in noted:
-                called[origin.owner] = names.result(origin)
-                noted[origin.owner] = names.forward_note(origin, called[origin.owner])
-            notes[v] = noted[origin.owner]
+            if origin.owner not in called:
+                name = names.result(origin)
+                called[origin.owner] = (name, names.forward_note(origin, name))
+            name, notes[v] = called[origin.owner]
             if last["forward", origin.owner] is v:
-                names.of[v] = called[origin.owner]
+                names.of[v] = name if name[:1] in "za" or name == "loss" else results.get(v, name)
         elif origin.part == "backward" and origin.target is not None:
             name = names.gradient(origin)
             notes[v] = names.backward_note(origin, name)
             if last["backward", origin.target] is v:
                 names.of[v] = name
-    for node, (leaf, *_) in trace.tensors.items():
-        names.of.setdefault(leaf, paths.get(node, "").replace(".", "_") or "p")
+        elif origin.part == "update" and origin.target is not None:
+            notes[v] = f"{type(origin.owner).__name__}: {names.of_node(origin.target)}"
+        elif origin.part == "":
+            notes[v] = origin.owner
+        if v.op == "check":
+            notes[v] = "check, before anything is written"
     for leaf, _, (_, p, word) in trace.memory:
         names.of[leaf] = f"{word}_{names.of_node(p)}" if p in trace.tensors else word
     for leaf in trace.made():
         names.of[leaf] = "made"
     for leaf, node in gradients.items():
         names.of[leaf] = f"grad_{names.of_node(node) or 'x'}"
-    for v in plan.body:
-        origin = trace.origins[v]
-        if v.op == "check":
-            notes[v] = "check, before anything is written"
-        elif origin.part == "update" and origin.target is not None:
-            notes[v] = f"{type(origin.owner).__name__}: {names.of_node(origin.target)}"
     return _renamed(plan, names.of, notes)
 
 

@@ -139,6 +139,8 @@ def unpack(template: Any, args: Sequence[Any]) -> Any:
 
 
 def _mapped(function: Callable[[Any], Any], x: Any) -> Any:
+    if isinstance(x, tuple) and hasattr(x, "_fields"):
+        return type(x)(*map(function, x))
     if type(x) in (tuple, list):
         return type(x)(map(function, x))
     if type(x) is dict:

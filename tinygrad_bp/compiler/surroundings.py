@@ -1,145 +1,238 @@
-"""What a function refers to beyond its arguments: which of it a recording may rely on, and what it must not change.
+"""What a function refers to beyond its arguments: which of it a recording relies on, and what it must not change.
 
 A recording is of use as long as the names in the function mean the same objects, and the plain values in those (a
-number in a closure, `training` of a layer) are equal. While it is made, none of them may change: a counter that is
-increased, a list that is appended to or an array that is written would not be in a replay. Tensors and optimizers are
-not looked at here; :mod:`tinygrad_bp.compiler.trace` finds those.
+number in a closure, in a dict of settings, `training` of a layer) are equal. While it is made none of them may change:
+a counter that is increased or a list that is appended to would not be in a replay. Arrays of NumPy's that are found
+here are replaced by handles for as long as it takes. Tensors, and what optimizers remember, are found where they are
+used, in :mod:`tinygrad_bp.compiler.trace`.
 """
 
 from __future__ import annotations
 
 import dis
+import io
 import pickle
 import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from ..nn.module import Module
 from ..optim.optimizers import Optimizer
 from ..recipe import Node, Op
 from .plan import CompileError
+from .trace import in_recording
 
-__all__ = ["Surroundings"]
+__all__ = ["Entry", "Surroundings"]
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
-_LIBRARIES = ("tinygrad_bp.", "numpy")
+_LIBRARIES = {"tinygrad_bp", "numpy", "builtins"}
+_LISTED = 100  # entries of a list or dict; of a longer one only the length is relied on
+_OWN_DRAWS = (
+    "compile: the step draws from a random generator of its own, whose numbers would be the same in every call. "
+    "Draw from bp.random.generator(), or outside of the step."
+)
+_OF_TRACE = {"state", "param_groups", "defaults"}  # of an optimizer: seen when it is used
+
+
+def _is_foreign(x: Any) -> bool:
+    """Whether a class, function or module belongs to a library, which does not change."""
+    name = (x.__name__ if isinstance(x, ModuleType) else getattr(x, "__module__", None)) or ""
+    return name.partition(".")[0] in _LIBRARIES | sys.stdlib_module_names
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A place that a name leads to, and what is there: in a cell, a dict or a list, of a class, or in a slot."""
+
+    name: str
+    place: Any
+    key: Any
+    value: Any
+    relied_on: bool = True
+
+    @property
+    def text(self) -> str:
+        """The expression that reads it, with {} for the place."""
+        if isinstance(self.place, CellType):
+            return "{}.cell_contents"
+        if isinstance(self.place, list):
+            return f"{{}}[{self.key}]"
+        return f"{{}}.get({self.key!r})" if hasattr(self.place, "get") else f"{{}}.{self.key}"
+
+    @property
+    def by_content(self) -> bool:
+        """Whether it is a short array of integers or bools: an index, lengths; such numbers may decide what is done."""
+        return _is_array(self.value) and self.value.dtype.kind in "iub" and self.value.size <= _LISTED
+
+    def replace(self, value: Any) -> bool:
+        """Put another value there, if that can be done."""
+        if isinstance(self.place, CellType):
+            self.place.cell_contents = value
+        elif isinstance(self.place, (list, dict)):
+            self.place[self.key] = value
+        else:
+            return False
+        return True
 
 
 class Surroundings:
-    """The names a function can see, and what they mean now.
+    """The names that a function and the objects among its arguments can see, and what they mean now.
 
     Attributes
     ----------
     entries
-        (where it is, a dict or a cell; its name; what it is).
+        Every place that is relied on.
     modules
-        The root of every tree of modules among them.
-    holders
-        The lists, dicts, sets and deques among them, at any depth, and the ``__dict__`` of every object.
+        The modules among them, each before those inside it.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.entries: list[tuple[Any, str, Any]] = []
-        self.modules: list[Module] = []
-        self.holders: list[tuple[str, Any]] = []
-        self._seen: set[int] = set()
-        self._function(function)
+    def __init__(self, function: Callable[..., Any], arguments: Any = ()) -> None:
+        self._attributes: set[str] = {"forward", "update", "step"}
+        known = -1
+        while known != len(self._attributes):  # which methods are used is known when all functions have been seen
+            known = len(self._attributes)
+            self.entries: list[Entry] = []
+            self.modules: list[Module] = []
+            self._holders: list[tuple[str, Any]] = []
+            self._arrays: list[ndarray[Any, Any]] = []
+            self._generators: list[Any] = []
+            self._seen: set[int] = set()
+            self._walk(function, getattr(function, "__name__", "step"))
+            self._walk(arguments, "an argument")
         self.inside = self._look_inside()
 
     # -- what is there --
 
+    def _walk(self, value: Any, name: str) -> None:
+        if id(value) in self._seen or isinstance(value, (*_PLAIN, Node)):
+            return
+        self._seen.add(id(value))
+        if isinstance(value, Op):
+            self._walk((value.forward, value.partials, value.joint), name)
+        elif isinstance(value, ndarray):
+            self._arrays.append(value)
+        elif isinstance(value, (np.random.Generator, random.Random)):
+            self._generators.append(value)
+        elif isinstance(value, (FunctionType, MethodType, partial)) or hasattr(value, "__wrapped__"):
+            self._function(value)
+        elif isinstance(value, (list, tuple, dict, set, frozenset, deque)):
+            self._container(value, name)
+        elif isinstance(value, (type, ModuleType)):
+            if not _is_foreign(value):
+                self._names_of(value, name)
+        elif isinstance(value, Iterator) and not isinstance(value, io.IOBase):
+            raise CompileError(
+                f"compile: the step uses '{name}', a {type(value).__name__}, which a replay would not advance. "
+                "Pass what it gives as an argument."
+            )
+        elif isinstance(value, (Module, Optimizer)) or not _is_foreign(type(value)):
+            self._object(value, name)
+
     def _function(self, function: Any) -> None:
         """The closure, globals, defaults and bound object of a function."""
         if isinstance(function, partial):
-            for value in (function.func, *function.args, *function.keywords.values()):
-                self._object(value)
+            self._walk((function.func, function.args, function.keywords), "a partial")
         elif isinstance(function, MethodType):
-            self._object(function.__self__)
-            self._function(function.__func__)
-        elif isinstance(function, FunctionType):
-            if function.__module__ and function.__module__.startswith(_LIBRARIES):
-                return
-            names = function.__code__.co_freevars
-            for name, cell in zip(names, function.__closure__ or ()):
-                self._entry(cell, name, cell.cell_contents)
-            for name in sorted(set(_names(function.__code__))):
+            self._walk(function.__self__, "self")
+            self._walk(function.__func__, "a method")
+        elif hasattr(function, "__wrapped__"):
+            self._walk(function.__wrapped__, "a function")
+        elif not _is_foreign(function):
+            code = function.__code__
+            for name, cell in zip(code.co_freevars, function.__closure__ or ()):
+                self._enter(name, cell, None, cell.cell_contents)
+            instructions = list(_instructions(code))
+            self._attributes.update(i.argval for i in instructions if i.opname in ("LOAD_ATTR", "LOAD_METHOD"))
+            for name in {i.argval for i in instructions if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}:
                 if name in function.__globals__:
-                    self._entry(function.__globals__, name, function.__globals__[name])
+                    self._enter(name, function.__globals__, name, function.__globals__[name])
             for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-                self._object(value)
-        else:
-            self._object(function)
+                self._walk(value, "a default")
 
-    def _entry(self, place: Any, name: str, value: Any) -> None:
-        if isinstance(value, (ModuleType, type)):
-            return
-        self.entries.append((place, name, value))
-        self._object(value, name)
+    def _container(self, value: Any, name: str) -> None:
+        if isinstance(value, (list, dict, set, deque)):
+            self._holders.append((name, value))
+        if isinstance(value, (list, dict)) and len(value) <= _LISTED:
+            for key, below in value.items() if isinstance(value, dict) else enumerate(value):
+                if isinstance(key, _PLAIN):
+                    self._enter(f"{name}[{key!r}]", value, key, below)
+        elif not isinstance(value, (list, dict)):
+            for k, below in enumerate(value):
+                self._walk(below, f"{name}[{k}]")
 
-    def _object(self, value: Any, name: str = "an object") -> None:
-        if id(value) in self._seen or isinstance(value, _PLAIN):
-            return
-        self._seen.add(id(value))
+    def _object(self, value: Any, name: str) -> None:
+        """The attributes of an object, and of its class."""
+        held = getattr(value, "__dict__", {})
         if isinstance(value, Module):
             self.modules.append(value)
-        elif isinstance(value, (FunctionType, MethodType, partial)):
-            self._function(value)
-        elif isinstance(value, (Node, Optimizer, Op, np.ndarray, np.random.Generator, ModuleType, type)):
-            return
-        elif isinstance(value, (list, tuple, dict, set, deque)):
-            if not isinstance(value, tuple):
-                self.holders.append((name, value))
-            for below in value.values() if isinstance(value, dict) else value:
-                self._object(below, name)
-        elif hasattr(value, "__wrapped__"):
-            self._function(value.__wrapped__)
-        elif isinstance(getattr(value, "__dict__", None), dict) and not type(value).__module__.startswith(_LIBRARIES):
-            self.holders.append((name, vars(value)))
-            for attribute, below in vars(value).items():
-                self._entry(vars(value), attribute, below)
-            if callable(value):
-                self._function(type(value).__call__)
+        if not isinstance(value, Optimizer) and held:
+            self._holders.append((name, held))
+        for key, below in held.items():
+            if not (isinstance(value, Optimizer) and key in _OF_TRACE):
+                self._enter(f"{name}.{key}", held, key, below, not isinstance(value, Module))
+        for cls in type(value).__mro__:
+            if not _is_foreign(cls):
+                self._names_of(cls, type(value).__name__)
+                for key in vars(cls).get("__slots__", ()):
+                    if hasattr(value, key):
+                        self._enter(f"{name}.{key}", value, key, getattr(value, key))
+
+    def _names_of(self, owner: Any, name: str) -> None:
+        """What is used of a class or a module of the user's: methods, functions, numbers."""
+        for key, value in list(vars(owner).items()):
+            if key in self._attributes or key == "__call__":
+                self._enter(f"{name}.{key}", vars(owner), key, value)
+
+    def _enter(self, name: str, place: Any, key: Any, value: Any, relied_on: bool = True) -> None:
+        self.entries.append(Entry(name, place, key, value, relied_on))
+        self._walk(value, name.rpartition(".")[2] if isinstance(value, Node) else name)
 
     # -- what it means --
 
     def paths(self) -> dict[Node, str]:
-        """Tensors by where they are found: the name of a variable, or a dotted path in a module."""
-        found = {value: name for _, name, value in self.entries if isinstance(value, Node)}
+        """Tensors by where they are found: a dotted path in a module, or the name of a variable."""
+        found: dict[Node, str] = {}
         for module in self.modules:
             found |= {value: path for path, value in module._tensors().items() if value not in found}
-        return found
+        return {entry.value: entry.name for entry in self.entries if isinstance(entry.value, Node)} | found
+
+    def lengths(self) -> Iterator[tuple[Any, int]]:
+        """The containers that can grow, with their lengths now; those of objects are not among them."""
+        objects = {id(entry.place) for entry in self.entries if not isinstance(entry.place, (list, dict))}
+        return ((held, len(held)) for _, held in self._holders if id(held) not in objects)
 
     def _look_inside(self) -> list[Any]:
-        """What the modules and containers hold, in an order that stays."""
-        held: list[Any] = []
-        for root in self.modules:
-            for module in root.modules():
-                held += [module, module.training, *vars(module).values()]
-        for _, _, value in self.entries:
-            if isinstance(value, (list, dict)):
-                held += value.values() if isinstance(value, dict) else value
-        return held
+        """The attributes of the modules, in an order that stays."""
+        return [x for module in self.modules for x in (module.training, *vars(module).values())]
 
     def inside_holds(self) -> bool:
-        """Whether modules and containers hold what they held when this was made."""
+        """Whether the attributes of the modules are what they were when this was made."""
         return _are_same(self._look_inside(), self.inside)
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Within the block nothing here may change: what did is put back, and refused."""
-        kept = list(self._kept())
-        generators = [_Kept("", *_of_generator(g)) for g in self._generators()]
-        arrays = [x for x in (*(x for *_, x in self.entries), *self.inside) if isinstance(x, np.ndarray)]
-        arrays = [array for array in arrays if array.flags.writeable]
+    def watched(self, stand_in: Callable[[ndarray[Any, Any]], Any]) -> Iterator[None]:
+        """Within the block arrays are replaced by their stand-ins, and nothing else may change.
+
+        What has changed is put back, and refused.
+        """
+        kept = [_Kept(name, held) for name, held in self._holders]
+        drawn = [_Drawn(g) for g in (random, np.random, *self._generators)]
+        arrays = [x for x in self._arrays if x.flags.writeable]
         for array in arrays:
             array.flags.writeable = False
+        replaced = {e: stand_in(e.value) for e in self.entries if _is_array(e.value) and not e.by_content}
+        replaced |= {e: _new_generator for e in self.entries if e.value is _default_rng}
+        replaced = {entry: new for entry, new in replaced.items() if entry.replace(new)}
+        np.random.default_rng = _new_generator  # type: ignore[assignment]
         try:
             yield
         except ValueError as error:
@@ -150,98 +243,108 @@ class Surroundings:
                 "Keep it in a bp.Tensor, or call the step without compiling it."
             ) from error
         finally:
+            changed = [
+                entry.name
+                for entry in self.entries
+                if not _are_same([_read(entry)], [replaced.get(entry, entry.value)])
+            ]
+            np.random.default_rng = _default_rng
+            for entry in self.entries:
+                if _read(entry) is not entry.value:
+                    entry.replace(entry.value)
             for array in arrays:
                 array.flags.writeable = True
-            changed = [k.name for k in kept if k.put_back()]
-            drawn = [k for k in generators if k.put_back()]
+            changed += [k.name for k in kept if k.put_back()]
+            changed_state = [g for g in drawn if g.put_back()]
         if changed:
             raise CompileError(
                 f"compile: the step changes '{changed[0]}', which a replay would not repeat. Keep it in a bp.Tensor, "
                 "or change it outside of the step."
             )
-        if drawn:
-            raise CompileError(
-                "compile: the step draws from a random generator of its own, whose numbers would be the same in every "
-                "call. Draw from bp.random.generator(), or outside of the step."
-            )
+        if changed_state:
+            raise CompileError(_OWN_DRAWS)
 
-    def _kept(self) -> Iterator[_Kept]:
-        for place, name, _ in self.entries:
-            if isinstance(place, dict):
-                yield _Kept(name, partial(_of_name, place, name), partial(place.__setitem__, name))
-            else:
-                yield _Kept(name, partial(getattr, place, "cell_contents"), partial(setattr, place, "cell_contents"))
-        for name, holder in self.holders:
-            yield _Kept(name, partial(dict if isinstance(holder, dict) else list, holder), partial(_refill, holder))
-        for root in self.modules:
-            for path, module in root.named_modules():
-                inside = vars(module)
-                yield _Kept(path or type(module).__name__, partial(dict, inside), partial(_refill, inside))
 
-    def _generators(self) -> Iterator[Any]:
-        yield random
-        if "numpy.random" in sys.modules:
-            yield np.random
-        yield from (x for x in (*(x for *_, x in self.entries), *self.inside) if isinstance(x, np.random.Generator))
+_default_rng = np.random.default_rng
+
+
+def _new_generator(*args: Any) -> np.random.Generator:
+    """In the place of np.random.default_rng, while a step is recorded."""
+    if in_recording() and not sys._getframe(1).f_globals["__name__"].startswith("tinygrad_bp."):
+        raise CompileError(_OWN_DRAWS)
+    return _default_rng(*args)
 
 
 class _Kept:
-    """Something as it is now, and how to make it so again."""
+    """A list, dict, set or deque as it is now, and how to make it so again."""
 
-    def __init__(self, name: str, read: Callable[[], Any], write: Callable[[Any], None]) -> None:
-        self.name, self._read, self._write, self._before = name, read, write, read()
+    def __init__(self, name: str, held: Any) -> None:
+        self.name, self._held, self._before = name, held, held.copy()
 
     def put_back(self) -> bool:
         """Undo what has changed; whether anything had."""
-        now, before = self._read(), self._before
-        if isinstance(before, dict):
-            same = list(now) == list(before) and _are_same(list(now.values()), list(before.values()))
+        held, before = self._held, self._before
+        if isinstance(held, dict):
+            same = list(held) == list(before) and _are_same(list(held.values()), list(before.values()))
+            missing = [key for key in {**held, **before} if held.get(key) is not before.get(key)]
+            self.name += f".{missing[0]}" if missing and isinstance(missing[0], str) else ""
         else:
-            same = _are_same(now, before) if isinstance(before, list) else _are_same([now], [before])
+            same = len(held) == len(before) and (isinstance(held, set) or _are_same(list(held), list(before)))
         if not same:
-            self._write(before)
+            held.clear()
+            (held.update if isinstance(held, (dict, set)) else held.extend)(before)
         return not same
 
 
-def _of_generator(generator: Any) -> tuple[Callable[[], Any], Callable[[Any], None]]:
-    """How to read and write the state of Python's, NumPy's global or any other generator."""
-    if generator is random:
-        return lambda: _Bits(random.getstate()), lambda bits: random.setstate(bits.state)
-    if generator is np.random:
-        return lambda: _Bits(np.random.get_state()), lambda bits: np.random.set_state(bits.state)
-    bit = generator.bit_generator
-    return lambda: _Bits(bit.state), lambda bits: setattr(bit, "state", bits.state)
+class _Drawn:
+    """The state of Python's generator, NumPy's global one, or any other."""
+
+    def __init__(self, generator: Any) -> None:
+        self._generator = generator
+        self._before = self._read()
+
+    def _read(self) -> Any:
+        if self._generator is np.random:
+            return np.random.get_state() if "numpy.random" in sys.modules else None
+        bit = getattr(self._generator, "bit_generator", None)
+        return self._generator.getstate() if bit is None else bit.state
+
+    def put_back(self) -> bool:
+        """Undo what was drawn; whether anything was."""
+        if pickle.dumps(self._read()) == pickle.dumps(self._before):
+            return False
+        if self._generator is np.random:
+            np.random.set_state(self._before)
+        elif hasattr(self._generator, "bit_generator"):
+            self._generator.bit_generator.state = self._before
+        else:
+            self._generator.setstate(self._before)
+        return True
 
 
-class _Bits:
-    """The state of a generator, equal to another by its bytes."""
-
-    def __init__(self, state: Any) -> None:
-        self.state = state
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Bits) and pickle.dumps(self.state) == pickle.dumps(other.state)
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    """The global names in a function and in the functions inside it."""
-    yield from (i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
+    """The instructions of a function and of the functions inside it."""
+    yield from dis.get_instructions(code)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from _instructions(constant)
+
+
+def _is_array(x: Any) -> bool:
+    return type(x) is ndarray and x.dtype.kind in "fiub" and x.dtype.itemsize <= 8
 
 
 def _are_same(now: list[Any], before: list[Any]) -> bool:
     """Whether these are the same objects, or equal plain values, in the same order."""
     return len(now) == len(before) and all(
-        x is y or (type(x) is type(y) and isinstance(x, (*_PLAIN, _Bits)) and bool(x == y)) for x, y in zip(now, before)
+        x is y or (type(x) is type(y) and isinstance(x, _PLAIN) and bool(x == y)) for x, y in zip(now, before)
     )
 
 
-def _of_name(place: dict[str, Any], name: str) -> Any:
-    return place.get(name)
-
-
-def _refill(place: Any, before: Any) -> None:
-    place.clear()
-    place.extend(before) if isinstance(place, (list, deque)) else place.update(before)
+def _read(entry: Entry) -> Any:
+    place, key = entry.place, entry.key
+    if isinstance(place, CellType):
+        return place.cell_contents
+    if isinstance(place, list):
+        return place[key] if key < len(place) else None
+    return place.get(key) if hasattr(place, "get") else getattr(place, key, None)

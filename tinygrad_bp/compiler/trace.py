@@ -37,6 +37,7 @@ Array = ndarray[Any, Any]
 Key = tuple[Any, ...]
 
 _NUMBERS = (bool, int, float)
+_SHOWN = 80  # letters of a line that is quoted
 _DRAWS = {
     *("random", "standard_normal", "normal", "uniform", "integers", "standard_exponential", "exponential", "binomial"),
     *("permutation", "permuted", "choice", "poisson", "standard_gamma", "gamma", "beta", "laplace", "gumbel"),
@@ -66,7 +67,7 @@ class Origin:
     target: Any = None
     """The tensor whose gradient or whose update is computed."""
     owner: Any = None
-    """The frame of the row's call, the node walked through, or the optimizer."""
+    """The frame of the row's call, the node walked through, the optimizer, or the line of the user's program."""
 
 
 _CALL = Op.__call__.__code__
@@ -76,7 +77,7 @@ _STEP = Optimizer.step.__code__
 
 def _origin() -> Origin:
     """What the engine is doing just now, read from its frames: so the engine need not know that it is watched."""
-    found = Origin("")
+    found = None
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if frame.f_code is _CALL:
@@ -89,19 +90,25 @@ def _origin() -> Origin:
         elif frame.f_code is _STEP:
             return Origin("update", None, (), frame.f_locals.get("p"), frame.f_locals["self"])
         frame = frame.f_back
-    return found
+    return found or Origin("", owner=_line()[1])
 
 
-def program_line() -> str:
-    """The line of the user's program that is running, with its place."""
+def _line() -> tuple[str, str]:
+    """The line of the user's program that is running: where it is, and what it says."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_OUTSIDE):
         frame = frame.f_back
     if frame is None:
-        return "the step"
+        return "the step", ""
     path, number = frame.f_code.co_filename, frame.f_lineno
     text = linecache.getline(path, number, frame.f_globals).strip()
-    return f"line {number} of {Path(path).name}" + (f" ({text})" if text else "")
+    return f"line {number} of {Path(path).name}", text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
+
+
+def program_line() -> str:
+    """The line of the user's program that is running, in words."""
+    place, text = _line()
+    return f"{place} ({text})" if text else place
 
 
 # ---- the trace ---------------------------------------------------------------------------------------------
@@ -305,12 +312,16 @@ class Trace:
                 f"compile: {program_line()} uses a tensor of shape {array.shape} that was computed outside of the "
                 "step. Compute it inside, or detach() it."
             )
+        handle = self.shared(array)
+        self.tensors[node] = [self._leaf[id(array)], handle, array]
+        return handle
+
+    def shared(self, array: Array) -> Handle:
+        """The handle of an array outside: the same for all tensors and names that share the array."""
         if id(array) not in self._shared:
             handle = self.state(array)
             self._shared[id(array)], self._leaf[id(array)] = handle, handle.value
-        handle = self._shared[id(array)]  # tensors that share an array share its handle
-        self.tensors[node] = [self._leaf[id(array)], handle, array]
-        return handle
+        return self._shared[id(array)]
 
     def set_data(self, node: Node, slot: Any, new: Any) -> None:
         """What ``node.data = new`` does."""
@@ -410,7 +421,8 @@ class Trace:
 
     def plan(self, inputs: list[Handle], outputs: list[Handle], gradients: list[tuple[Value, Handle]]) -> Plan:
         """What was recorded, as a plan that also writes `gradients`."""
-        last = [(value, handle) for value, handle, _ in self.tensors.values()]
+        last = [(self._leaf[key], handle) for key, handle in self._shared.items()]
+        last += [(value, handle) for value, handle, _ in self.tensors.values()]
         last += [(value, self.optimizers[o][0][p][name]) for value, _, (o, p, name) in self.memory]
         writes = {value: handle.value for value, handle in last if handle.value is not value}
         writes |= {value: handle.value for value, handle in gradients}
@@ -421,17 +433,16 @@ class Trace:
                     f"compile: the step writes into an array of shape {array.shape} that is not contiguous, or "
                     "read-only. Replace it: t.data = np.array(t.data, order='C')."
                 )
-        self._check_memory({id(self.arrays[value]) for value in writes}, [handle.example for handle in inputs])
+        self._check_memory({id(self.arrays[value]) for value in writes})
         results = tuple(handle.value for handle in outputs)
         return Plan(
             tuple(self.body), tuple(h.value for h in inputs), tuple(self.arrays), tuple(writes.items()), results
         )
 
-    def _check_memory(self, written: set[int], arguments: list[Array]) -> None:
+    def _check_memory(self, written: set[int]) -> None:
         """Refuse where an array that is written shares memory with another: a replay could read it too late."""
         known = {id(x): x for x in (*self.arrays.values(), *(v.params[0] for v in self._constants.values()))}
         places = [(*byte_bounds(x), key in written) for key, x in known.items() if x.size]
-        places += [(*byte_bounds(x), False) for x in arguments if x.size]
         end, was_written = 0, False
         for low, high, is_written in sorted(places):
             if low < end and (was_written or is_written):
