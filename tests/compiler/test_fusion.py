@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 
 from tests.compiler.build import SEEN, Memory, Writer, memory_of, plans, run
-from tinygrad_bp.compiler import numba_source
+from tinygrad_bp.compiler import numba_module
 from tinygrad_bp.compiler.fusion import Fused, Place, fuse, matrix
 from tinygrad_bp.compiler.kernels import KERNELS
-from tinygrad_bp.compiler.numba_source import Module, emit, load
+from tinygrad_bp.compiler.numba_module import Module, load
+from tinygrad_bp.compiler.numba_source import emit
 from tinygrad_bp.compiler.numpy_source import Source
 from tinygrad_bp.compiler.plan import Plan, Value
 
@@ -53,16 +54,16 @@ TOOLS = {
     "sgemm": gemm(np.float32),
     "loop": lambda function: function,
     "part": lambda signature: lambda function: function,
-    "table": numba_source._table,
+    "table": numba_module._table,
 }
 
 
 def interpreted(source: Source) -> Callable[..., Callable[..., Any]]:
     """``make`` of a module whose parts are not compiled."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(numba_source, "require", lambda: None)
-        patch.setattr(numba_source, "_tools", lambda: TOOLS)
-        patch.setattr(numba_source, "_file", lambda text: None)
+        patch.setattr(numba_module, "require", lambda: None)
+        patch.setattr(numba_module, "_tools", lambda: TOOLS)
+        patch.setattr(numba_module, "_file", lambda text: None)
         return load(source)
 
 
@@ -187,6 +188,21 @@ def test_nan_goes_through_a_maximum() -> None:
     check(plan, {x: w.examples[x]})
 
 
+def test_a_gather_reads_what_is_complete() -> None:
+    w = Writer()
+    x, places = w.input(array(4), "x"), w.input(np.array([3, -1, 0, 1]), "places")
+    plan = w.plan(outputs=[w("negative", w.call(getitem, w("exp", x), places))])
+    assert [kind for kind, _ in shown(fuse(plan))].count("call") == 0
+    check(plan, {v: w.examples[v] for v in plan.inputs})
+
+
+def getitem(x: Any, index: Any) -> Any:
+    return x[index]
+
+
+getitem.__module__, getitem.__name__ = "tinygrad_bp.compiler.handle", "_getitem"
+
+
 # ---- memory ------------------------------------------------------------------------------------------------
 
 
@@ -198,6 +214,16 @@ def test_a_state_is_written_where_it_stands_if_its_readers_are_done() -> None:
     plan = w.plan([(a, new)])
     assert fuse(plan).direct == {new: a}
     assert "copyto" not in check(plan).text
+
+
+def test_a_state_is_written_after_readers_that_have_to_wait() -> None:
+    w = Writer()
+    x, s, p = w.input(array(3, 3), "x"), w.state(array(3, 3), "s"), w.state(array(3, 3), "p")
+    late = w("matmul", w("matmul", w("matmul", x, x), x), s)
+    later = w("add", w("matmul", late, x), p)
+    plan = w.plan([(s, w("negative", s)), (p, w("tanh", p))], [late, later])
+    assert len(fuse(plan).direct) == 2
+    check(plan)
 
 
 @pytest.mark.parametrize("late", ["transposed", "after", "swapped"])
@@ -238,6 +264,15 @@ def test_a_bias_is_where_the_product_starts() -> None:
     x, W, b = w.input(array(4, 3), "x"), w.state(array(2, 3), "W"), w.state(array(2), "b")
     plan = w.plan(outputs=[w("add", w("matmul", x, w("transpose", W, params=((1, 0),))), b)])
     assert shown(fuse(plan)) == [("product", ["product"])]
+    check(plan)
+
+
+def test_a_product_that_others_read_stays_without_its_bias() -> None:
+    w = Writer()
+    x, b = w.input(array(3, 3), "x"), w.state(array(3), "b")
+    z = w("matmul", x, x)
+    plan = w.plan(outputs=[w("add", z, b), w("exp", z)])
+    assert shown(fuse(plan))[0] == ("product", ["matmul"])
     check(plan)
 
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 
 import tinygrad_bp as bp
 from tests.compiler.build import Writer, memory_of, plans
-from tests.compiler.test_fusion import array, follow
+from tests.compiler.test_fusion import array, follow, getitem
 from tinygrad_bp import nn
-from tinygrad_bp.compiler import numba_source
+from tinygrad_bp.compiler import numba_module, numba_source
 from tinygrad_bp.compiler.fusion import COMPARING, FLOATING, LOGICAL, fuse
 from tinygrad_bp.compiler.numba_source import emit, load
 from tinygrad_bp.compiler.plan import CompileError, Plan, Value, evaluate
@@ -182,13 +182,6 @@ def test_a_gather_outside_of_its_array_raises() -> None:
             step(table, np.array([0, wrong, 0]))
 
 
-def getitem(x: Any, index: Any) -> Any:
-    return x[index]
-
-
-getitem.__module__, getitem.__name__ = "tinygrad_bp.compiler.handle", "_getitem"
-
-
 # ---- memory ------------------------------------------------------------------------------------------------
 
 
@@ -276,10 +269,10 @@ def small() -> tuple[Any, Any]:
 def test_a_module_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGRAD_BP_CACHE", str(tmp_path))
     source, _ = small()
-    first = numba_source._module(source.text)
+    first = numba_module._module(source.text)
     (file,) = tmp_path.glob("*.py")
     assert file.read_text("ascii") == source.text
-    second = numba_source._module(source.text)
+    second = numba_module._module(source.text)
     assert sum(first.part_0.stats.cache_hits.values()) == 0
     assert sum(second.part_0.stats.cache_hits.values()) == 1
     np.testing.assert_allclose(load(source)()(np.zeros(3)), 1.0)
@@ -304,20 +297,20 @@ def test_a_directory_that_cannot_be_written_does_not_matter(tmp_path: Path, monk
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYGRAD_BP_CACHE", "/own")
-    assert numba_source._folder() == Path("/own")
+    assert numba_module._folder() == Path("/own")
     monkeypatch.delenv("TINYGRAD_BP_CACHE")
     if sys.platform != "win32":
         monkeypatch.setenv("XDG_CACHE_HOME", "/x")
-        assert numba_source._folder() == Path("/x/tinygrad_bp")
+        assert numba_module._folder() == Path("/x/tinygrad_bp")
         monkeypatch.delenv("XDG_CACHE_HOME")
-        assert numba_source._folder() == Path.home() / ".cache" / "tinygrad_bp"
+        assert numba_module._folder() == Path.home() / ".cache" / "tinygrad_bp"
 
 
 # ---- without numba -----------------------------------------------------------------------------------------
 
 
 def test_without_numba_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba_source, "find_spec", lambda name: None)
+    monkeypatch.setattr(numba_module, "find_spec", lambda name: None)
     message = (
         r"compile: backend 'numba' needs numba, which is not installed. pip install 'tinygrad_bp\[jit\]', or leave"
     )
@@ -335,4 +328,4 @@ def test_numba_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_module_needs_no_numba_to_be_imported() -> None:
     assert importlib.util.find_spec("numba") is not None
-    assert "numba" not in vars(numba_source)
+    assert "numba" not in vars(numba_module)
