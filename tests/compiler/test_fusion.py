@@ -194,6 +194,10 @@ def test_a_gather_reads_what_is_complete() -> None:
     plan = w.plan(outputs=[w("negative", w.call(getitem, w("exp", x), places))])
     assert [kind for kind, _ in shown(fuse(plan))].count("call") == 0
     check(plan, {v: w.examples[v] for v in plan.inputs})
+    w = Writer()
+    s, places = w.state(array(4), "s"), w.input(np.array([3, -1, 0, 1]), "places")
+    plan = w.plan([(s, w.call(getitem, s, places))])
+    check(plan, {v: w.examples[v] for v in (s, places)})
 
 
 def getitem(x: Any, index: Any) -> Any:
