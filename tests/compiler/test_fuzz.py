@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tinygrad_bp.compiler import entry, numpy_source, passes, step
+from tinygrad_bp.compiler import entry, numpy_source, passes, record
 from tinygrad_bp.compiler.allocate import Buffer, Layout, allocate
 from tinygrad_bp.compiler.plan import Plan, Value
 
@@ -75,7 +75,7 @@ def stale_gradients(self: Any, *args: Any, door: Any = entry.Facts.door) -> Any:
 
 DEFECTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "a value is overwritten": (numpy_source, "allocate", overwriting),
-    "a scaling is doubled": (step, "optimize", scaled_twice),
+    "a scaling is doubled": (record, "optimize", scaled_twice),
     "lr is baked in": (entry, "_settings", lr_baked_in),
     "grad is stale": (entry.Facts, "door", stale_gradients),
 }

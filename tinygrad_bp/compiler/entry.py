@@ -72,12 +72,12 @@ class Facts:
             self.conditions.append(f"{path}.shape == {array.shape}")
             self.same(f"{path}.dtype", array.dtype)
             found.append(path)
-        elif isinstance(tree, (float, np.floating)):
-            self.conditions.append(f"type({path}) is {self.name(type(tree))}")
-            found.append(f"asarray(float({path}))")
+        elif type(tree) is float:
+            self.conditions.append(f"type({path}) is float")
+            found.append(f"asarray({path})")
         else:
             self.conditions.append(f"type({path}) is {self.name(type(tree))}")
-            if isinstance(tree, (int, str, bytes, complex)):
+            if isinstance(tree, (int, str, bytes, complex, np.generic)):
                 self.equal(path, tree)
             else:
                 self.same(path, tree)
@@ -91,6 +91,8 @@ class Facts:
 
     def surroundings(self, around: Surroundings) -> None:
         """What the names in the function mean, and what is in the modules among them."""
+        for held in around.plain:
+            self.conditions.append(f"{self.name(held)} == {self.name(held.copy())}")
         for held, length in around.lengths():
             self.conditions.append(f"len({self.name(held)}) == {length}")
         for entry in around.entries:
@@ -114,7 +116,7 @@ class Facts:
 
     def equal(self, expression: str, x: Any) -> None:
         """`expression` gives a plain value equal to this one."""
-        self.conditions.append(f"{expression} == {x!r}")
+        self.conditions.append(f"{expression} == {repr(x) if type(x) in (int, str, bytes) else self.name(x)}")
 
     def trace(self, trace: Trace) -> None:
         """The arrays of tensors and of optimizers, and whatever else of them was asked."""
@@ -180,9 +182,12 @@ class Facts:
         for k, array in enumerate(arrays):
             inputs.append(array if array.startswith("asarray") or not trace.arrays else f"v{k}")
             if inputs[-1] != array:  # what the step writes may be passed to it: a copy, or a view, of it is enough
-                lines += [f"v{k} = {array}", f"if id(v{k} if v{k}.base is None else v{k}.base) in owners:"]
-                lines.append(f"    v{k} = v{k}.copy()")
-        self.known["owners"] = {id(x if x.base is None else x.base) for x in trace.arrays.values()}
+                lines += [f"v{k} = {array}", f"owner = id(v{k} if v{k}.base is None else v{k}.base)"]
+                lines += ["if owner in written:", "    return MISS"]
+                lines += ["if owner in gradients:", f"    v{k} = v{k}.copy()"]
+        owned = [g.data for _, g in gradients if isinstance(g, Node)]
+        self.known["gradients"] = {id(x if x.base is None else x.base) for x in owned}
+        self.known["written"] = {id(x if x.base is None else x.base) for x in trace.written} - self.known["gradients"]
         lines += ["with lock:", f"    result = step({', '.join([*inputs, 'generator()'] if draws else inputs)})"]
         stamped = [*written, *(g for _, g in gradients if isinstance(g, Node))]
         if stamped:

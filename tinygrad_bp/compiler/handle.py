@@ -206,7 +206,13 @@ class Handle(NDArrayOperatorsMixin):
             "Use np.where, or decide outside of the step",
         )
 
-    __bool__ = __float__ = __int__ = __index__ = __complex__ = __array__ = __contains__ = __format__ = _unknown
+    __bool__ = __float__ = __int__ = __index__ = __complex__ = __contains__ = __format__ = _unknown
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        self._refuse(
+            f"puts an array of shape {self.shape}, which is known only when the step runs, into one of NumPy's own",
+            "Make that with np.zeros_like(x), or keep it in a bp.Tensor outside of the step",
+        )
 
     # -- NumPy's protocols --
 

@@ -7,6 +7,7 @@ make gradients of it. Nothing depends on a name.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,11 +28,17 @@ _ACTIVATIONS = {
 class _Names:
     """What everything is called: leaves first, then results and gradients in the order of the instructions."""
 
-    def __init__(self, trace: Trace, paths: Mapping[Node, str]) -> None:
+    def __init__(self, trace: Trace, paths: Mapping[Node, str], results: Mapping[Value, str]) -> None:
         self.trace = trace
         self.of: dict[Value, str] = {}
         self._counts: Counter[str] = Counter()
         self._from_loss: set[Any] = set()
+        walked = {(o.target, o.owner) for o in trace.origins.values() if o.part == "backward"}
+        self.shared = Counter(target for target, _ in walked)  # how many partials are added to a gradient
+        roots = {o.root for o in trace.origins.values() if o.root is not None}
+        self.returned = {x.data._value: "loss" for x in roots if isinstance(x.data, Handle) and not x.ndim} | dict(
+            results
+        )
         self._layers(paths)
 
     def _layers(self, paths: Mapping[Node, str]) -> None:
@@ -79,7 +86,7 @@ class _Names:
         row = origin.op.name if origin.op else ""
         if row == "linear":
             x, w, *b = map(self.of_node, origin.inputs)
-            return f"{row}: {name} = {x} {w}^T" + (f" + {b[0]}" if b and b[0] else "")
+            return f"{row}: {name} = {x or 'input'} {w}^T" + (f" + {b[0]}" if b and b[0] else "")
         return f"{row}: {name}"
 
     def backward_note(self, origin: Origin, name: str) -> str:
@@ -90,16 +97,19 @@ class _Names:
         if row == "linear":
             position = next((k for k, x in enumerate(origin.inputs) if x is origin.target), 0)
             x, w, *_ = map(self.of_node, origin.inputs)
+            sign = "+=" if self.shared[origin.target] > 1 else "="
             return (
                 f"BP2: {delta} back through {w}",
-                f"BP4: {name} = {delta}^T {x}",
-                f"BP3: {name} = {delta}, summed over the batch",
+                f"BP4: {name} {sign} {delta}^T {x or 'input'}",
+                f"BP3: {name} {sign} {delta}, summed over the batch",
             )[position]
         if _is_loss(row):
             self._from_loss.add(origin.target)
             return f"BP1: {name}, the slope of the loss"
         if row in _ACTIVATIONS and name.startswith("delta"):
             equation = "BP1" if origin.owner in self._from_loss else "BP2"
+            if "softmax" in row:
+                return f"{equation}: {name} = grad_{first}, back through {row}"
             return f"{equation}: {name} = grad_{first} * {row}'({self.of_node(origin.target)})"
         return f"{row}, backward: {name}"
 
@@ -119,7 +129,7 @@ def named(
 
     `paths` names tensors, `gradients` maps the leaf of a gradient to its tensor, `results` names what is returned.
     """
-    names = _Names(trace, paths)
+    names = _Names(trace, paths, results)
     names.of.update({leaf: leaf.name for leaf in plan.inputs})
     last: dict[Any, Value] = {}
     for v in plan.body:
@@ -135,7 +145,7 @@ def named(
                 called[origin.owner] = (name, names.forward_note(origin, name))
             name, notes[v] = called[origin.owner]
             if last["forward", origin.owner] is v:
-                names.of[v] = name if name[:1] in "za" or name == "loss" else results.get(v, name)
+                names.of[v] = name if re.fullmatch(r"[za]\d+|loss", name) else names.returned.get(v, name)
         elif origin.part == "backward" and origin.target is not None:
             name = names.gradient(origin)
             notes[v] = names.backward_note(origin, name)

@@ -148,8 +148,8 @@ class _Run:
                     "Pass an array of real numbers of at most 64 bits."
                 )
             self.inputs.append(trace.input(x, name))
-        elif isinstance(x, (float, np.floating)):
-            handle = trace.input(np.asarray(float(x)), name)
+        elif type(x) is float:
+            handle = trace.input(np.asarray(x), name)
             self.inputs.append(Setting(trace, handle.value, handle.example))
         elif is_dataclass(x):
             raise CompileError(f"compile: argument '{name}' is a dataclass. Pass a dict or a tuple.")

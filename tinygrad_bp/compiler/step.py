@@ -15,7 +15,8 @@ from functools import update_wrapper
 from pathlib import Path
 from types import MethodType
 from typing import Any
-from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from ..io.weights import in_place_of
 from ..tensor import Tensor
@@ -29,7 +30,7 @@ from .trace import in_recording
 __all__ = ["CompileError", "Recording", "Step", "compile"]
 
 BACKENDS = ("numpy", "numba")
-MANY = 32  # recordings of one step; then the oldest is dropped
+MANY = 32  # recordings of one step at most
 
 _LASTING = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
 _log = logging.getLogger("tinygrad_bp")
@@ -92,8 +93,8 @@ def compile(function: Callable[..., Any] | None = None, *, backend: str = "numpy
 
 def _detached(result: Any) -> Any:
     """The result of an eager call as a replay returns it: without history."""
-    if isinstance(result, Tensor):
-        return Tensor(result.data.copy())
+    if isinstance(result, (Tensor, np.ndarray, np.generic)):
+        return Tensor(np.copy(result.data if isinstance(result, Tensor) else result))
     if isinstance(result, dict):
         return {key: _detached(x) for key, x in result.items()}
     if isinstance(result, (list, tuple)):
@@ -114,16 +115,19 @@ class Step:
     def __init__(self, function: Callable[..., Any], backend: str) -> None:
         self.function, self.backend = function, backend
         self.recordings: list[Recording] = []
-        self._methods: WeakKeyDictionary[Any, Step] = WeakKeyDictionary()
+        self._told = False
+        self._name = ""
         update_wrapper(self, function)
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
     def __get__(self, instance: Any, owner: Any = None) -> Step:
-        """A compiled method: a step of its own for every object."""
-        if instance is None:
+        """A compiled method: a step of its own for every object, kept among its attributes."""
+        if instance is None or not self._name:
             return self
-        if instance not in self._methods:
-            self._methods[instance] = Step(MethodType(self.function, instance), self.backend)
-        return self._methods[instance]
+        step = vars(instance)[self._name] = Step(MethodType(self.function, instance), self.backend)
+        return step
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the function; the first call of a kind records."""
@@ -138,9 +142,12 @@ class Step:
     def _first(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if in_recording():
             return self.function(*args, **kwargs)
+        if len(self.recordings) == MANY:
+            self._give_up()
+            return _detached(self.function(*args, **kwargs))
         found = record(self.function, args, kwargs, self.backend)
         if found is not None:
-            self._keep(found)
+            self.recordings.insert(0, found)
             result = found.enter(args, kwargs)
             if result is MISS:
                 raise CompileError("compile: the step changes what it relies on. Call it without compiling it.")
@@ -152,18 +159,17 @@ class Step:
                 "compile: the step makes new optimizer state in every call. Make it in the first, "
                 "or call the step without compiling it."
             )
-        self._keep(found)
+        self.recordings.insert(0, found)
         return result
 
-    def _keep(self, recording: Recording) -> None:
-        self.recordings.insert(0, recording)
-        if len(self.recordings) > MANY:
-            del self.recordings[MANY:]
-            name = getattr(self.function, "__name__", "step")
+    def _give_up(self) -> None:
+        if not self._told:
+            self._told = True
             _log.warning(
-                "compile: %s has been recorded more than %d times, which is slow. Something that it relies on differs "
-                "from call to call: a shape, or a number; pass numbers as float arguments.",
-                *(name, MANY),
+                "compile: %s has been recorded %d times, and runs eagerly where none of them holds. Something that it "
+                "relies on differs from call to call: a shape, a number, an array's name. Pass it as an argument, "
+                "numbers as floats.",
+                *(getattr(self.function, "__name__", "step"), MANY),
             )
 
     @property

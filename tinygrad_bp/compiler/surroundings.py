@@ -14,12 +14,13 @@ import io
 import pickle
 import random
 import sys
+import sysconfig
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,9 @@ __all__ = ["Entry", "Surroundings"]
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _LIBRARIES = {"tinygrad_bp", "numpy", "builtins"}
-_LISTED = 100  # entries of a list or dict; of a longer one only the length is relied on
+_OPEN = (Module, Optimizer, SimpleNamespace)  # and argparse.Namespace: libraries' classes for what users put in
+_STDLIB = sysconfig.get_path("stdlib")
+_SHORT = 100  # entries of an array of integers that may decide what is done
 _OWN_DRAWS = (
     "compile: the step draws from a random generator of its own, whose numbers would be the same in every call. "
     "Draw from bp.random.generator(), or outside of the step."
@@ -46,7 +49,11 @@ _OF_TRACE = {"state", "param_groups", "defaults"}  # of an optimizer: seen when 
 def _is_foreign(x: Any) -> bool:
     """Whether a class, function or module belongs to a library, which does not change."""
     name = (x.__name__ if isinstance(x, ModuleType) else getattr(x, "__module__", None)) or ""
-    return name.partition(".")[0] in _LIBRARIES | sys.stdlib_module_names
+    root = name.partition(".")[0]
+    if root not in sys.stdlib_module_names:
+        return root in _LIBRARIES
+    file = getattr(sys.modules.get(root), "__file__", None)  # a file of the user's may be called sched.py
+    return file is None or file.startswith(_STDLIB)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +78,7 @@ class Entry:
     @property
     def by_content(self) -> bool:
         """Whether it is a short array of integers or bools: an index, lengths; such numbers may decide what is done."""
-        return _is_array(self.value) and self.value.dtype.kind in "iub" and self.value.size <= _LISTED
+        return _is_array(self.value) and self.value.dtype.kind in "iub" and self.value.size <= _SHORT
 
     def replace(self, value: Any) -> bool:
         """Put another value there, if that can be done."""
@@ -91,6 +98,8 @@ class Surroundings:
     ----------
     entries
         Every place that is relied on.
+    plain
+        The lists, dicts, sets and deques of nothing but plain values.
     modules
         The modules among them, each before those inside it.
     """
@@ -102,11 +111,12 @@ class Surroundings:
             known = len(self._attributes)
             self.entries: list[Entry] = []
             self.modules: list[Module] = []
+            self.plain: list[Any] = []
             self._holders: list[tuple[str, Any]] = []
             self._arrays: list[ndarray[Any, Any]] = []
             self._generators: list[Any] = []
             self._seen: set[int] = set()
-            self._walk(function, getattr(function, "__name__", "step"))
+            self._function(function, root=True)
             self._walk(arguments, "an argument")
         self.inside = self._look_inside()
 
@@ -134,11 +144,11 @@ class Surroundings:
                 f"compile: the step uses '{name}', a {type(value).__name__}, which a replay would not advance. "
                 "Pass what it gives as an argument."
             )
-        elif isinstance(value, (Module, Optimizer)) or not _is_foreign(type(value)):
+        elif isinstance(value, _OPEN) or type(value).__name__ == "Namespace" or not _is_foreign(type(value)):
             self._object(value, name)
 
-    def _function(self, function: Any) -> None:
-        """The closure, globals, defaults and bound object of a function."""
+    def _function(self, function: Any, root: bool = False) -> None:
+        """The closure, globals, defaults and bound object of a function; libraries' functions do not change."""
         if isinstance(function, partial):
             self._walk((function.func, function.args, function.keywords), "a partial")
         elif isinstance(function, MethodType):
@@ -146,7 +156,9 @@ class Surroundings:
             self._walk(function.__func__, "a method")
         elif hasattr(function, "__wrapped__"):
             self._walk(function.__wrapped__, "a function")
-        elif not _is_foreign(function):
+        elif not isinstance(function, FunctionType):
+            self._walk(function, "an object")
+        elif root or not _is_foreign(function):
             code = function.__code__
             for name, cell in zip(code.co_freevars, function.__closure__ or ()):
                 self._enter(name, cell, None, cell.cell_contents)
@@ -161,11 +173,14 @@ class Surroundings:
     def _container(self, value: Any, name: str) -> None:
         if isinstance(value, (list, dict, set, deque)):
             self._holders.append((name, value))
-        if isinstance(value, (list, dict)) and len(value) <= _LISTED:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        if not isinstance(value, (tuple, frozenset)) and all(isinstance(below, _PLAIN) for _, below in items):
+            self.plain.append(value)
+        elif isinstance(value, (list, dict)):
             for key, below in value.items() if isinstance(value, dict) else enumerate(value):
                 if isinstance(key, _PLAIN):
                     self._enter(f"{name}[{key!r}]", value, key, below)
-        elif not isinstance(value, (list, dict)):
+        else:
             for k, below in enumerate(value):
                 self._walk(below, f"{name}[{k}]")
 
@@ -174,8 +189,7 @@ class Surroundings:
         held = getattr(value, "__dict__", {})
         if isinstance(value, Module):
             self.modules.append(value)
-        if not isinstance(value, Optimizer) and held:
-            self._holders.append((name, held))
+        self._holders.append((name, held))
         for key, below in held.items():
             if not (isinstance(value, Optimizer) and key in _OF_TRACE):
                 self._enter(f"{name}.{key}", held, key, below, not isinstance(value, Module))
@@ -206,9 +220,9 @@ class Surroundings:
         return {entry.value: entry.name for entry in self.entries if isinstance(entry.value, Node)} | found
 
     def lengths(self) -> Iterator[tuple[Any, int]]:
-        """The containers that can grow, with their lengths now; those of objects are not among them."""
-        objects = {id(entry.place) for entry in self.entries if not isinstance(entry.place, (list, dict))}
-        return ((held, len(held)) for _, held in self._holders if id(held) not in objects)
+        """What can grow, with its length now; the attributes of modules are looked after in another way."""
+        others = {id(vars(module)) for module in self.modules} | {id(held) for held in self.plain}
+        return ((held, len(held)) for _, held in self._holders if id(held) not in others)
 
     def _look_inside(self) -> list[Any]:
         """The attributes of the modules, in an order that stays."""

@@ -68,6 +68,8 @@ class Origin:
     """The tensor whose gradient or whose update is computed."""
     owner: Any = None
     """The frame of the row's call, the node walked through, the optimizer, or the line of the user's program."""
+    root: Any = None
+    """The tensor that is differentiated."""
 
 
 _CALL = Op.__call__.__code__
@@ -86,7 +88,7 @@ def _origin() -> Origin:
             seen = frame.f_locals
             op, inputs, x = seen["op"], seen["inputs"], seen.get("x")
             target = x if any(x is other for other in inputs) else None
-            return Origin("backward", op, inputs, target, seen["node"])
+            return Origin("backward", op, inputs, target, seen["node"], seen["order"][-1])
         elif frame.f_code is _STEP:
             return Origin("update", None, (), frame.f_locals.get("p"), frame.f_locals["self"])
         frame = frame.f_back
@@ -139,6 +141,8 @@ class Trace:
         The errors of handles that were asked what they do not know: the program, or NumPy, may have caught them.
     setting_checks
         Checks of settings, to be repeated when one changes.
+    written
+        The arrays outside that the step writes, known at the end.
     """
 
     def __init__(self, slot: Any) -> None:
@@ -158,6 +162,7 @@ class Trace:
         self.refusals: list[CompileError] = []
         self.setting_checks: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self.generator: np.random.Generator | None = None
+        self.written: list[Array] = []
         self.closed = False
         self._examples: dict[Value, Any] = {}
         self._constants: dict[int, Value] = {}
@@ -433,16 +438,19 @@ class Trace:
                     f"compile: the step writes into an array of shape {array.shape} that is not contiguous, or "
                     "read-only. Replace it: t.data = np.array(t.data, order='C')."
                 )
-        self._check_memory({id(self.arrays[value]) for value in writes})
+        self.written = [self.arrays[value] for value in writes]
+        self._check_memory([handle.example for handle in inputs])
         results = tuple(handle.value for handle in outputs)
         return Plan(
             tuple(self.body), tuple(h.value for h in inputs), tuple(self.arrays), tuple(writes.items()), results
         )
 
-    def _check_memory(self, written: set[int]) -> None:
+    def _check_memory(self, arguments: list[Array]) -> None:
         """Refuse where an array that is written shares memory with another: a replay could read it too late."""
+        written = set(map(id, self.written))
         known = {id(x): x for x in (*self.arrays.values(), *(v.params[0] for v in self._constants.values()))}
         places = [(*byte_bounds(x), key in written) for key, x in known.items() if x.size]
+        places += [(*byte_bounds(x), False) for x in arguments if x.size]
         end, was_written = 0, False
         for low, high, is_written in sorted(places):
             if low < end and (was_written or is_written):
