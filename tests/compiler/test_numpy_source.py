@@ -362,6 +362,7 @@ PLANS: dict[str, Callable[[Writer, Value], Value]] = {
     "numbers alone": lambda w, x: w("multiply", x, w("add", 1, 2)),
     "draw": lambda w, x: w("add", x, w.call("random", (2, 3), op="draw")),
     "draw float32": lambda w, x: w.call("standard_normal", (2, 3), dtype=np.float32, op="draw"),
+    "draw by another method": lambda w, x: w.call("standard_exponential", (2, 3), method="inv", op="draw"),
     "draw a number": lambda w, x: w.call("random", op="draw"),
     "draw what has no out=": lambda w, x: w.call("integers", 5, size=(2, 3), op="draw"),
     "draw with an array": lambda w, x: w.call("normal", x, 2.0, op="draw"),

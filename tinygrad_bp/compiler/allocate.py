@@ -22,7 +22,7 @@ __all__ = ["Buffer", "Layout", "allocate"]
 
 # What computes into an array that it is given; of what may be written over its own args, which.
 _INTO = frozenset(UFUNCS) | frozenset(REDUCTIONS) | {"matmul", "where", "copy", "cast", "put", "add_at"}
-_DRAWN_INTO = frozenset({"random", "standard_normal", "standard_exponential"})
+_DRAWN_INTO = frozenset({"random", "standard_normal"})  # methods whose arguments are size, dtype and out
 _OVER = {"where": (2,), "copy": (0,), "cast": (0,), "put": (0,), "add_at": (0,)} | dict.fromkeys(UFUNCS, (0, 1))
 
 

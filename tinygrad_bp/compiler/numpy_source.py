@@ -33,7 +33,6 @@ SHORT = 16  # entries of an array that is written out
 WIDTH = 96
 
 _RESERVED = frozenset({"np", "make", "step", "rng", "load", "main", "ARCHIVE"})
-_FILLING = {"random", "standard_normal", "standard_exponential"}  # methods of a generator that take out=
 _OUT_BY_NAME = {"maximum", "minimum"}  # NumPy deprecates it by position here, lest it be taken for one more operand
 _NUMPY_FUNCTION = type(np.vdot)  # which give scalars of NumPy's, if those are floating
 _OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
@@ -307,10 +306,8 @@ class _Writer:
                 yield self._copied(name, b, v.dtype)
             chosen = self._name(a) if isinstance(a, Value) else self._number(a, v.dtype)
             yield self._copyto(name, chosen, f"where={self._name(c)}")
-        elif v.op == "draw" and v.params[0] in _FILLING and self._is_dense(v):
+        elif v.op == "draw":
             yield self._draw(v, name)
-        elif v.op in ("call", "draw"):
-            yield self._copyto(name, self._new(v))
         elif not self._is_at_home(v.args[0], v):
             yield self._copied(name, v.args[0], v.dtype)
 
