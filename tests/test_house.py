@@ -81,6 +81,7 @@ MAP = [
     "compiler/fusion.py",
     "compiler/numba_source.py",
     "compiler/handle.py",
+    "compiler/origin.py",
     "compiler/trace.py",
     "compiler/naming.py",
     "compiler/surroundings.py",

@@ -29,9 +29,10 @@ def value_check(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def checked(*args: Any) -> None:
-        if _recorder is None:
+        recorder = _recorder  # read once: another thread's recording may end meanwhile
+        if recorder is None:
             quiet(*args)
         else:
-            _recorder(function, args)
+            recorder(function, args)
 
     return checked

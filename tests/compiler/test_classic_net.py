@@ -69,7 +69,13 @@ def test_it_names_the_package_in_its_docstring_only(classic):
     text = path.read_text()
     docstring = text[: text.index('"""', 3)]
     assert text.count("tinygrad") == docstring.count("tinygrad") == 1
-    assert set(re.findall(r"^ *(?:import|from) (\w+)", text, re.MULTILINE)) == {"__future__", "base64", "io", "numpy", "step"}
+    assert set(re.findall(r"^ *(?:import|from) (\w+)", text, re.MULTILINE)) == {
+        "__future__",
+        "base64",
+        "io",
+        "numpy",
+        "step",
+    }
 
 
 def test_its_lines_say_which_of_the_four_equations_they_are(classic):

@@ -296,6 +296,7 @@ def test_after_many_recordings_it_runs_eagerly_and_says_so_once(caplog):
             numbers["k"] = float(k)
             assert step(ONES).tolist() == [k, k]
     assert len(step.recordings) == MANY
+    assert "What differs from the latest is numbers." in caplog.text
     assert [message.partition(",")[0] for message in caplog.messages] == [
         f"compile: <lambda> has been recorded {MANY} times"
     ]

@@ -99,7 +99,8 @@ def test_state_is_found_wherever_it_is(way: str) -> None:
     twins = Twins(make)
     for _ in range(4):
         twins.call(*batch())
-    assert len(twins.compiled.recordings) == 1
+    accumulates = way not in ("a list and a dict", "a generator")  # then another adds to what the first has left
+    assert len(twins.compiled.recordings) == 1 + accumulates
 
 
 def test_another_object_under_the_same_name_is_noticed() -> None:
@@ -216,7 +217,10 @@ def learning_rate(t: Trainer, value: float) -> None:
 EFFECTS: dict[str, tuple[Any, str]] = {
     "an attribute": (lambda t: setattr(LOG, "count", LOG.count + 1), "changes 'LOG.count'"),
     "a new attribute": (lambda t: setattr(LOG, "fresh", 1), "changes 'LOG.fresh'"),
-    "an attribute of a module": (lambda t: setattr(t.net[1], "negative_slope", 0.1), "changes 'trainer.net._stages\\[1\\].negative_slope'"),
+    "an attribute of a module": (
+        lambda t: setattr(t.net[1], "negative_slope", 0.1),
+        "changes 'trainer.net._stages\\[1\\].negative_slope'",
+    ),
     "a list of an object": (lambda t: LOG.lines.append(1), "changes 'LOG.lines'"),
     "a global": (lambda t: counted(), "changes 'COUNT'"),
     "a list": (lambda t: LINES.append(1), "changes 'LINES'"),

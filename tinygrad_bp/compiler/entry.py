@@ -20,10 +20,11 @@ from .. import random, recipe
 from ..nn import module
 from ..recipe import Node, is_grad_enabled, leaf
 from ..tensor import Tensor, default_dtype
+from . import trace as trace_module
 from .handle import Setting
 from .plan import Slot, unpack
 from .surroundings import Surroundings
-from .trace import Trace
+from .trace import Trace, is_number
 
 __all__ = ["MISS", "Facts"]
 
@@ -32,11 +33,16 @@ MISS: Any = object()
 
 
 class Facts:
-    """What a recording relies on, as one Python expression about `args`, `kwargs` and objects known by name."""
+    """What a recording relies on, as Python expressions about its arguments and objects known by name.
+
+    Each condition comes with words that name what it is about.
+    """
 
     def __init__(self) -> None:
-        self.known: dict[str, Any] = {"ndarray": ndarray, "Tensor": Tensor, "MISS": MISS}
-        self.conditions: list[str] = []
+        self.known: dict[str, Any] = {"ndarray": ndarray, "Tensor": Tensor, "MISS": MISS, "trace": trace_module}
+        self.conditions: list[tuple[str, str]] = [
+            ("(trace._current is None or not trace.in_recording())", "another recording")
+        ]
         self._names: dict[int, str] = {}
 
     def name(self, x: Any) -> str:
@@ -46,64 +52,78 @@ class Facts:
             self.known[self._names[id(x)]] = x
         return self._names[id(x)]
 
-    def same(self, expression: str, x: Any) -> None:
+    def holds(self, condition: str, words: str) -> None:
+        """The condition is relied on."""
+        self.conditions.append((condition, words))
+
+    def same(self, expression: str, x: Any, words: str) -> None:
         """`expression` gives this very object."""
         plain = x is None or isinstance(x, bool)
-        self.conditions.append(f"{expression} is {x if plain else self.name(x)}")
+        self.holds(f"{expression} is {x if plain else self.name(x)}", words)
+
+    def equal(self, expression: str, x: Any, words: str) -> None:
+        """`expression` gives a plain value equal to this one, or this very one (nan)."""
+        name = self.name(x)
+        self.holds(f"({expression} is {name} or {expression} == {name})", words)
+
+    def missing(self, args: Any, kwargs: Any) -> str:
+        """What does not hold for a call, in words."""
+        known = self.known | {"kwargs": kwargs} | {f"a{k}": x for k, x in enumerate(args)}
+        for condition, words in self.conditions:
+            try:
+                if not eval(condition, known):
+                    return words
+            except (AttributeError, IndexError, KeyError, NameError, TypeError):
+                return words
+        return "a setting of an optimizer"
 
     # -- what may be relied on --
 
-    def arguments(self, tree: Any, path: str) -> list[str]:
+    def arguments(self, trace: Trace, tree: Any, path: str, words: str) -> list[str]:
         """The structure, shapes and dtypes of arguments; returns the expressions of the arrays among them."""
         found = []
+        self.holds(f"type({path}) is {self.name(type(tree))}", words)
         if isinstance(tree, (list, tuple, dict)):
-            self.conditions.append(f"type({path}) is {self.name(type(tree))} and len({path}) == {len(tree)}")
-            keys = tree if isinstance(tree, dict) else range(len(tree))
-            if isinstance(tree, dict):
-                self.conditions += [f"{key!r} in {path}" for key in keys]
-            for key in keys:
-                found += self.arguments(tree[key], f"{path}[{key!r}]")
+            self.holds(f"len({path}) == {len(tree)}", words)
+            for key in tree if isinstance(tree, dict) else range(len(tree)):
+                if isinstance(tree, dict):
+                    self.holds(f"{self.name(key)} in {path}", words)
+                found += self.arguments(trace, tree[key], f"{path}[{self.name(key)}]", words)
         elif isinstance(tree, (ndarray, Tensor)):
-            array = tree.data if isinstance(tree, Tensor) else tree
-            self.conditions.append(f"type({path}) is {self.name(type(tree))}")
+            array = trace.array_of(tree) if isinstance(tree, Tensor) else tree
             if isinstance(tree, Tensor):
-                self.same(f"{path}.tracked", tree.tracked)
+                self.same(f"{path}.tracked", tree.tracked, words)
                 path += ".data"
-            self.conditions.append(f"{path}.shape == {array.shape}")
-            self.same(f"{path}.dtype", array.dtype)
+            self.holds(f"{path}.shape == {array.shape}", f"the shape of {words}")
+            self.equal(f"{path}.dtype", array.dtype, f"the dtype of {words}")
             found.append(path)
         elif type(tree) is float:
-            self.conditions.append(f"type({path}) is float")
             found.append(f"asarray({path})")
+        elif isinstance(tree, (int, str, bytes, complex, np.generic)):
+            self.equal(path, tree, f"{words}, which is {tree!r}")
         else:
-            self.conditions.append(f"type({path}) is {self.name(type(tree))}")
-            if isinstance(tree, (int, str, bytes, complex, np.generic)):
-                self.equal(path, tree)
-            else:
-                self.same(path, tree)
+            self.same(path, tree, words)
         return found
 
     def modes(self) -> None:
         """Whether gradients are recorded, and the default dtype."""
         self.known |= {"modes": recipe._recording.get, "tensors": sys.modules[Tensor.__module__]}
-        self.same("modes()[-1]", is_grad_enabled())
-        self.same("tensors._default_dtype", default_dtype())
+        self.same("modes()[-1]", is_grad_enabled(), "whether gradients are recorded")
+        self.same("tensors._default_dtype", default_dtype(), "the default dtype")
 
     def surroundings(self, around: Surroundings) -> None:
-        """What the names in the function mean, and what is in the modules among them."""
-        for held in around.plain:
-            self.conditions.append(f"{self.name(held)} == {self.name(held.copy())}")
-        for held, length in around.lengths():
-            self.conditions.append(f"len({self.name(held)}) == {length}")
+        """What the names in the function mean, and what is in the objects among them."""
+        for words, held in around.plain:
+            self.holds(f"{self.name(held)} == {self.name(held.copy())}", words)
+        for words, held in around.containers():
+            self.holds(f"len({self.name(held)}) == {len(held)}", f"the length of {words}")
         for entry in around.entries:
+            if entry.by_content:
+                self.holds(f"{self.name(entry.value)}.tobytes() == {self.name(entry.value.tobytes())}", entry.name)
             if entry.relied_on:
-                where = entry.text.format(self.name(entry.place))
-                if entry.by_content:
-                    self.equal(f"{self.name(entry.value)}.tobytes()", entry.value.tobytes())
-                if type(entry.value) in (int, float, str, bytes):
-                    self.equal(where, entry.value)
-                else:
-                    self.same(where, entry.value)
+                is_plain = type(entry.value) in (int, float, str, bytes)
+                relied = self.equal if is_plain else self.same
+                relied(entry.expression(self.name(entry.place)), entry.value, entry.name)
         if around.modules:
             seen = [module.changes[0]]
 
@@ -112,33 +132,34 @@ class Facts:
                 return seen[0] == module.changes[0]
 
             self.known["still"] = still
-            self.conditions.append(f"({self.name(seen)}[0] == {self.name(module.changes)}[0] or still())")
-
-    def equal(self, expression: str, x: Any) -> None:
-        """`expression` gives a plain value equal to this one."""
-        self.conditions.append(f"{expression} == {repr(x) if type(x) in (int, str, bytes) else self.name(x)}")
+            self.holds(
+                f"({self.name(seen)}[0] == {self.name(module.changes)}[0] or still())", "an attribute of a module"
+            )
 
     def trace(self, trace: Trace) -> None:
         """The arrays of tensors and of optimizers, and whatever else of them was asked."""
         for node, (_, _, array) in trace.tensors.items():
-            self.same(f"{self.name(node)}.data", array)
-            self.conditions.append(f"{'' if node.tracked else 'not '}{self.name(node)}.tracked")
+            words = f"a tensor of shape {array.shape}"
+            self.same(f"{self.name(node)}.data", array, words)
+            self.holds(f"{'' if node.tracked else 'not '}{self.name(node)}.tracked", words)
         for node, gradient in trace.looked.items():
-            self.same(f"{self.name(node)}.gradient", gradient)
+            self.same(f"{self.name(node)}.gradient", gradient, "a gradient")
         for optimizer in trace.optimizers:
-            self.same(f"{self.name(optimizer)}.param_groups", optimizer.param_groups)
-            self.same(f"{self.name(optimizer)}.check_finite", optimizer.check_finite)
-            self.conditions.append(f"len({self.name(optimizer)}.param_groups) == {len(optimizer.param_groups)}")
-            for k, group in enumerate(optimizer.param_groups):
-                self.same(f"{self.name(optimizer)}.param_groups[{k}]", group)
+            groups, words = optimizer.param_groups, f"param_groups of {type(optimizer).__name__}"
+            self.same(f"{self.name(optimizer)}.param_groups", groups, words)
+            self.same(f"{self.name(optimizer)}.check_finite", optimizer.check_finite, words)
+            self.holds(f"len({self.name(optimizer)}.param_groups) == {len(groups)}", words)
+            for k, group in enumerate(groups):
+                self.same(f"{self.name(optimizer)}.param_groups[{k}]", group, words)
                 for name, value in group.items():
                     if name == "params":
-                        self.same(f"{self.name(group)}['params']", value)
-                        self.conditions.append(f"len({self.name(value)}) == {len(value)}")
-                    elif isinstance(value, (bool, str, type(None))):
-                        self.equal(f"{self.name(group)}[{name!r}]", value)
+                        self.same(f"{self.name(group)}['params']", value, words)
+                        self.holds(f"len({self.name(value)}) == {len(value)}", words)
+                    elif not is_number(value) and not (isinstance(value, (tuple, list)) and all(map(is_number, value))):
+                        self.same(f"{self.name(group)}[{name!r}]", value, words)
         for leaf_, _, (optimizer, p, name) in trace.memory:
-            self.same(f"{self.name(optimizer.state)}[{self.name(p)}].get({name!r})", trace.arrays[leaf_])
+            where = f"{self.name(optimizer.state)}[{self.name(p)}].get({name!r})"
+            self.same(where, trace.arrays[leaf_], f"{name} of {type(optimizer).__name__}")
 
     # -- the door --
 
@@ -164,7 +185,7 @@ class Facts:
         }
         names = "".join(f"a{k}, " for k in range(positional))
         lines = [f"if len(args) != {positional}:", "    return MISS"] + ([f"{names}= args"] if positional else [])
-        lines += [f"if not ({' and '.join(self.conditions)}):", "    return MISS"]
+        lines += [f"if not ({' and '.join(condition for condition, _ in self.conditions)}):", "    return MISS"]
         if trace.settings:
             numbers, refresh = _settings(trace)
             texts = [self._number(key) for key in numbers]
@@ -192,6 +213,7 @@ class Facts:
         stamped = [*written, *(g for _, g in gradients if isinstance(g, Node))]
         if stamped:
             lines.append(" = ".join(f"{self.name(node)}.clock" for node in stamped) + " = tick()")
+        lines += [f"{self.name(g)}.data = {self.name(g.data)}" for _, g in gradients if isinstance(g, Node)]
         lines += [f"{self.name(node)}.gradient = {self.name(g) if g is not None else None}" for node, g in gradients]
         lines.append(f"return {self._result(result)}")
         text = "def enter(args, kwargs):\n" + "".join(f"    {line}\n" for line in lines)
@@ -230,10 +252,12 @@ def _settings(trace: Trace) -> tuple[list[tuple[Any, ...]], Callable[[tuple[floa
         for function, args in trace.setting_checks
     ]
 
+    truths = dict(trace.truths)
+
     def refresh(new: tuple[float, ...]) -> bool:
         for function, args in checks:
             function(*(new[x.k] if isinstance(x, _Numbered) else x for x in args))
-        if any(bool(new[place[key]]) is not truth for key, truth in trace.truths.items()):
+        if any(bool(new[place[key]]) is not truth for key, truth in truths.items()):
             return False
         for k, array in arrays:
             array[()] = new[k]

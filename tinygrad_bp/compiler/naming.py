@@ -15,8 +15,9 @@ from typing import Any
 
 from ..recipe import Node
 from .handle import Handle
+from .origin import Origin
 from .plan import Plan, Value
-from .trace import Origin, Trace
+from .trace import Trace
 
 __all__ = ["named"]
 

@@ -7,9 +7,10 @@ that is improved, written as code, and given a door (:mod:`tinygrad_bp.compiler.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy import ndarray
@@ -28,6 +29,8 @@ from .trace import Trace, recording
 
 __all__ = ["Recording", "record"]
 
+_left: WeakValueDictionary[int, Any] = WeakValueDictionary()  # gradients that replays leave, and may write again
+
 
 class Recording:
     """One kind of call: its plan, its source, and the door to its replay.
@@ -40,6 +43,8 @@ class Recording:
         The improved instructions; ``print(recording.plan)`` shows them.
     source
         The text that runs.
+    enter, missing
+        The door, and what does not hold for a call, in words.
     arrays, examples
         The array behind each leaf of the plan, and copies of the arguments of the first call.
     """
@@ -50,10 +55,11 @@ class Recording:
         plan: Plan,
         source: str,
         enter: Callable[[Any, Any], Any],
+        missing: Callable[[Any, Any], str],
         arrays: Mapping[Value, ndarray[Any, Any]],
         examples: Sequence[ndarray[Any, Any]],
     ) -> None:
-        self.title, self.plan, self.source, self.enter = title, plan, source, enter
+        self.title, self.plan, self.source, self.enter, self.missing = title, plan, source, enter, missing
         self.arrays, self.examples = arrays, examples
         self.key = ", ".join(f"{v.name} {list(v.shape)} {v.dtype}" for v in plan.inputs)
 
@@ -66,6 +72,15 @@ def record(
 ) -> Recording | None:
     """The recording of a call, or None where the call makes state for an optimizer. Nothing real is changed."""
     return _Run(function, args, kwargs).recording(backend)
+
+
+def _objects(tree: Any) -> Iterator[Any]:
+    """What is among the arguments beside arrays, tensors and containers."""
+    if isinstance(tree, (list, tuple, dict)):
+        for below in tree.values() if isinstance(tree, dict) else tree:
+            yield from _objects(below)
+    elif not isinstance(tree, (ndarray, Node)):
+        yield tree
 
 
 class _Run:
@@ -83,16 +98,10 @@ class _Run:
 
     def recording(self, backend: str) -> Recording | None:
         """The recording, or None where the function has made state for an optimizer."""
-        around = Surroundings(self.function, (*self.args, *self.kwargs.values()))
-        names = self._argument_names()
-        paths = [
-            *(path for k, x in enumerate(self.args) for path in self.facts.arguments(x, f"a{k}")),
-            *(path for key, x in self.kwargs.items() for path in self.facts.arguments(x, f"kwargs[{key!r}]")),
-        ]
-        self.facts.conditions.insert(0, f"kwargs.keys() == {set(self.kwargs)}" if self.kwargs else "not kwargs")
-        self.facts.modes()
-        self.facts.surroundings(around)
         with recording() as trace:
+            around = Surroundings(self.function, list(_objects((self.args, self.kwargs))))
+            paths = self._rely_on(trace, around)
+            names = self._argument_names()
             args = [self._stand_in(trace, x, name) for x, name in zip(self.args, names)]
             kwargs = {key: self._stand_in(trace, x, key) for key, x in self.kwargs.items()}
             with around.watched(trace.shared):
@@ -102,19 +111,31 @@ class _Run:
                     if trace.refusals:
                         raise trace.refusals[0] from None
             template = self._returned(trace, result, "")
-            made = trace.has_new_state()
-            if not made:
-                self._left_behind(trace)
-        if made:
-            trace.close()
-            return None
+            if trace.has_new_state():
+                trace.close()
+                return None
+            self._left_behind(trace)
+        del args, kwargs, result
         self.facts.trace(trace)
         plan = trace.plan(self.inputs, self.outputs, self.buffers)
         written = [node for node, (value, handle, _) in trace.tensors.items() if handle._value is not value]
-        del args, kwargs, result
         plan = cheaper_checks(optimize(named(plan, trace, around.paths(), self.owners, self.results)))
+        found = self._written(plan, trace, paths, written, template, backend)
         trace.close()
-        return self._written(plan, trace, paths, written, template, backend)
+        return found
+
+    def _rely_on(self, trace: Trace, around: Surroundings) -> list[str]:
+        """Note what the recording will rely on; returns the expressions of the arrays among the arguments."""
+        facts, names = self.facts, self._argument_names()
+        facts.holds(f"kwargs.keys() == {facts.name(set(self.kwargs))}" if self.kwargs else "not kwargs", "the keywords")
+        paths = []
+        for k, (x, name) in enumerate(zip(self.args, names)):
+            paths += facts.arguments(trace, x, f"a{k}", f"argument '{name}'")
+        for key, x in self.kwargs.items():
+            paths += facts.arguments(trace, x, f"kwargs[{key!r}]", f"argument '{key}'")
+        facts.modes()
+        facts.surroundings(around)
+        return paths
 
     def _argument_names(self) -> list[str]:
         try:
@@ -188,12 +209,12 @@ class _Run:
             if g is before:
                 continue
             if isinstance(g, Node) and isinstance(g.data, Handle) and g not in trace.tensors:
-                kept = isinstance(before, Node) and before in trace.tensors  # added to what was there
-                if kept and trace.tensors[before][2].flags.carray:
+                if _left.get(id(before)) is before and before in trace.tensors:  # added to what a replay has left
                     value, g_tensor = trace.tensors[before][0], before
                 else:
                     array = np.zeros(g.data.shape, g.data.dtype)
                     value, g_tensor = trace.state(array).value, leaf(array)
+                    _left[id(g_tensor)] = g_tensor
                 self.buffers.append((value, g.data))
                 self.owners[value] = node
                 g = g_tensor
@@ -220,4 +241,6 @@ class _Run:
         draws = any(v.op == "draw" for v in plan.body)
         returned = (template, len(self.outputs))
         enter = self.facts.door(step, len(self.args), paths, trace, draws, written, self.gradients, returned)
-        return Recording(title, plan, source.text, enter, outside, [x.example.copy() for x in self.inputs])
+        return Recording(
+            title, plan, source.text, enter, self.facts.missing, outside, [x.example.copy() for x in self.inputs]
+        )

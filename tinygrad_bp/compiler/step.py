@@ -143,7 +143,7 @@ class Step:
         if in_recording():
             return self.function(*args, **kwargs)
         if len(self.recordings) == MANY:
-            self._give_up()
+            self._give_up(args, kwargs)
             return _detached(self.function(*args, **kwargs))
         found = record(self.function, args, kwargs, self.backend)
         if found is not None:
@@ -162,14 +162,13 @@ class Step:
         self.recordings.insert(0, found)
         return result
 
-    def _give_up(self) -> None:
+    def _give_up(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self._told:
             self._told = True
             _log.warning(
-                "compile: %s has been recorded %d times, and runs eagerly where none of them holds. Something that it "
-                "relies on differs from call to call: a shape, a number, an array's name. Pass it as an argument, "
-                "numbers as floats.",
-                *(getattr(self.function, "__name__", "step"), MANY),
+                "compile: %s has been recorded %d times, and runs eagerly from now on where no recording holds, which "
+                "is slow. What differs from the latest is %s. Pass what changes as an argument, numbers as floats.",
+                *(getattr(self.function, "__name__", "step"), MANY, self.recordings[0].missing(args, kwargs)),
             )
 
     @property

@@ -16,11 +16,11 @@ import random
 import sys
 import sysconfig
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -35,9 +35,9 @@ from .trace import in_recording
 __all__ = ["Entry", "Surroundings"]
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
-_LIBRARIES = {"tinygrad_bp", "numpy", "builtins"}
-_OPEN = (Module, Optimizer, SimpleNamespace)  # and argparse.Namespace: libraries' classes for what users put in
-_STDLIB = sysconfig.get_path("stdlib")
+_LIBRARIES = {"tinygrad_bp", "numpy"}
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_LARGE = 65536  # bytes of an array that is compared in every call
 _SHORT = 100  # entries of an array of integers that may decide what is done
 _OWN_DRAWS = (
     "compile: the step draws from a random generator of its own, whose numbers would be the same in every call. "
@@ -50,15 +50,15 @@ def _is_foreign(x: Any) -> bool:
     """Whether a class, function or module belongs to a library, which does not change."""
     name = (x.__name__ if isinstance(x, ModuleType) else getattr(x, "__module__", None)) or ""
     root = name.partition(".")[0]
-    if root not in sys.stdlib_module_names:
-        return root in _LIBRARIES
-    file = getattr(sys.modules.get(root), "__file__", None)  # a file of the user's may be called sched.py
-    return file is None or file.startswith(_STDLIB)
+    file = getattr(sys.modules.get(root), "__file__", None)
+    if file is None:
+        return root in sys.builtin_module_names or root == "builtins"
+    return root in _LIBRARIES or file.startswith(_INSTALLED)
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A place that a name leads to, and what is there: in a cell, a dict or a list, of a class, or in a slot."""
+    """A place that a name leads to, and what is there: in a cell, a container, a class, a module or a slot."""
 
     name: str
     place: Any
@@ -66,29 +66,35 @@ class Entry:
     value: Any
     relied_on: bool = True
 
-    @property
-    def text(self) -> str:
-        """The expression that reads it, with {} for the place."""
+    def expression(self, place: str) -> str:
+        """Python that reads it, given the name of the place."""
         if isinstance(self.place, CellType):
-            return "{}.cell_contents"
-        if isinstance(self.place, list):
-            return f"{{}}[{self.key}]"
-        return f"{{}}.get({self.key!r})" if hasattr(self.place, "get") else f"{{}}.{self.key}"
+            return f"{place}.cell_contents"
+        if isinstance(self.place, (list, tuple, deque)):
+            return f"{place}[{self.key}]"
+        return f"{place}.get({self.key!r})" if hasattr(self.place, "get") else f"{place}.{self.key}"
+
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether something else can be put there."""
+        return isinstance(self.place, (CellType, list, dict))
 
     @property
     def by_content(self) -> bool:
-        """Whether it is a short array of integers or bools: an index, lengths; such numbers may decide what is done."""
-        return _is_array(self.value) and self.value.dtype.kind in "iub" and self.value.size <= _SHORT
+        """Whether it is an array whose numbers are relied on: short integers, which may decide what is done.
 
-    def replace(self, value: Any) -> bool:
-        """Put another value there, if that can be done."""
+        And an array that no stand-in can replace, since it is in a tuple, a class or a slot.
+        """
+        if not _is_array(self.value):
+            return False
+        return not self.is_replaceable or (self.value.dtype.kind in "iub" and self.value.size <= _SHORT)
+
+    def replace(self, value: Any) -> None:
+        """Put another value there."""
         if isinstance(self.place, CellType):
             self.place.cell_contents = value
-        elif isinstance(self.place, (list, dict)):
-            self.place[self.key] = value
         else:
-            return False
-        return True
+            self.place[self.key] = value
 
 
 class Surroundings:
@@ -97,37 +103,45 @@ class Surroundings:
     Attributes
     ----------
     entries
-        Every place that is relied on.
+        Every place that is looked at.
     plain
-        The lists, dicts, sets and deques of nothing but plain values.
+        The lists, dicts, sets and deques of nothing but plain values, with their names.
     modules
         The modules among them, each before those inside it.
     """
 
-    def __init__(self, function: Callable[..., Any], arguments: Any = ()) -> None:
-        self._attributes: set[str] = {"forward", "update", "step"}
+    def __init__(self, function: Callable[..., Any], arguments: Iterable[Any] = ()) -> None:
+        self._spelled: set[str] = {"forward", "update", "step"}
         known = -1
-        while known != len(self._attributes):  # which methods are used is known when all functions have been seen
-            known = len(self._attributes)
+        while known != len(self._spelled):  # which attributes are used is known when all functions have been seen
+            known = len(self._spelled)
             self.entries: list[Entry] = []
+            self.plain: list[tuple[str, Any]] = []
             self.modules: list[Module] = []
-            self.plain: list[Any] = []
             self._holders: list[tuple[str, Any]] = []
             self._arrays: list[ndarray[Any, Any]] = []
             self._generators: list[Any] = []
             self._seen: set[int] = set()
+            self._waiting: deque[tuple[Any, str]] = deque((x, "an argument") for x in arguments)
             self._function(function, root=True)
-            self._walk(arguments, "an argument")
+            while self._waiting:
+                self._visit(*self._waiting.popleft())
+        for entry in self.entries:
+            if entry.by_content and entry.value.nbytes > _LARGE:
+                raise CompileError(
+                    f"compile: '{entry.name}' is an array of shape {entry.value.shape} in a tuple, a class or a slot, "
+                    "where its numbers cannot be followed. Give it a name of its own, or keep it in a bp.Tensor."
+                )
         self.inside = self._look_inside()
 
     # -- what is there --
 
-    def _walk(self, value: Any, name: str) -> None:
+    def _visit(self, value: Any, name: str) -> None:
         if id(value) in self._seen or isinstance(value, (*_PLAIN, Node)):
             return
         self._seen.add(id(value))
         if isinstance(value, Op):
-            self._walk((value.forward, value.partials, value.joint), name)
+            self._waiting.append(((value.forward, value.partials, value.joint), name))
         elif isinstance(value, ndarray):
             self._arrays.append(value)
         elif isinstance(value, (np.random.Generator, random.Random)):
@@ -140,59 +154,65 @@ class Surroundings:
             if not _is_foreign(value):
                 self._names_of(value, name)
         elif isinstance(value, Iterator) and not isinstance(value, io.IOBase):
-            raise CompileError(
-                f"compile: the step uses '{name}', a {type(value).__name__}, which a replay would not advance. "
-                "Pass what it gives as an argument."
-            )
-        elif isinstance(value, _OPEN) or type(value).__name__ == "Namespace" or not _is_foreign(type(value)):
+            if not _is_foreign(type(value)) or type(value).__module__ in ("builtins", "itertools"):
+                raise CompileError(
+                    f"compile: the step uses '{name}', a {type(value).__name__}, which a replay would not advance. "
+                    "Pass what it gives as an argument."
+                )
+        elif not isinstance(value, BuiltinFunctionType):
             self._object(value, name)
 
     def _function(self, function: Any, root: bool = False) -> None:
         """The closure, globals, defaults and bound object of a function; libraries' functions do not change."""
         if isinstance(function, partial):
-            self._walk((function.func, function.args, function.keywords), "a partial")
+            self._waiting.append(((function.func, function.args, function.keywords), "a partial"))
         elif isinstance(function, MethodType):
-            self._walk(function.__self__, "self")
-            self._walk(function.__func__, "a method")
+            self._waiting += [(function.__self__, "self"), (function.__func__, "a method")]
         elif hasattr(function, "__wrapped__"):
-            self._walk(function.__wrapped__, "a function")
+            self._waiting.append((function.__wrapped__, "a function"))
         elif not isinstance(function, FunctionType):
-            self._walk(function, "an object")
+            self._waiting.append((function, "the step"))
         elif root or not _is_foreign(function):
             code = function.__code__
             for name, cell in zip(code.co_freevars, function.__closure__ or ()):
                 self._enter(name, cell, None, cell.cell_contents)
             instructions = list(_instructions(code))
-            self._attributes.update(i.argval for i in instructions if i.opname in ("LOAD_ATTR", "LOAD_METHOD"))
+            self._spelled.update(i.argval for i in instructions if i.opname in ("LOAD_ATTR", "LOAD_METHOD"))
             for name in {i.argval for i in instructions if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}:
+                self._spelled.add(name)
                 if name in function.__globals__:
                     self._enter(name, function.__globals__, name, function.__globals__[name])
-            for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-                self._walk(value, "a default")
+            self._waiting.append((function.__defaults__, f"a default of {function.__name__}"))
+            self._waiting.append((function.__kwdefaults__, f"a default of {function.__name__}"))
 
     def _container(self, value: Any, name: str) -> None:
-        if isinstance(value, (list, dict, set, deque)):
+        changes = not isinstance(value, (tuple, frozenset))
+        items = list(value.items() if isinstance(value, dict) else enumerate(value))
+        if changes:
             self._holders.append((name, value))
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        if not isinstance(value, (tuple, frozenset)) and all(isinstance(below, _PLAIN) for _, below in items):
-            self.plain.append(value)
-        elif isinstance(value, (list, dict)):
-            for key, below in value.items() if isinstance(value, dict) else enumerate(value):
-                if isinstance(key, _PLAIN):
-                    self._enter(f"{name}[{key!r}]", value, key, below)
-        else:
-            for k, below in enumerate(value):
-                self._walk(below, f"{name}[{k}]")
+        if changes and all(isinstance(below, _PLAIN) for _, below in items):
+            self.plain.append((name, value))
+            return
+        for key, below in items:
+            if type(key) in _PLAIN and not isinstance(value, (set, frozenset)):
+                self._enter(f"{name}[{key!r}]", value, key, below, changes)
+            else:
+                self._waiting.append((below, name))
 
     def _object(self, value: Any, name: str) -> None:
-        """The attributes of an object, and of its class."""
-        held = getattr(value, "__dict__", {})
+        """The attributes of an object, and of its class: those that the code spells, of a library's class no others."""
+        foreign = _is_foreign(type(value)) and not isinstance(value, (Module, Optimizer))
+        every = not foreign and not {"getattr", "vars", "__dict__"}.isdisjoint(self._spelled)
+        held = getattr(value, "__dict__", None)
         if isinstance(value, Module):
             self.modules.append(value)
-        self._holders.append((name, held))
-        for key, below in held.items():
-            if not (isinstance(value, Optimizer) and key in _OF_TRACE):
-                self._enter(f"{name}.{key}", held, key, below, not isinstance(value, Module))
+        if isinstance(held, dict):
+            if not foreign:
+                self._holders.append((name, held))
+            for key, below in held.items():
+                used = every or key in self._spelled
+                if (used or not foreign) and not (isinstance(value, Optimizer) and key in _OF_TRACE):
+                    self._enter(f"{name}.{key}", held, key, below, used and not isinstance(value, Module))
         for cls in type(value).__mro__:
             if not _is_foreign(cls):
                 self._names_of(cls, type(value).__name__)
@@ -203,12 +223,12 @@ class Surroundings:
     def _names_of(self, owner: Any, name: str) -> None:
         """What is used of a class or a module of the user's: methods, functions, numbers."""
         for key, value in list(vars(owner).items()):
-            if key in self._attributes or key == "__call__":
+            if key in self._spelled or key == "__call__":
                 self._enter(f"{name}.{key}", vars(owner), key, value)
 
     def _enter(self, name: str, place: Any, key: Any, value: Any, relied_on: bool = True) -> None:
         self.entries.append(Entry(name, place, key, value, relied_on))
-        self._walk(value, name.rpartition(".")[2] if isinstance(value, Node) else name)
+        self._waiting.append((value, name))
 
     # -- what it means --
 
@@ -219,10 +239,12 @@ class Surroundings:
             found |= {value: path for path, value in module._tensors().items() if value not in found}
         return {entry.value: entry.name for entry in self.entries if isinstance(entry.value, Node)} | found
 
-    def lengths(self) -> Iterator[tuple[Any, int]]:
-        """What can grow, with its length now; the attributes of modules are looked after in another way."""
-        others = {id(vars(module)) for module in self.modules} | {id(held) for held in self.plain}
-        return ((held, len(held)) for _, held in self._holders if id(held) not in others)
+    def containers(self) -> Iterator[tuple[str, Any]]:
+        """What can grow and holds more than plain values, with its name; objects' attributes are not among them."""
+        others = {id(e.place) for e in self.entries if e.name.endswith(f".{e.key}")} | {
+            id(held) for _, held in self.plain
+        }
+        return ((name, held) for name, held in self._holders if id(held) not in others)
 
     def _look_inside(self) -> list[Any]:
         """The attributes of the modules, in an order that stays."""
@@ -240,43 +262,51 @@ class Surroundings:
         """
         kept = [_Kept(name, held) for name, held in self._holders]
         drawn = [_Drawn(g) for g in (random, np.random, *self._generators)]
-        arrays = [x for x in self._arrays if x.flags.writeable]
-        for array in arrays:
-            array.flags.writeable = False
-        replaced = {e: stand_in(e.value) for e in self.entries if _is_array(e.value) and not e.by_content}
-        replaced |= {e: _new_generator for e in self.entries if e.value is _default_rng}
-        replaced = {entry: new for entry, new in replaced.items() if entry.replace(new)}
-        np.random.default_rng = _new_generator  # type: ignore[assignment]
-        try:
-            yield
-        except ValueError as error:
-            if "read-only" not in str(error):
-                raise
-            raise CompileError(
-                "compile: the step writes into an array that belongs to no tensor and no optimizer. "
-                "Keep it in a bp.Tensor, or call the step without compiling it."
-            ) from error
-        finally:
-            changed = [
-                entry.name
-                for entry in self.entries
-                if not _are_same([_read(entry)], [replaced.get(entry, entry.value)])
-            ]
-            np.random.default_rng = _default_rng
+        now: dict[Entry, Any] = {}
+        changed: list[str] = []
+        with ExitStack() as undo:
+            undo.callback(lambda: changed.extend(k.name for k in kept if k.put_back()))
+            undo.callback(lambda: changed.extend(self._put_back(now)))
+            for array in sorted(self._arrays, key=lambda x: x.base is None):  # back in the other order: bases first
+                if array.flags.writeable:
+                    array.flags.writeable = False
+                    undo.callback(setattr, array.flags, "writeable", True)
             for entry in self.entries:
-                if _read(entry) is not entry.value:
-                    entry.replace(entry.value)
-            for array in arrays:
-                array.flags.writeable = True
-            changed += [k.name for k in kept if k.put_back()]
-            changed_state = [g for g in drawn if g.put_back()]
+                if entry.is_replaceable and (
+                    entry.value is _default_rng or (_is_array(entry.value) and not entry.by_content)
+                ):
+                    now[entry] = _new_generator if entry.value is _default_rng else stand_in(entry.value)
+                    entry.replace(now[entry])
+            undo.callback(setattr, np.random, "default_rng", _default_rng)
+            np.random.default_rng = _new_generator  # type: ignore[assignment]
+            try:
+                yield
+            except ValueError as error:
+                if "read-only" not in str(error):
+                    raise
+                raise CompileError(
+                    "compile: the step writes into an array that belongs to no tensor and no optimizer. "
+                    "Keep it in a bp.Tensor, or call the step without compiling it."
+                ) from error
+        own_draws = [g for g in drawn if g.put_back()]
         if changed:
             raise CompileError(
                 f"compile: the step changes '{changed[0]}', which a replay would not repeat. Keep it in a bp.Tensor, "
                 "or change it outside of the step."
             )
-        if changed_state:
+        if own_draws:
             raise CompileError(_OWN_DRAWS)
+
+    def _put_back(self, now: dict[Entry, Any]) -> list[str]:
+        """Undo what the step, and the stand-ins, have changed of the entries; the names of what the step changed."""
+        changed = []
+        for entry in self.entries:
+            found = _read(entry)
+            if not _are_same([found], [now.get(entry, entry.value)]):
+                changed.append(entry.name)
+            if found is not entry.value and entry.is_replaceable:
+                entry.replace(entry.value)
+        return changed
 
 
 _default_rng = np.random.default_rng
@@ -303,7 +333,7 @@ class _Kept:
             missing = [key for key in {**held, **before} if held.get(key) is not before.get(key)]
             self.name += f".{missing[0]}" if missing and isinstance(missing[0], str) else ""
         else:
-            same = len(held) == len(before) and (isinstance(held, set) or _are_same(list(held), list(before)))
+            same = held == before if isinstance(held, set) else _are_same(list(held), list(before))
         if not same:
             held.clear()
             (held.update if isinstance(held, (dict, set)) else held.extend)(before)
@@ -359,6 +389,6 @@ def _read(entry: Entry) -> Any:
     place, key = entry.place, entry.key
     if isinstance(place, CellType):
         return place.cell_contents
-    if isinstance(place, list):
+    if isinstance(place, (list, tuple, deque)):
         return place[key] if key < len(place) else None
     return place.get(key) if hasattr(place, "get") else getattr(place, key, None)

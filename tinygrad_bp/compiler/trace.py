@@ -10,39 +10,34 @@ values, ``.grad``, state) is kept here, and becomes the writes of the plan. Name
 from __future__ import annotations
 
 import copy
-import linecache
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 from numpy.lib.array_utils import byte_bounds
 
-from .. import autograd, random, recipe, valuecheck
+from .. import random, recipe, valuecheck
 from ..optim.optimizers import Optimizer
-from ..recipe import Node, Op, leaf
+from ..recipe import Node, leaf
 from .handle import Handle, Setting
+from .origin import Origin, origin, program_line
 from .plan import VIEWS, CompileError, Plan, Value, evaluate, pack
 
-__all__ = ["Origin", "Trace", "in_recording", "recording"]
+__all__ = ["Trace", "in_recording", "is_number", "recording"]
 
 Array = ndarray[Any, Any]
 Key = tuple[Any, ...]
 
 _NUMBERS = (bool, int, float)
-_SHOWN = 80  # letters of a line that is quoted
 _DRAWS = {
     *("random", "standard_normal", "normal", "uniform", "integers", "standard_exponential", "exponential", "binomial"),
     *("permutation", "permuted", "choice", "poisson", "standard_gamma", "gamma", "beta", "laplace", "gumbel"),
 }
-_OUTSIDE = (str(Path(__file__).parents[1]), str(Path(np.__file__).parent))
 
 _lock = threading.RLock()  # one recording at a time
 _current: Trace | None = None
@@ -50,70 +45,16 @@ _current: Trace | None = None
 
 def in_recording() -> bool:
     """Whether this thread is recording a step."""
-    return _current is not None and _current.thread == threading.get_ident()
-
-
-# ---- where the program stands ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Origin:
-    """Which call of a row, which partial, or which update led to an instruction."""
-
-    part: str
-    """"forward", "backward", "update", or "" for code that is in no row."""
-    op: Op | None = None
-    inputs: tuple[Any, ...] = ()
-    target: Any = None
-    """The tensor whose gradient or whose update is computed."""
-    owner: Any = None
-    """The frame of the row's call, the node walked through, the optimizer, or the line of the user's program."""
-    root: Any = None
-    """The tensor that is differentiated."""
-
-
-_CALL = Op.__call__.__code__
-_WALK = autograd._walk.__wrapped__.__code__  # type: ignore[attr-defined]  # under np.errstate
-_STEP = Optimizer.step.__code__
-
-
-def _origin() -> Origin:
-    """What the engine is doing just now, read from its frames: so the engine need not know that it is watched."""
-    found = None
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        if frame.f_code is _CALL:
-            found = Origin("forward", frame.f_locals["self"], frame.f_locals["inputs"], None, frame)
-        elif frame.f_code is _WALK:
-            seen = frame.f_locals
-            op, inputs, x = seen["op"], seen["inputs"], seen.get("x")
-            target = x if any(x is other for other in inputs) else None
-            return Origin("backward", op, inputs, target, seen["node"], seen["order"][-1])
-        elif frame.f_code is _STEP:
-            return Origin("update", None, (), frame.f_locals.get("p"), frame.f_locals["self"])
-        frame = frame.f_back
-    return found or Origin("", owner=_line()[1])
-
-
-def _line() -> tuple[str, str]:
-    """The line of the user's program that is running: where it is, and what it says."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_OUTSIDE):
-        frame = frame.f_back
-    if frame is None:
-        return "the step", ""
-    path, number = frame.f_code.co_filename, frame.f_lineno
-    text = linecache.getline(path, number, frame.f_globals).strip()
-    return f"line {number} of {Path(path).name}", text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
-
-
-def program_line() -> str:
-    """The line of the user's program that is running, in words."""
-    place, text = _line()
-    return f"{place} ({text})" if text else place
+    trace = _current  # read once: another thread's recording may end meanwhile
+    return trace is not None and trace.thread == threading.get_ident()
 
 
 # ---- the trace ---------------------------------------------------------------------------------------------
+
+
+def is_number(x: Any) -> bool:
+    """Whether a value in `param_groups` is a setting that may change: a number, but no bool."""
+    return isinstance(x, (int, float, np.number)) and not isinstance(x, bool)
 
 
 class Trace:
@@ -182,6 +123,10 @@ class Trace:
         `tree` holds handles, arrays and numbers: the args; for calls (args, kwargs); for put and add_at (array, what
         is put, index). `like` is a handle or (shape, dtype), for "full" and "cast".
         """
+        if threading.get_ident() != self.thread:
+            raise RuntimeError(
+                "compile: an array is being recorded by another thread. Wait until its first call is over."
+            )
         if self.closed:
             raise CompileError(f"compile: {self.line()} was used. Do not keep arrays of a step outside of it.")
         if op in ("call", "check", "draw"):
@@ -222,7 +167,7 @@ class Trace:
             shape, dtype = example.shape, example.dtype
         value = Value(op, args, params, shape, dtype, alias=alias)
         self.body.append(value)
-        self.origins[value] = _origin()
+        self.origins[value] = origin()
         self._examples[value] = example
         base = base if base is not None and np.may_share_memory(example, base.example) else None
         return Handle(self, value, example, base, scalar)
@@ -379,9 +324,9 @@ class Trace:
         return self.optimizers[optimizer]
 
     def _group_entry(self, key: Key, value: Any) -> Any:
-        if isinstance(value, (tuple, list)) and value and all(type(x) is float for x in value):
-            return tuple(self.setting((*key, i), x) for i, x in enumerate(value))
-        if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
+        if isinstance(value, (tuple, list)) and value and all(map(is_number, value)):
+            return tuple(self.setting((*key, i), float(x)) for i, x in enumerate(value))
+        if is_number(value):
             return self.setting((*key, None), float(value))
         return list(value) if key[2] == "params" else value
 
@@ -473,7 +418,11 @@ class Trace:
     def close(self) -> None:
         """Let go of everything that is only of interest while recording."""
         self.closed = True
-        self._examples.clear()
+        for held in (self._examples, self.origins, self.tensors, self.optimizers, self.looked, self.gradients):
+            held.clear()
+        for shared in (self._shared, self._leaf, self._groups, self._constants):
+            shared.clear()
+        self.memory.clear()
 
 
 # ---- what the program sees while it is recorded ------------------------------------------------------------
@@ -497,9 +446,10 @@ class _Draws:
         return lambda *args, **kwargs: self._trace.emit("draw", (args, kwargs), (name,))
 
 
-def _property(trace: Trace, owner: type, name: str, get: Any, put: Any) -> tuple[type, str, Any]:
-    """Put a property in the place of a slot or attribute; returns what is needed to undo it."""
-    slot = vars(owner).get(name) or _Attribute(name)
+def _property(undo: ExitStack, owner: type, name: str, get: Any, put: Any) -> None:
+    """Put a property in the place of a slot or attribute, until `undo` is closed."""
+    before = vars(owner).get(name)
+    slot = before or _Attribute(name)
 
     def read(self: Any) -> Any:
         return get(self, slot) if in_recording() else slot.__get__(self)
@@ -507,9 +457,8 @@ def _property(trace: Trace, owner: type, name: str, get: Any, put: Any) -> tuple
     def write(self: Any, value: Any) -> None:
         put(self, slot, value) if in_recording() else slot.__set__(self, value)
 
-    undo = (owner, name, vars(owner).get(name))
+    undo.callback(setattr, owner, name, before) if before is not None else undo.callback(delattr, owner, name)
     setattr(owner, name, property(read, write))
-    return undo
 
 
 class _Attribute:
@@ -532,30 +481,28 @@ class _Attribute:
 def recording() -> Iterator[Trace]:
     """Within the block this thread's tensors, optimizers and random draws are seen by the trace."""
     global _current
-    with _lock:
+    with _lock, ExitStack() as undo:
         trace = _current = Trace(vars(Node)["data"])
-        real = random.generator()
-        undo = [
-            _property(trace, Node, "data", trace.data, trace.set_data),
-            _property(trace, Node, "gradient", trace.gradient, trace.set_gradient),
-        ]
+        undo.callback(_stop)
+        _property(undo, Node, "data", trace.data, trace.set_data)
+        _property(undo, Node, "gradient", trace.gradient, trace.set_gradient)
         for k, name in enumerate(("state", "param_groups")):
-            undo.append(_property(trace, Optimizer, name, partial(_of_optimizer, trace, k), _set_of_optimizer))
-        recipe.NUMBERS |= {Handle, Setting}
+            _property(undo, Optimizer, name, partial(_of_optimizer, trace, k), _set_of_optimizer)
+        undo.callback(recipe.NUMBERS.difference_update, {Handle, Setting})
+        recipe.NUMBERS.update({Handle, Setting})
+        undo.callback(valuecheck.hand_to, None)
         valuecheck.hand_to(trace.check)
-        draws: Any = _Draws(trace, real)
+        undo.callback(setattr, random, "_generator", random.generator())
+        draws: Any = _Draws(trace, random.generator())
         random._generator = draws
-        try:
-            yield trace
-            if random._generator is not draws:
-                raise CompileError("compile: the step calls manual_seed, which a replay would not. Call it outside.")
-        finally:
-            random._generator = real
-            valuecheck.hand_to(None)
-            recipe.NUMBERS.difference_update({Handle, Setting})
-            for owner, name, slot in undo:
-                setattr(owner, name, slot) if slot is not None else delattr(owner, name)
-            _current = None
+        yield trace
+        if random._generator is not draws:
+            raise CompileError("compile: the step calls manual_seed, which a replay would not. Call it outside.")
+
+
+def _stop() -> None:
+    global _current
+    _current = None
 
 
 def _of_optimizer(trace: Trace, k: int, optimizer: Optimizer, slot: Any) -> Any:

@@ -77,6 +77,10 @@ class Module:
         changes[0] += 1
         super().__setattr__(name, value)
 
+    def __delattr__(self, name: str) -> None:
+        changes[0] += 1
+        super().__delattr__(name)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """``forward(...)``."""
         return self.forward(*args, **kwargs)
