@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
+import enum
 import logging
+import pickle
 import threading
 from collections import namedtuple
 from types import SimpleNamespace
@@ -332,3 +334,171 @@ def test_the_recording_used_last_is_the_one_that_is_shown(tmp_path):
         step.save(tmp_path)
     with pytest.raises(TypeError, match=r"^save: the path is a NoneType\. Pass the name of a file"):
         step.save(None)
+
+
+# ---- what cannot be replaced, what belongs to libraries, what is undone ----------------------------------------------
+
+FIXED, BRACES = (np.ones(2),), {"{a}": 2.0}
+DATA = np.arange(20.0)
+
+
+class Constants:
+    mean = np.ones(2)
+
+
+def of_a_default(x, m=FIXED[0]):
+    return x * m
+
+
+@pytest.mark.parametrize(
+    ("function", "array"),
+    [(lambda x: x * FIXED[0], FIXED[0]), (of_a_default, FIXED[0]), (lambda x: x * Constants.mean, Constants.mean)],
+)
+def test_an_array_that_no_stand_in_can_replace_is_compared(function, array):
+    step = bp.compile(function)
+    for k in (1.0, 5.0, 1.0):
+        array[:] = k
+        assert step(ONES).tolist() == [k, k]
+
+
+def test_a_large_array_that_cannot_be_followed_is_refused():
+    large = (np.ones(10_000),)
+    with pytest.raises(
+        CompileError, match=r"^compile: 'large\[0\]' is an array of shape \(10000,\) in a tuple"
+    ):
+        bp.compile(lambda x: x * large[0].sum())(ONES)
+
+
+def test_betas_of_any_numbers_are_settings():
+    def train(compiled):
+        w, optimizer, step = training(bp.optim.Adam)
+        optimizer.param_groups[0]["betas"] = (0, np.float64(0.99))
+        step = bp.compile(step) if compiled else step
+        for _ in range(3):
+            step(ONES)
+        optimizer.param_groups[0]["betas"] = (0.9, 0.5)
+        step(ONES)
+        return w.data
+
+    np.testing.assert_allclose(train(True), train(False), rtol=1e-13)
+
+
+def test_a_gradient_that_is_replaced_is_left_anew():
+    w = bp.tensor([1.0, 2.0], requires_grad=True)
+
+    @bp.compile
+    def step(x):
+        w.grad = None
+        (w * x).sum().backward()
+
+    step(ONES)
+    w.grad.data = w.grad.data * 0.5
+    step(3.0 * ONES)
+    assert w.grad.tolist() == [3.0, 3.0]
+
+
+def test_a_gradient_of_the_users_is_not_written():
+    w, mine = bp.tensor([1.0, 2.0], requires_grad=True), bp.tensor([10.0, 10.0])
+    w.grad = mine
+    step = bp.compile(lambda x: (w * x).sum().backward())
+    for k in range(3):
+        step(ONES)
+        assert w.grad.tolist() == [11.0 + k] * 2
+    assert mine.tolist() == [10.0, 10.0]
+
+
+def test_slices_of_an_array_that_is_named_may_be_arguments():
+    step = bp.compile(lambda a: a + DATA[:5])
+    assert step(DATA[:5]).tolist() == [0.0, 2.0, 4.0, 6.0, 8.0]
+    assert DATA.flags.writeable
+
+
+class Kind(enum.IntEnum):
+    A = 2
+
+
+@pytest.mark.parametrize("argument", [Kind.A, np.int64(3), True, "text", None, {"{a}": 1, Kind.A: 2.0}])
+def test_an_argument_that_is_no_array_is_recorded_once(argument):
+    step = bp.compile(lambda x, k: x * BRACES["{a}"])
+    for _ in range(3):
+        assert step(ONES, copy.copy(argument)).tolist() == [2.0, 2.0]
+    assert len(step.recordings) == 1
+
+
+def test_dtypes_that_are_equal_need_not_be_one_object():
+    step = bp.compile(lambda x: x * 2.0)
+    for _ in range(3):
+        step(pickle.loads(pickle.dumps(ONES)))
+    assert len(step.recordings) == 1
+
+
+def test_nan_in_a_closure_is_itself():
+    missing = float("nan")
+    step = bp.compile(lambda x: np.where(np.isnan(x), missing, x))
+    assert step(ONES).tolist() == [1.0, 1.0]
+    assert len(step.recordings) == 1
+
+
+def test_a_compiled_function_in_a_compiled_function():
+    inner = bp.compile(lambda t: np.exp(t * 2.0) + t)
+    inner(bp.Tensor(ONES))
+    outer = bp.compile(lambda x: inner(bp.Tensor(x)))
+    for _ in range(2):
+        np.testing.assert_allclose(outer(2.0 * ONES).data, np.exp(4.0) + 2.0, rtol=1e-14)
+    assert len(inner.recordings) == 1
+
+
+def test_a_library_that_is_named_is_not_searched():
+    import hypothesis
+
+    def function(x, show=False):
+        return hypothesis.find(x) if show else x * 2.0
+
+    step = bp.compile(function)
+    assert step(ONES).tolist() == [2.0, 2.0]
+    assert not any(words.startswith("hypothesis.") for _, words in step.recordings[0].missing.__self__.conditions)
+
+
+def test_what_is_named_and_not_used_may_change_between_calls():
+    trainer = SimpleNamespace(scale=2.0, epoch=0)
+    step = bp.compile(lambda x: x * trainer.scale)
+    for _ in range(3):
+        step(ONES)
+        trainer.epoch += 1
+    assert len(step.recordings) == 1
+
+
+def test_a_chain_of_many_objects():
+    class Link:
+        def __init__(self, below):
+            self.below = below
+
+    chain = None
+    for _ in range(3000):
+        chain = Link(chain)
+    assert bp.compile(lambda x: x * (2.0 if chain.below else 1.0))(ONES).tolist() == [2.0, 2.0]
+
+
+def test_an_attribute_that_is_deleted_is_missed():
+    model = Odd()
+    step = bp.compile(lambda x: x * getattr(model, "extra", 1.0))
+    model.extra = 3.0
+    assert step(ONES).tolist() == [3.0, 3.0]
+    del model.extra
+    assert step(ONES).tolist() == [1.0, 1.0]
+
+
+def test_threads_record_one_after_the_other():
+    results = []
+
+    def work(k):
+        step = bp.compile(lambda x: x * DATA[:2] + k)
+        results.extend((k, step(ONES).tolist()) for _ in range(5))
+
+    threads = [threading.Thread(target=work, args=(float(k),)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [(k, [k, k + 1.0]) for k in map(float, range(4)) for _ in range(5)]
+    assert type(DATA) is np.ndarray
