@@ -88,7 +88,7 @@ def fuse(plan: Plan, blas: bool = True) -> Fused:
     kinds = {v: _kind(v, places, blas) for v in plan.body if v.op != "full" and places[v].root is v}
     order = {v: i for i, v in enumerate(plan.body)}
     direct = _direct(plan, places, kinds, order)
-    before = _edges(plan, places, kinds, direct)
+    before = _edges(places, kinds, direct)
     levels = _levels(before, kinds)
     groups = tuple(_grouped(levels, kinds))
     stored = frozenset(_stored(plan, groups, places, kinds))
@@ -228,9 +228,7 @@ def _direct(
 Edges = dict[Value, list[tuple[Value, int]]]
 
 
-def _edges(
-    plan: Plan, places: Mapping[Value, Place], kinds: Mapping[Value, str], direct: Mapping[Value, Value]
-) -> Edges:
+def _edges(places: Mapping[Value, Place], kinds: Mapping[Value, str], direct: Mapping[Value, Value]) -> Edges:
     """What an instruction comes after: (other, 0) if they may share a loop, else (other, 1)."""
     writer = {state: last for last, state in direct.items()}
     before: Edges = {v: [] for v in kinds}
@@ -291,10 +289,7 @@ def _grouped(levels: Mapping[Value, int], kinds: Mapping[Value, str]) -> Iterato
 
 
 def _stored(
-    plan: Plan,
-    groups: tuple[Group, ...],
-    places: Mapping[Value, Place],
-    kinds: Mapping[Value, str],
+    plan: Plan, groups: tuple[Group, ...], places: Mapping[Value, Place], kinds: Mapping[Value, str]
 ) -> Iterator[Value]:
     """What is read outside of its loop, and all that no loop computes entry by entry."""
     group = {v: g for g in groups for v in g.members}

@@ -63,23 +63,8 @@ class _Writer:
         self.fused, self.plan, self.places, self.stored = fused, fused.plan, fused.places, fused.stored
         self.names: dict[Value, str] = {}
         self.taken = {*"ijklmnopqrstuvw", *vars(np), *kernels.KERNELS, *vars(sys.modules["builtins"])}
-        self.taken |= {
-            "make",
-            "step",
-            "rng",
-            "inf",
-            "nan",
-            "np",
-            "memory",
-            "vector",
-            "dgemm",
-            "sgemm",
-            "loop",
-            "part",
-            "table",
-            "tools",
-            "at",
-        }
+        self.taken |= {"make", "step", "rng", "inf", "nan", "np", "dgemm", "sgemm"}
+        self.taken |= {"memory", "vector", "loop", "part", "table", "tools", "at"}
         self.arguments: dict[Value, None] = {}
         self.slots: dict[str, tuple[int, Shape, str]] = {}  # name: its address in the table, shape, dtype
         self.setup: list[str] = []
