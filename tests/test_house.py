@@ -78,7 +78,10 @@ MAP = [
     "compiler/numpy_source.py",
     "compiler/standalone.py",
     "compiler/kernels.py",
+    "compiler/lowering.py",
     "compiler/fusion.py",
+    "compiler/loop_source.py",
+    "compiler/numba_module.py",
     "compiler/numba_source.py",
     "compiler/handle.py",
     "compiler/origin.py",
@@ -101,7 +104,7 @@ CORE = ["recipe.py", "autograd.py", "tensor.py"]
 CORE += ["ops/arithmetic.py", "ops/elementary.py", "ops/linear.py", "ops/fused.py"]
 
 # Large readers with budgets of their own: nothing else knows them.
-READERS = {"checking/": 3200, "compiler/": 3500}
+READERS = {"checking/": 3200, "compiler/": 4100}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [path.relative_to(PACKAGE).as_posix() for path in FILES]
@@ -231,8 +234,8 @@ def test_importing_the_package_loads_numpy_and_the_engine_and_nothing_else():
     loaded = modules_loaded_by("import tinygrad_bp")
     beyond = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names - {"numpy", "tinygrad_bp"}
     assert not beyond
-    on_first_use = [name for name in loaded if re.match(r"tinygrad_bp\.(view|io|data|checking|compiler|spec|training|doctor|__main__)\b", name)]
-    assert not on_first_use
+    later = {"view", "io", "data", "checking", "compiler", "spec", "training", "doctor", "__main__"}
+    assert not [name for name in loaded if name.startswith("tinygrad_bp.") and name.split(".")[1] in later]
     assert "tinygrad_bp.tensor" in loaded
 
 

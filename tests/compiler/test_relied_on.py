@@ -363,9 +363,7 @@ def test_an_array_that_no_stand_in_can_replace_is_compared(function, array):
 
 def test_a_large_array_that_cannot_be_followed_is_refused():
     large = (np.ones(10_000),)
-    with pytest.raises(
-        CompileError, match=r"^compile: 'large\[0\]' is an array of shape \(10000,\) in a tuple"
-    ):
+    with pytest.raises(CompileError, match=r"^compile: 'large\[0\]' is an array of shape \(10000,\) in a tuple"):
         bp.compile(lambda x: x * large[0].sum())(ONES)
 
 
@@ -502,3 +500,44 @@ def test_threads_record_one_after_the_other():
         thread.join()
     assert sorted(results) == [(k, [k, k + 1.0]) for k in map(float, range(4)) for _ in range(5)]
     assert type(DATA) is np.ndarray
+
+
+@pytest.mark.parametrize("view", [np.flip, np.rot90, np.fliplr, np.flipud, np.diagonal, np.diag])
+def test_a_view_that_a_function_gives_is_not_read_after_a_write(view):
+    def late(x):
+        y = x * 1.0
+        v = view(y)
+        y += 1.0
+        return v * 1.0
+
+    def into(x):
+        y = x * 1.0
+        view(y)[0] = 5.0
+        return y
+
+    square = np.arange(4.0).reshape(2, 2)
+    assert bp.compile(lambda x: view(x * 1.0) * 1.0)(square).tolist() == view(square).tolist()
+    with pytest.raises(CompileError, match="reads a view of an array that has been written since"):
+        bp.compile(late)(square)
+    with pytest.raises(CompileError, match="writes into a view of an array"):
+        bp.compile(into)(square)
+
+
+def test_threads_that_record_do_not_disturb_replays():
+    failures = []
+
+    def work(k):
+        try:
+            for i in range(6):
+                step = bp.compile(lambda x, i=i: x * DATA[:2] + k + i)
+                assert all(step(ONES).tolist() == [k + i, k + i + 1.0] for _ in range(20))
+                assert len(step.recordings) == 1
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(float(k),)) for k in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures

@@ -130,10 +130,16 @@ class Handle(NDArrayOperatorsMixin):
         """What isinstance() is to believe: programs ask it."""
         return np.ndarray
 
+    def follow(self, base: Handle | None) -> None:
+        """Be a view of `base` from now on."""
+        self._base, self._seen = base, base.value if base is not None else None
+
     @property
     def value(self) -> Value:
         """The value now; that of a view follows what is written into its array."""
         if self._base is not None and self._base.value is not self._seen:
+            if self._value.op == "call":
+                self._refuse("reads a view of an array that has been written since", "Copy it first")
             again = self.recorder.emit(self._value.op, (self._base,), self._value.params)
             self._value, self.example, self._seen = again._value, again.example, self._base.value
         return self._value
@@ -148,7 +154,7 @@ class Handle(NDArrayOperatorsMixin):
         if new.shape != self.shape:
             new = self.recorder.emit("copy", (np.broadcast_to(new, self.shape),))
         if self._base is not None:
-            base, op, (param,) = self._base, self._value.op, self._value.params
+            base, op, param = self._base, self._value.op, self._value.params[0]
             if op == "slice":
                 base.write(self.recorder.emit("put", (base, new, param)))
             elif op == "transpose":

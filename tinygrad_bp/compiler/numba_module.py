@@ -19,7 +19,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -140,14 +140,14 @@ def load(source: Source) -> Callable[..., Callable[..., Any]]:
     Raises CompileError where numba is not installed.
     """
     require()
-    assert isinstance(source, Module)
-    module = _module(source.text)
-    calls = [_caller(v) for v in source.calls]
+    parts = cast(Module, source)
+    module = _module(parts.text)
+    calls = [_caller(v) for v in parts.calls]
 
     def make(*arrays: Any) -> Callable[..., Any]:
         straight = tuple(a if a.flags.c_contiguous else a.copy("C") for a in arrays)
         step: Callable[..., Any] = module.make(*straight, *calls)
-        strided = [(a, s, w) for a, s, w in zip(arrays, straight, source.written) if a is not s]
+        strided = [(a, s, w) for a, s, w in zip(arrays, straight, parts.written) if a is not s]
         return partial(_copying, step, strided) if strided else step
 
     return make

@@ -25,7 +25,7 @@ from .entry import MISS
 from .plan import CompileError
 from .record import Recording, record
 from .standalone import standalone
-from .trace import in_recording
+from .trace import in_recording, lock
 
 __all__ = ["CompileError", "Recording", "Step", "compile"]
 
@@ -131,17 +131,26 @@ class Step:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the function; the first call of a kind records."""
+        result = self._replayed(args, kwargs)
+        if result is MISS:
+            if in_recording():
+                return self.function(*args, **kwargs)
+            with lock:  # while another thread records, nothing holds: ask again
+                result = self._replayed(args, kwargs)
+                return self._first(args, kwargs) if result is MISS else result
+        return result
+
+    def _replayed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the first recording that holds gives, or MISS."""
         for k, recording in enumerate(self.recordings):
             result = recording.enter(args, kwargs)
             if result is not MISS:
                 if k:
                     self.recordings.insert(0, self.recordings.pop(k))
                 return result
-        return self._first(args, kwargs)
+        return MISS
 
     def _first(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if in_recording():
-            return self.function(*args, **kwargs)
         if len(self.recordings) == MANY:
             self._give_up(args, kwargs)
             return _detached(self.function(*args, **kwargs))

@@ -28,7 +28,7 @@ from .handle import Handle, Setting
 from .origin import Origin, origin, program_line
 from .plan import VIEWS, CompileError, Plan, Value, evaluate, pack
 
-__all__ = ["Trace", "in_recording", "is_number", "recording"]
+__all__ = ["Trace", "in_recording", "is_number", "lock", "recording"]
 
 Array = ndarray[Any, Any]
 Key = tuple[Any, ...]
@@ -39,7 +39,9 @@ _DRAWS = {
     *("permutation", "permuted", "choice", "poisson", "standard_gamma", "gamma", "beta", "laplace", "gumbel"),
 }
 
-_lock = threading.RLock()  # one recording at a time
+lock = threading.RLock()
+"""Held while a step is recorded: one recording at a time."""
+
 _current: Trace | None = None
 
 
@@ -50,6 +52,15 @@ def in_recording() -> bool:
 
 
 # ---- the trace ---------------------------------------------------------------------------------------------
+
+
+def _handles(tree: Any) -> Iterator[Handle]:
+    """The handles in nested lists, tuples and dicts."""
+    if isinstance(tree, Handle):
+        yield tree
+    elif type(tree) in (list, tuple, dict):
+        for below in tree.values() if type(tree) is dict else tree:
+            yield from _handles(below)
 
 
 def is_number(x: Any) -> bool:
@@ -131,7 +142,11 @@ class Trace:
             raise CompileError(f"compile: {self.line()} was used. Do not keep arrays of a step outside of it.")
         if op in ("call", "check", "draw"):
             args, template = pack(self._valued(tree))
-            return self._append(op, args, (*params, template), like)
+            result = self._append(op, args, (*params, template), like)
+            if result._value.alias is not None:  # a view of an argument: what is written there is seen here
+                shared = [x for x in _handles(tree) if x.value is args[result._value.alias]]
+                result.follow(shared[0] if shared else None)
+            return result
         if op in ("put", "add_at"):
             x, new, index = tree
             places, template = pack(self._valued(index)) if not params else ((), params[0])
@@ -481,7 +496,7 @@ class _Attribute:
 def recording() -> Iterator[Trace]:
     """Within the block this thread's tensors, optimizers and random draws are seen by the trace."""
     global _current
-    with _lock, ExitStack() as undo:
+    with lock, ExitStack() as undo:
         trace = _current = Trace(vars(Node)["data"])
         undo.callback(_stop)
         _property(undo, Node, "data", trace.data, trace.set_data)
