@@ -207,6 +207,42 @@ def test_a_method_has_a_step_for_every_object():
     assert first.step is first.step is not second.step
 
 
+def test_a_compiled_method_and_its_override():
+    class A:
+        def __init__(self):
+            self.w = bp.Tensor([1.0, 2.0])
+
+        @bp.compile
+        def step(self, x):
+            return self.w * x
+
+    class B(A):
+        def step(self, x):
+            return super().step(x) * 2.0
+
+    class C(A):
+        @bp.compile
+        def step(self, x):
+            return super().step(x) * 3.0
+
+    class D(A):
+        __slots__ = ()
+
+    class Bare:
+        __slots__ = ()
+
+        @bp.compile
+        def step(self, x):
+            return x
+
+    for kind, factor in ((A, 1.0), (B, 2.0), (C, 3.0), (D, 1.0)):
+        model = kind()
+        for _ in range(3):
+            assert model.step(ONES).tolist() == [factor, 2.0 * factor]
+    with pytest.raises(TypeError, match=r"^compile: a Bare has no __dict__ to keep its step in\."):
+        Bare().step(ONES)
+
+
 def test_the_first_result_of_an_optimizer_with_memory_is_as_later_ones():
     w, optimizer, _ = training(bp.optim.Adam)
 

@@ -387,7 +387,11 @@ class _Writer:
         lines += [f"    {line}" for line in _wrapped("step = make", made)]
         lines += [f"    {line}" for line in _wrapped(f"{given} = step" if given else "step", taken)]
         lines += ["", *(f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {', '.join(row[2:])}" for row in rows), ""]
-        lines += ["Numbers are float64 where nothing else is said; a call writes into its last array (copyto into its first).", '"""', ""]
+        lines += [
+            "Numbers are float64 where nothing else is said; a call writes into its last array (copyto into its first).",
+            '"""',
+            "",
+        ]
         functions = self.functions
         lines += ["from __future__ import annotations", ""] if functions.texts else []
         lines += [*sorted(functions.imports), ""] if functions.imports else []

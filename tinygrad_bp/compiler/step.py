@@ -116,37 +116,46 @@ class Step:
         self.function, self.backend = function, backend
         self.recordings: list[Recording] = []
         self._told = False
-        self._name = ""
+        self._key = ""
         update_wrapper(self, function)
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
+        self._key = f"compiled {owner.__module__}.{owner.__qualname__}.{name}"  # no identifier: it hides no attribute
 
-    def __get__(self, instance: Any, owner: Any = None) -> Step:
-        """A compiled method: a step of its own for every object, kept among its attributes."""
-        if instance is None or not self._name:
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """A compiled method: a step of its own for every object, kept in the object's ``__dict__``."""
+        if instance is None or not self._key:
             return self
-        step = vars(instance)[self._name] = Step(MethodType(self.function, instance), self.backend)
-        return step
+        if in_recording():
+            return MethodType(self.function, instance)
+        kept = getattr(instance, "__dict__", None)
+        if kept is None:
+            name = type(instance).__name__
+            raise TypeError(
+                f"compile: a {name} has no __dict__ to keep its step in. Call bp.compile(...) on a function."
+            )
+        if self._key not in kept:
+            kept[self._key] = Step(MethodType(self.function, instance), self.backend)
+        return kept[self._key]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the function; the first call of a kind records."""
-        result = self._replayed(args, kwargs)
-        if result is MISS:
-            if in_recording():
-                return self.function(*args, **kwargs)
-            with lock:  # while another thread records, nothing holds: ask again
-                result = self._replayed(args, kwargs)
-                return self._first(args, kwargs) if result is MISS else result
-        return result
+        if self.recordings:
+            result = self.recordings[0].enter(args, kwargs)
+            if result is not MISS:
+                return result
+        if in_recording():
+            return self.function(*args, **kwargs)
+        with lock:  # while another thread records, nothing holds: ask again
+            result = self._replayed(args, kwargs)
+            return self._first(args, kwargs) if result is MISS else result
 
     def _replayed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What the first recording that holds gives, or MISS."""
         for k, recording in enumerate(self.recordings):
             result = recording.enter(args, kwargs)
             if result is not MISS:
-                if k:
-                    self.recordings.insert(0, self.recordings.pop(k))
+                self.recordings.insert(0, self.recordings.pop(k))
                 return result
         return MISS
 
