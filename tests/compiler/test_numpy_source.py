@@ -174,7 +174,7 @@ grad_b1  (3,)    written
 grad_W2  (2, 3)  written
 grad_b2  (2,)    written
 
-Numbers are float64 where nothing else is said; a call writes into its last array (copyto into its first).
+Numbers are float64 where nothing else is said; a call writes into its last array (copyto: first).
 """
 
 import numpy as np
@@ -601,7 +601,7 @@ def test_the_header_tells_shapes_dtypes_and_what_is_written() -> None:
             "g   (2, 3)  written",
             "c1  (2, 3)  constant",
             "",
-            "Numbers are float64 where nothing else is said; a call writes into its last array (copyto into its first).",
+            "Numbers are float64 where nothing else is said; a call writes into its last array (copyto: first).",
         ]
     )
 

@@ -388,7 +388,7 @@ class _Writer:
         lines += [f"    {line}" for line in _wrapped(f"{given} = step" if given else "step", taken)]
         lines += ["", *(f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {', '.join(row[2:])}" for row in rows), ""]
         lines += [
-            "Numbers are float64 where nothing else is said; a call writes into its last array (copyto into its first).",
+            "Numbers are float64 where nothing else is said; a call writes into its last array (copyto: first).",
             '"""',
             "",
         ]

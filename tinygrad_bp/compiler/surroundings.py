@@ -241,11 +241,8 @@ class Surroundings:
 
     def containers(self) -> Iterator[tuple[str, Any]]:
         """What can grow and holds more than plain values, with its name; objects' attributes are not among them."""
-        others = (
-            {id(vars(module)) for module in self.modules}
-            | {id(e.place) for e in self.entries if e.name.endswith(f".{e.key}")}
-            | {id(held) for _, held in self.plain}
-        )
+        others = {id(vars(module)) for module in self.modules} | {id(held) for _, held in self.plain}
+        others |= {id(entry.place) for entry in self.entries if entry.name.endswith(f".{entry.key}")}
         return ((name, held) for name, held in self._holders if id(held) not in others)
 
     def _look_inside(self) -> list[Any]:
