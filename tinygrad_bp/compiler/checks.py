@@ -21,7 +21,12 @@ Flat = Any
 
 def check_squares(optimizer: str, gradients: list[Any], flat: list[Flat], factors: list[tuple[Flat, Flat]]) -> None:
     """check_finite, unless the sums of squares of `flat`, and |d|^2 |x|^2 of the factors (d, x), tell already."""
-    if not sum([g.dot(g) for g in flat]) + sum([d.dot(d) * x.dot(x) for d, x in factors]) < inf:
+    total = 0.0
+    for g in flat:
+        total += g.dot(g)
+    for d, x in factors:
+        total += d.dot(d) * x.dot(x)
+    if not total < inf:
         check_finite(optimizer, gradients)
 
 
