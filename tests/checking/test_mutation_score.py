@@ -52,7 +52,7 @@ def test_the_checker_kills_what_the_checks_of_the_table_kill() -> None:
     ours, its = (Judge(checks=checks, suite=False) for checks in (CHECKS, [by_the_checker]))
     chosen = [mutant for mutant in mutants()[::20] if ours.fate(mutant).kind == "killed"]
     survivors = [str(mutant) for mutant in chosen if its.fate(mutant).kind != "killed"]
-    assert len(chosen) > 200
+    assert len(chosen) > 180
     assert not survivors, "\n".join(survivors)
 
 
