@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .compiler.plan import CompileError
-from .compiler.step import compile as record
+from .compiler.step import compile as compiled_step
 from .nn.module import Module
 from .optim.optimizers import Optimizer
 from .recipe import no_grad
@@ -156,7 +156,7 @@ def check_loss(cost: Any) -> None:
 
 def _compiled(step: Step) -> Step:
     """The step recorded and replayed, or from its first refusal on the step itself."""
-    replay = record(step)
+    replay = compiled_step(step)
 
     def run(inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
         nonlocal replay
