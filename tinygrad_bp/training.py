@@ -106,23 +106,7 @@ def fit(
     history: list[Record] = []
     for epoch in range(1, epochs + 1):
         started = time.perf_counter()
-        scores = []
-        for batch, (inputs, targets) in enumerate(loader, start=1):
-            try:
-                cost, outputs = step(inputs, targets)
-            except FloatingPointError as error:
-                if not str(error).startswith("the loss is"):
-                    raise
-                raise FloatingPointError(
-                    f"fit: {error} in epoch {epoch}, batch {batch}. Lower the learning rate, or look for inputs that "
-                    "are not finite."
-                ) from None
-            scores.append(_score(loss, cost, outputs, targets))
-        if not scores:
-            raise ValueError(
-                f"fit: the loader gave no batch in epoch {epoch}. Pass one that starts anew each time it is iterated."
-            )
-        record: Record = {"epoch": epoch} | _metrics("", _total(scores))
+        record: Record = {"epoch": epoch} | _metrics("", _total(_epoch(step, loss, loader, epoch)))
         if test is not None:
             record |= _metrics("test_", evaluate(model, loss, *test))
         record["seconds"] = time.perf_counter() - started
@@ -130,6 +114,27 @@ def fit(
         if on_epoch is not None:
             on_epoch(record)
     return history
+
+
+def _epoch(step: Step, loss: Loss, loader: Iterable[tuple[Any, ...]], epoch: int) -> list[Score]:
+    """A step for every mini-batch; how the model did on each, with the weights before that step."""
+    scores = []
+    for batch, (inputs, targets) in enumerate(loader, start=1):
+        try:
+            cost, outputs = step(inputs, targets)
+        except FloatingPointError as error:
+            if not str(error).startswith("the loss is"):
+                raise
+            raise FloatingPointError(
+                f"fit: {error} in epoch {epoch}, batch {batch}. Lower the learning rate, or look for inputs that "
+                "are not finite."
+            ) from None
+        scores.append(_score(loss, cost, outputs, targets))
+    if not scores:
+        raise ValueError(
+            f"fit: the loader gave no batch in epoch {epoch}. Pass one that starts anew each time it is iterated."
+        )
+    return scores
 
 
 def _step(model: Module, loss: Loss, optimizer: Optimizer) -> Step:

@@ -4,7 +4,7 @@ Nothing has to be declared. While a step is recorded, reading ``.data`` of any t
 parameter and buffer is found when it is touched; the state and the settings of an optimizer are found when it steps;
 the random generator gives handles too. None of the real objects is written: what the function would leave behind (new
 values, ``.grad``, state) is kept here, and becomes the writes of the plan. Names and comments are given in
-:mod:`tinygrad_bp.compiler.naming`; what a recording relies on is checked in :mod:`tinygrad_bp.compiler.step`.
+:mod:`tinygrad_bp.compiler.naming`; what a recording relies on is checked in :mod:`tinygrad_bp.compiler.entry`.
 """
 
 from __future__ import annotations
