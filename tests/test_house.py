@@ -86,6 +86,7 @@ MAP = [
     "compiler/handle.py",
     "compiler/origin.py",
     "compiler/trace.py",
+    "compiler/watch.py",
     "compiler/naming.py",
     "compiler/surroundings.py",
     "compiler/checks.py",

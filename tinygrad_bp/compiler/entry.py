@@ -20,7 +20,7 @@ from .. import random, recipe
 from ..nn import module
 from ..recipe import Node, is_grad_enabled, leaf
 from ..tensor import Tensor, default_dtype
-from . import trace as trace_module
+from . import watch
 from .handle import Setting
 from .plan import Slot, unpack
 from .surroundings import Surroundings
@@ -39,9 +39,9 @@ class Facts:
     """
 
     def __init__(self) -> None:
-        self.known: dict[str, Any] = {"ndarray": ndarray, "Tensor": Tensor, "MISS": MISS, "trace": trace_module}
+        self.known: dict[str, Any] = {"ndarray": ndarray, "Tensor": Tensor, "MISS": MISS, "watch": watch}
         self.conditions: list[tuple[str, str]] = [
-            ("(trace._current is None or not trace.in_recording())", "another recording")
+            ("(watch._current is None or not watch.in_recording())", "another recording")
         ]
         self._names: dict[int, str] = {}
 

@@ -25,7 +25,8 @@ from .naming import named
 from .passes import optimize
 from .plan import CompileError, Plan, Slot, Value
 from .surroundings import Surroundings
-from .trace import Trace, recording
+from .trace import Trace
+from .watch import recording
 
 __all__ = ["Recording", "record"]
 

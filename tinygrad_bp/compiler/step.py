@@ -25,7 +25,7 @@ from .entry import MISS
 from .plan import CompileError
 from .record import Recording, record
 from .standalone import standalone
-from .trace import in_recording, lock
+from .watch import in_recording, lock
 
 __all__ = ["CompileError", "Recording", "Step", "compile"]
 

@@ -30,7 +30,7 @@ from ..nn.module import Module
 from ..optim.optimizers import Optimizer
 from ..recipe import Node, Op
 from .plan import CompileError
-from .trace import in_recording
+from .watch import in_recording
 
 __all__ = ["Entry", "Surroundings"]
 

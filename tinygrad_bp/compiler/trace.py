@@ -9,47 +9,27 @@ values, ``.grad``, state) is kept here, and becomes the writes of the plan. Name
 
 from __future__ import annotations
 
-import copy
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 from numpy.lib.array_utils import byte_bounds
 
-from .. import random, recipe, valuecheck
 from ..optim.optimizers import Optimizer
 from ..recipe import Node, leaf
 from .handle import Handle, Setting
 from .origin import Origin, origin, program_line
 from .plan import VIEWS, CompileError, Plan, Value, evaluate, pack
 
-__all__ = ["Trace", "in_recording", "is_number", "lock", "recording"]
+__all__ = ["Trace", "is_number"]
 
 Array = ndarray[Any, Any]
 Key = tuple[Any, ...]
 
 _NUMBERS = (bool, int, float)
-_DRAWS = {
-    *("random", "standard_normal", "normal", "uniform", "integers", "standard_exponential", "exponential", "binomial"),
-    *("permutation", "permuted", "choice", "poisson", "standard_gamma", "gamma", "beta", "laplace", "gumbel"),
-}
-
-lock = threading.RLock()
-"""Held while a step is recorded: one recording at a time."""
-
-_current: Trace | None = None
-
-
-def in_recording() -> bool:
-    """Whether this thread is recording a step."""
-    trace = _current  # read once: another thread's recording may end meanwhile
-    return trace is not None and trace.thread == threading.get_ident()
-
 
 # ---- the trace ---------------------------------------------------------------------------------------------
 
@@ -228,7 +208,7 @@ class Trace:
 
     def check(self, function: Callable[..., None], args: Key) -> None:
         """Record a check of values; one that looks only at settings is kept for when they change."""
-        if not in_recording():
+        if threading.get_ident() != self.thread:
             function(*args)
             return
         if any(isinstance(x, Setting) for x in args):
@@ -438,91 +418,3 @@ class Trace:
         for shared in (self._shared, self._leaf, self._groups, self._constants):
             shared.clear()
         self.memory.clear()
-
-
-# ---- what the program sees while it is recorded ------------------------------------------------------------
-
-
-class _Draws:
-    """What stands in the place of the random generator: every draw is recorded."""
-
-    def __init__(self, trace: Trace, generator: np.random.Generator) -> None:
-        trace.generator = copy.deepcopy(generator)  # for the examples; the real one is not advanced
-        self._trace, self._real = trace, generator
-
-    def __getattr__(self, name: str) -> Any:
-        if not in_recording():
-            return getattr(self._real, name)
-        if name not in _DRAWS:
-            raise CompileError(
-                f"compile: {program_line()} uses generator().{name}, which cannot be recorded. "
-                "Draw outside of the step."
-            )
-        return lambda *args, **kwargs: self._trace.emit("draw", (args, kwargs), (name,))
-
-
-def _property(undo: ExitStack, owner: type, name: str, get: Any, put: Any) -> None:
-    """Put a property in the place of a slot or attribute, until `undo` is closed."""
-    before = vars(owner).get(name)
-    slot = before or _Attribute(name)
-
-    def read(self: Any) -> Any:
-        return get(self, slot) if in_recording() else slot.__get__(self)
-
-    def write(self: Any, value: Any) -> None:
-        put(self, slot, value) if in_recording() else slot.__set__(self, value)
-
-    undo.callback(setattr, owner, name, before) if before is not None else undo.callback(delattr, owner, name)
-    setattr(owner, name, property(read, write))
-
-
-class _Attribute:
-    """An entry of an instance's ``__dict__``, spoken to as a slot."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        try:
-            return vars(instance)[self.name]
-        except KeyError:
-            raise AttributeError(self.name) from None
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        vars(instance)[self.name] = value
-
-
-@contextmanager
-def recording() -> Iterator[Trace]:
-    """Within the block this thread's tensors, optimizers and random draws are seen by the trace."""
-    global _current
-    with lock, ExitStack() as undo:
-        trace = _current = Trace(vars(Node)["data"])
-        undo.callback(_stop)
-        _property(undo, Node, "data", trace.data, trace.set_data)
-        _property(undo, Node, "gradient", trace.gradient, trace.set_gradient)
-        for k, name in enumerate(("state", "param_groups")):
-            _property(undo, Optimizer, name, partial(_of_optimizer, trace, k), _set_of_optimizer)
-        undo.callback(recipe.NUMBERS.difference_update, {Handle, Setting})
-        recipe.NUMBERS.update({Handle, Setting})
-        undo.callback(valuecheck.hand_to, None)
-        valuecheck.hand_to(trace.check)
-        undo.callback(setattr, random, "_generator", random.generator())
-        draws: Any = _Draws(trace, random.generator())
-        random._generator = draws
-        yield trace
-        if random._generator is not draws:
-            raise CompileError("compile: the step calls manual_seed, which a replay would not. Call it outside.")
-
-
-def _stop() -> None:
-    global _current
-    _current = None
-
-
-def _of_optimizer(trace: Trace, k: int, optimizer: Optimizer, slot: Any) -> Any:
-    return trace.optimizer(optimizer)[k] if "param_groups" in vars(optimizer) else slot.__get__(optimizer)
-
-
-def _set_of_optimizer(optimizer: Optimizer, slot: Any, value: Any) -> None:
-    slot.__set__(optimizer, value)
