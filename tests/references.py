@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from . import samples
+
 Function = Callable[..., Any]
 
 
@@ -102,6 +104,7 @@ FORMULAS: dict[str, Function] = {
     "cross_entropy": cross_entropy,
     "copy": np.copy,
     "sum_to": sum_to,
+    **samples.FORMULAS,
 }
 
 

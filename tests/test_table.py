@@ -293,6 +293,7 @@ LINEAR = {
     *["maximum", "minimum", "clip", "where", "max", "min", "relu", "leaky_relu", "sum", "mean", "cumsum"],
     *["reshape", "squeeze", "expand_dims", "transpose", "swapaxes", "moveaxis", "broadcast_to", "flip", "roll"],
     *["tril", "triu", "pad", "concatenate", "getitem"],
+    *samples.LINEAR,
 }
 
 

@@ -22,10 +22,10 @@ from numpy.typing import ArrayLike
 from .compiler.plan import CompileError
 from .compiler.step import compile as compiled_step
 from .nn.module import Module
+from .opaque import value_check
 from .optim.optimizers import Optimizer
 from .recipe import no_grad
 from .tensor import Tensor
-from .valuecheck import value_check
 
 __all__ = ["Score", "evaluate", "fit"]
 

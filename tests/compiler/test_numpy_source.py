@@ -733,7 +733,7 @@ def test_functions_named_like_numpys_and_pythons_give_way(tmp_path: Any, monkeyp
 
 def test_a_decorator_of_checks_is_left_out(tmp_path: Any, monkeypatch: Any) -> None:
     text = """
-from tinygrad_bp.valuecheck import value_check
+from tinygrad_bp.opaque import value_check
 
 @value_check
 def positive(x):

@@ -206,7 +206,7 @@ def _source(function: Any) -> tuple[str, ast.FunctionDef]:
     (tree,) = ast.parse(text).body
     if not isinstance(tree, ast.FunctionDef):
         _refuse(function, f"it is a {type(tree).__name__}")
-    decorators = [name for name in map(ast.unparse, tree.decorator_list) if name != "value_check"]
+    decorators = [name for name in map(ast.unparse, tree.decorator_list) if name not in ("kernel", "value_check")]
     if decorators:
         _refuse(function, f"it is decorated with {', '.join(decorators)}")
     for node in ast.walk(tree):

@@ -202,7 +202,7 @@ _RULES: dict[str, Callable[[_Lowering, Value], bool]] = {
     "tinygrad_bp.compiler.handle._getitem": _gathered,
     "tinygrad_bp.optim.optimizers.check_finite": _finite,
     "tinygrad_bp.compiler.checks.check_squares": _finite,
-    "tinygrad_bp.nn.functional._check_range": _labels,
-    "tinygrad_bp.nn.functional._check_unit": _unit,
+    "tinygrad_bp.nn.functional.accepted._check_range": _labels,
+    "tinygrad_bp.nn.functional.accepted.check_unit": _unit,
 }
 """By name, as a check that is recorded is not the function that its module shows."""

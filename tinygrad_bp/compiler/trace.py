@@ -206,6 +206,12 @@ class Trace:
         self._examples[value] = array
         return Handle(self, value, array)
 
+    def kernel(self, function: Callable[..., Any], args: Key) -> Any:
+        """Record a computation as one instruction."""
+        if threading.get_ident() != self.thread or not any(isinstance(x, Value) for x in pack(self._valued(args))[0]):
+            return function(*args)
+        return self.emit("call", (args, {}), (function,))
+
     def check(self, function: Callable[..., None], args: Key) -> None:
         """Record a check of values; one that looks only at settings is kept for when they change."""
         if threading.get_ident() != self.thread:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import random, recipe, valuecheck
+from .. import opaque, random, recipe
 from ..optim.optimizers import Optimizer
 from ..recipe import Node
 from .handle import Handle, Setting
@@ -105,8 +105,8 @@ def recording() -> Iterator[Trace]:
             _property(undo, Optimizer, name, partial(_of_optimizer, trace, k), _set_of_optimizer)
         undo.callback(recipe.NUMBERS.difference_update, {Handle, Setting})
         recipe.NUMBERS.update({Handle, Setting})
-        undo.callback(valuecheck.hand_to, None)
-        valuecheck.hand_to(trace.check)
+        undo.callback(opaque.hand_to, None)
+        opaque.hand_to(trace)
         undo.callback(setattr, random, "_generator", random.generator())
         draws: Any = _Draws(trace, random.generator())
         random._generator = draws

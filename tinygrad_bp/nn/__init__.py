@@ -1,48 +1,31 @@
 """Networks: modules, layers, losses and how weights begin. Names and arguments are PyTorch's."""
+# ruff: noqa: F403
 
 from __future__ import annotations
 
-from . import functional, init
-from .layers import (
-    ELU,
-    Flatten,
-    Identity,
-    LeakyReLU,
-    Linear,
-    LogSoftmax,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Tanh,
+from . import (
+    activations,
+    attention,
+    convolution,
+    functional,
+    init,
+    layers,
+    losses,
+    module,
+    normalization,
+    pooling,
+    recurrent,
+    utils,
 )
-from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, QuadraticLoss
-from .module import Module, Parameter, Sequential
+from .activations import *
+from .attention import *
+from .convolution import *
+from .layers import *
+from .losses import *
+from .module import *
+from .normalization import *
+from .pooling import *
+from .recurrent import *
 
-__all__ = [
-    "ELU",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "CrossEntropyLoss",
-    "Flatten",
-    "Identity",
-    "L1Loss",
-    "LeakyReLU",
-    "Linear",
-    "LogSoftmax",
-    "MSELoss",
-    "Module",
-    "NLLLoss",
-    "Parameter",
-    "QuadraticLoss",
-    "ReLU",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "Softplus",
-    "Tanh",
-    "functional",
-    "init",
-]
+_PAGES = (module, layers, activations, convolution, pooling, normalization, recurrent, attention, losses)
+__all__ = ["functional", "init", "utils", *(name for page in _PAGES for name in page.__all__)]

@@ -15,19 +15,12 @@ from ..random import generator
 from ..recipe import wrote
 from ..tensor import Tensor
 
+# fmt: off
 __all__ = [
-    "calculate_gain",
-    "constant_",
-    "kaiming_normal_",
-    "kaiming_uniform_",
-    "lecun_normal_",
-    "normal_",
-    "ones_",
-    "uniform_",
-    "xavier_normal_",
-    "xavier_uniform_",
-    "zeros_",
+    "calculate_gain", "constant_", "kaiming_normal_", "kaiming_uniform_", "lecun_normal_", "normal_", "ones_",
+    "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
 ]
+# fmt: on
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from . import functional as F
+from .functional.accepted import REDUCTIONS
 from .module import Module
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "L1Loss", "MSELoss", "NLLLoss", "QuadraticLoss"]
@@ -19,7 +20,7 @@ class _Loss(Module):
     function: ClassVar[Callable[[Any, Any, str], Any]]
 
     def __init__(self, reduction: Literal["mean", "sum", "none"] = "mean") -> None:
-        if reduction not in F.REDUCTIONS:
+        if reduction not in REDUCTIONS:
             name = type(self).__name__
             raise ValueError(f'{name}: reduction is {reduction!r}. Choose "mean", "sum" or "none".')
         self.reduction = reduction

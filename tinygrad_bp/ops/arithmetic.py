@@ -15,6 +15,13 @@ import numpy as np
 
 from ..recipe import Op, binary, primitive, unary
 
+# fmt: off
+__all__ = [
+    "absolute", "add", "clip", "divide", "hypot", "maximum", "minimum", "multiply", "negative", "over", "positive",
+    "power", "reciprocal", "remainder", "square", "subtract", "times", "where",
+]
+# fmt: on
+
 # ---- g/d, but 0 where g is 0; a*b, but 0 where either is 0 (at every order: they are rows themselves) -------
 
 

@@ -12,6 +12,14 @@ import numpy as np
 
 from ..recipe import Op, primitive, unary
 
+# fmt: off
+__all__ = [
+    "astype", "bitwise_and", "bitwise_or", "ceil", "equal", "floor", "floor_divide", "greater", "greater_equal",
+    "invert", "isfinite", "isinf", "isnan", "less", "less_equal", "logical_and", "logical_not", "logical_or",
+    "not_equal", "rint", "sign", "trunc",
+]
+# fmt: on
+
 equal = primitive("equal", np.equal)
 not_equal = primitive("not_equal", np.not_equal)
 less = primitive("less", np.less)

@@ -13,6 +13,8 @@ import numpy as np
 
 from ..recipe import row
 
+__all__ = ["einsum"]
+
 
 def _einsum_partials(g: Any, z: Any, xs: Sequence[Any], subscripts: str) -> list[Any]:
     """For each operand the einsum of g with all the others (and with ones, for letters that nobody else has)."""

@@ -13,6 +13,13 @@ import numpy as np
 from ..recipe import binary, unary
 from .arithmetic import over, times
 
+# fmt: off
+__all__ = [
+    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "cos", "cosh", "exp", "exp2",
+    "expm1", "log", "log1p", "log2", "log10", "logaddexp", "relu", "sigmoid", "sin", "sinh", "sqrt", "tan", "tanh",
+]
+# fmt: on
+
 LN2, LN10 = float(np.log(2.0)), float(np.log(10.0))
 
 # ---- powers of e, roots ------------------------------------------------------------------------------------
@@ -69,21 +76,3 @@ def _sigmoid(x: Any) -> Any:
 
 sigmoid = unary("sigmoid", _sigmoid, lambda g, y, x: g * y * (1.0 - y))
 relu = unary("relu", lambda x: np.maximum(x, 0.0), lambda g, y, x: np.where(x > 0, g, 0.0))
-leaky_relu = unary(
-    "leaky_relu",
-    lambda x, negative_slope=0.01: np.where(x > 0, x, negative_slope * x),
-    lambda g, y, x, slope: np.where(x > 0, g, slope * g),
-)
-elu = unary(
-    "elu",
-    lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0))),
-    lambda g, y, x, alpha: np.where(x > 0, g, times(g, y + alpha)),
-)
-softplus = unary("softplus", lambda x: np.logaddexp(x, 0.0), lambda g, y, x: over(g, 1.0 + np.exp(-x)))
-
-
-def _silu_slope(s: Any, x: Any) -> Any:
-    return s * (1.0 + x * (1.0 - s))
-
-
-silu = unary("silu", lambda x: x * _sigmoid(x), lambda g, y, x: times(g, _silu_slope(over(1.0, 1.0 + np.exp(-x)), x)))

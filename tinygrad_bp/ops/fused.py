@@ -15,6 +15,8 @@ from ..recipe import primitive, unary
 from .arithmetic import times
 from .elementary import sigmoid
 
+__all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "log_softmax", "mse_loss", "quadratic_loss", "softmax"]
+
 # ---- softmax -----------------------------------------------------------------------------------------------
 
 

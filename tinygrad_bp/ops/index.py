@@ -13,6 +13,8 @@ import numpy as np
 from ..recipe import Node, Op, unary
 from .shape import _from_zero, reshape
 
+__all__ = ["getitem", "put", "take", "take_along_axis"]
+
 
 def _is_basic(index: Any) -> bool:
     """Whether an index takes every entry at most once: integers, slices, None, Ellipsis, or one boolean mask."""

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..recipe import binary, primitive
-from .arithmetic import multiply
-from .shape import reshape
+
+__all__ = ["linear", "matmul"]
 
 # ---- linear ------------------------------------------------------------------------------------------------
 
@@ -86,15 +86,3 @@ def _matmul(a: Any, b: Any) -> Any:
 
 
 matmul = binary("matmul", _matmul, lambda g, z, a, b: _matmul_da(g, a, b), lambda g, z, a, b: _matmul_db(g, a, b))
-
-
-def dot(a: Any, b: Any) -> Any:
-    """np.dot for scalars, vectors and matrices."""
-    if np.ndim(a) > 2 or np.ndim(b) > 2:
-        raise ValueError(f"dot: shapes {np.shape(a)} and {np.shape(b)} have more than two axes. Use matmul or einsum.")
-    return multiply(a, b) if np.ndim(a) == 0 or np.ndim(b) == 0 else matmul(a, b)
-
-
-def outer(a: Any, b: Any) -> Any:
-    """a_i b_j of the flattened inputs."""
-    return multiply(reshape(a, (-1, 1)), reshape(b, -1))

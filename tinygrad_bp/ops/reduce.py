@@ -16,6 +16,13 @@ from ..recipe import primitive, unary
 from .arithmetic import over, times
 from .elementary import sqrt
 
+# fmt: off
+__all__ = [
+    "all", "any", "argmax", "argmin", "count_nonzero", "cumsum", "logsumexp", "max", "mean", "min", "norm", "prod",
+    "std", "sum", "var",
+]
+# fmt: on
+
 
 def _kept(y: Any, x: Any, axis: Any) -> Any:
     """A reduction of x with its reduced axes put back at length 1."""

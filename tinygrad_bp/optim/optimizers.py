@@ -16,9 +16,9 @@ import numpy as np
 from numpy import add, divide, isfinite, multiply, ndarray, sqrt, subtract, vecdot
 
 from ..nn.module import Module, Parameter
+from ..opaque import value_check
 from ..recipe import wrote
 from ..tensor import Tensor
-from ..valuecheck import value_check
 
 __all__ = ["SGD", "Adam", "Optimizer"]
 

@@ -1,0 +1,130 @@
+"""What the functions of a network accept, and how they refuse the rest: one line with the numbers, and a cure.
+
+Shapes of input and target must be equal (nothing is broadcast against a target), labels must be classes,
+probabilities must be probabilities. Checks of values are marked, so that a compiled step repeats them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from ...opaque import value_check
+from ...recipe import Node
+
+REDUCTIONS = ("mean", "sum", "none")
+
+# fmt: off
+__all__ = [
+    "REDUCTIONS", "as_input", "check_distributions", "check_labels", "check_reduction", "check_rows", "check_unit",
+    "input_and_target", "raw",
+]
+# fmt: on
+
+
+def as_input(name: str, role: str, x: Any) -> Any:
+    """Lists and numbers as an array; what is none and has no shape is refused."""
+    if isinstance(x, (Node, np.ndarray)):
+        return x
+    if isinstance(x, (list, tuple, float, int)):
+        try:
+            return np.asarray(x)
+        except ValueError:
+            raise ValueError(f"{name}: the {role} is no regular array. Pass rows of equal length.") from None
+    if not hasattr(x, "shape"):
+        raise TypeError(f"{name}: the {role} is a {type(x).__name__}. Pass a Tensor, an array or a list of numbers.")
+    return x
+
+
+def raw(x: Any) -> Any:
+    """The array of a Tensor, anything else as it is."""
+    return x.data if isinstance(x, Node) else x
+
+
+def input_and_target(name: str, input: Any, target: Any, reduction: str) -> tuple[Any, Any]:
+    """The input and a target of its shape; anything else is refused."""
+    input, target = as_input(name, "input", input), as_input(name, "target", target)
+    shape = input.shape
+    if target.shape != shape:
+        raise ValueError(
+            f"{name}: input has shape {shape}, target {target.shape}. They must be equal; nothing is broadcast. "
+            + _fitting(input, target)
+        )
+    if input.dtype.kind != "f" and target.dtype.kind != "f":
+        raise TypeError(f"{name}: input has dtype {input.dtype}, target {target.dtype}. Pass floats for one of them.")
+    check_reduction(name, reduction, shape)
+    return input, target
+
+
+def _fitting(input: Any, target: Any) -> str:
+    """What to do about a target of another shape."""
+    if input.ndim == 2 and input.shape[1] > 1 and target.shape == input.shape[:1] and target.dtype.kind in "iu":
+        return "For class labels use cross_entropy."
+    if target.size != input.size:
+        return "Pass one target for each entry."
+    if input.shape == (*target.shape, 1):
+        return "Reshape: y[:, None]."
+    transposed = ", or transpose" if target.shape == input.shape[::-1] and input.ndim == 2 else ""
+    return f"Reshape: y.reshape{input.shape}{transposed}."
+
+
+def check_rows(name: str, values: Any, reduction: str) -> None:
+    """Refuse what is no matrix, a row a sample."""
+    if values.ndim != 2:
+        raise ValueError(f"{name}: input has shape {values.shape}. Pass (n, classes).")
+    check_reduction(name, reduction, values.shape)
+
+
+def check_reduction(name: str, reduction: str, shape: tuple[int, ...]) -> None:
+    """Refuse an unknown reduction, and the mean of nothing."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f'{name}: reduction is {reduction!r}. Choose "mean", "sum" or "none".')
+    if reduction == "mean" and 0 in shape:
+        raise ValueError(f'{name}: an empty batch of shape {shape} has no mean. Skip it, or use reduction="sum".')
+
+
+def check_labels(name: str, labels: Any, shape: tuple[int, ...], otherwise: str) -> None:
+    """Refuse what is no class of each row of logits of `shape`."""
+    n, classes = shape
+    if labels.shape != (n,):
+        raise ValueError(
+            f"{name}: input {shape} needs labels ({n},){otherwise}, the target has shape {labels.shape}. "
+            f"{'Flatten it: y.reshape(-1)' if labels.size == n else 'Pass one label a row'}."
+        )
+    if labels.dtype.kind not in "iu" and n:
+        raise TypeError(f"{name}: labels have dtype {labels.dtype}. Pass integers (labels.astype(int)){otherwise}.")
+    if n:
+        _check_range(name, labels, classes)
+
+
+@value_check
+def _check_range(name: str, labels: Any, classes: int) -> None:
+    if np.minimum.reduce(labels) < 0 or np.maximum.reduce(labels) >= classes:
+        wrong = (labels < 0) | (labels >= classes)
+        advice = "Count labels from 0, and give the input a column for each"
+        _refuse(name, "label", labels, wrong, f"is not a class; classes are 0 to {classes - 1}. {advice}")
+
+
+@value_check
+def check_distributions(name: str, p: Any) -> None:
+    """Refuse rows that are no distribution."""
+    check_unit(name, "target", p)
+    totals = p.sum(-1)
+    wrong = np.abs(totals - 1.0) > 1e-3  # rounding is far below this, forgotten normalisation far above
+    if wrong.any():
+        _refuse(name, "the target's row sum", totals, wrong, "is not 1. Divide each row by its sum")
+
+
+@value_check
+def check_unit(name: str, role: str, values: Any) -> None:
+    """Refuse values outside of [0, 1]."""
+    if values.size and not (values.min() >= 0 and values.max() <= 1):
+        _refuse(name, role, values, ~((values >= 0) & (values <= 1)), "is not in [0, 1]. Pass probabilities")
+
+
+def _refuse(name: str, what: str, values: ndarray[Any, Any], wrong: ndarray[Any, Any], why: str) -> None:
+    first = np.argwhere(wrong)[0].tolist()
+    at = first[0] if len(first) == 1 else tuple(first)
+    raise ValueError(f"{name}: {what} {values[tuple(first)]} at index {at} {why}.")

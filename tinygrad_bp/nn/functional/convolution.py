@@ -1,0 +1,5 @@
+"""Convolutions, spelled as in PyTorch."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,8 @@
+"""Linear algebra: inverses, solutions, determinants and decompositions of stacks of matrices.
+
+The words are those of :mod:`~tinygrad_bp.ops.arithmetic`.
+"""
+
+from __future__ import annotations
+
+__all__: list[str] = []

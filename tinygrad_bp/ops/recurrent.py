@@ -1,0 +1,8 @@
+"""Recurrent layers over a whole sequence, one row each.
+
+The words are those of :mod:`~tinygrad_bp.ops.arithmetic`.
+"""
+
+from __future__ import annotations
+
+__all__: list[str] = []
