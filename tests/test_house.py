@@ -24,6 +24,7 @@ MAP = [
     "ops/arithmetic.py",
     "ops/discrete.py",
     "ops/elementary.py",
+    "ops/circular.py",
     "ops/special.py",
     "ops/activations.py",
     "ops/reduce.py",

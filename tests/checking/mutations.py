@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from tinygrad_bp import Tensor, autograd, ops
 from tinygrad_bp.autograd import Op
 
-PAGES = (*ops._PAGES, autograd)
+PAGES = (*ops.PAGES, autograd)
 PACKAGE = Path(inspect.getfile(ops)).parent.parent
 FORWARD_TOO = {"over", "times"}  # rows that derivatives are made of: their forwards are units as well
 WALKER = ["_fit", "_sum_to"]  # what undoes a broadcast for all rows, tried with these

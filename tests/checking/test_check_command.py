@@ -364,7 +364,7 @@ def test_constants_and_none_are_kept(capsys):
     ("thing", "name"),
     [
         (np.linalg.norm, "numpy.linalg:norm"),
-        (bp.ops.sin, "tinygrad_bp.ops.elementary:sin"),
+        (bp.ops.sin, "tinygrad_bp.ops.circular:sin"),
         (bp.nn.Linear, "tinygrad_bp.nn.layers:Linear"),
         (bp.nn.Linear.forward, "tinygrad_bp.nn.layers:Linear.forward"),
         (len, "builtins:len"),

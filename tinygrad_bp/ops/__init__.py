@@ -12,6 +12,7 @@ from . import (
     activations,
     arithmetic,
     attention,
+    circular,
     convolve,
     discrete,
     elementary,
@@ -32,6 +33,7 @@ from . import linear as _linear
 from .activations import *
 from .arithmetic import *
 from .attention import *
+from .circular import *
 from .convolve import *
 from .discrete import *
 from .einsum import *
@@ -51,8 +53,8 @@ from .special import *
 
 # fmt: off
 PAGES = (
-    arithmetic, discrete, elementary, special, activations, reduce, shape, index, order, _linear, products, _einsum,
-    linalg, fused, normalize, convolve, pool, recurrent, attention,
+    arithmetic, discrete, elementary, circular, special, activations, reduce, shape, index, order, _linear, products,
+    _einsum, linalg, fused, normalize, convolve, pool, recurrent, attention,
 )
 # fmt: on
 _FOUND = (row for page in PAGES for row in vars(page).values() if isinstance(row, Op))

@@ -1,7 +1,7 @@
-"""Elementary functions of one real variable (and their two-variable cousins), each with its derivative beside it.
+"""Powers of e, logarithms, roots and the first activations, each with its derivative beside it.
 
 The words are those of :mod:`~tinygrad_bp.ops.arithmetic`. Where the derivative is cheaper in terms of the output y it
-is said so. At 0 ``sqrt`` and ``cbrt`` have slope inf; ``relu`` and ``leaky_relu`` take the slope of the left side.
+is said so. At 0 ``sqrt`` and ``cbrt`` have slope inf; ``relu`` takes the slope of the left side.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from .arithmetic import over, times
 
 # fmt: off
 __all__ = [
-    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt", "cos", "cosh", "exp", "exp2",
-    "expm1", "log", "log1p", "log2", "log10", "logaddexp", "relu", "sigmoid", "sin", "sinh", "sqrt", "tan", "tanh",
+    "cbrt", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "logaddexp", "relu", "sigmoid", "sqrt", "tanh",
 ]
 # fmt: on
 
@@ -40,27 +39,6 @@ logaddexp = binary(
     lambda g, z, a, b: over(g, 1.0 + np.exp(a - b)),
 )
 
-# ---- circular and hyperbolic -------------------------------------------------------------------------------
-
-sin = unary("sin", np.sin, lambda g, y, x: times(g, np.cos(x)))
-cos = unary("cos", np.cos, lambda g, y, x: -times(g, np.sin(x)))
-tan = unary("tan", np.tan, lambda g, y, x: times(g, 1.0 + y * y))
-arcsin = unary("arcsin", np.arcsin, lambda g, y, x: over(g, np.sqrt((1.0 - x) * (1.0 + x))))
-arccos = unary("arccos", np.arccos, lambda g, y, x: -over(g, np.sqrt((1.0 - x) * (1.0 + x))))
-arctan = unary("arctan", np.arctan, lambda g, y, x: over(g, 1.0 + x * x))
-arctan2 = binary(
-    "arctan2",
-    np.arctan2,
-    lambda g, z, a, b: over(times(g, b), a * a + b * b),
-    lambda g, z, a, b: -over(times(g, a), a * a + b * b),
-)
-sinh = unary("sinh", np.sinh, lambda g, y, x: times(g, np.cosh(x)))
-cosh = unary("cosh", np.cosh, lambda g, y, x: times(g, np.sinh(x)))
-tanh = unary("tanh", np.tanh, lambda g, y, x: g * (1.0 - y * y))
-arcsinh = unary("arcsinh", np.arcsinh, lambda g, y, x: over(g, np.hypot(x, 1.0)))
-arccosh = unary("arccosh", np.arccosh, lambda g, y, x: over(g, np.sqrt((x - 1.0) * (x + 1.0))))
-arctanh = unary("arctanh", np.arctanh, lambda g, y, x: over(g, (1.0 - x) * (1.0 + x)))
-
 # ---- activations -------------------------------------------------------------------------------------------
 
 
@@ -75,4 +53,5 @@ def _sigmoid(x: Any) -> Any:
 
 
 sigmoid = unary("sigmoid", _sigmoid, lambda g, y, x: g * y * (1.0 - y))
+tanh = unary("tanh", np.tanh, lambda g, y, x: g * (1.0 - y * y))
 relu = unary("relu", lambda x: np.maximum(x, 0.0), lambda g, y, x: np.where(x > 0, g, 0.0))
