@@ -33,7 +33,7 @@ PAGES = (
     losses,
 )
 # fmt: on
-FAMILIES = table.FAMILIES
+UNARY, BINARY, REDUCTIONS, FAMILIES = table.UNARY, table.BINARY, table.REDUCTIONS, table.FAMILIES
 ROWS: dict[str, Samples] = dict(table.ROWS)
 SPELLED: dict[str, Samples] = dict(table.SPELLED)
 FORMULAS = {name: f for page in PAGES for name, f in page.FORMULAS.items()}
