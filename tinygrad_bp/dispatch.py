@@ -24,8 +24,9 @@ UFUNCS |= {np.matmul: ops.matmul, np.fabs: ops.absolute}
 
 REDUCTIONS: dict[Any, Op] = {np.add: ops.sum, np.multiply: ops.prod, np.maximum: ops.max, np.minimum: ops.min}
 
-FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    getattr(np, name): getattr(ops, name)
+# Every NumPy function that records, by name: NumPy 2.0 does not have all of them.
+ROWS: dict[str, Callable[..., Any]] = {
+    f"np.{name}": getattr(ops, name)
     for name in (
         *("sum", "mean", "prod", "max", "min", "var", "std", "cumsum", "argmax", "argmin", "all", "any"),
         *("count_nonzero", "reshape", "squeeze", "expand_dims", "transpose", "swapaxes", "moveaxis", "broadcast_to"),
@@ -33,29 +34,40 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
         *("tile", "take", "take_along_axis", "clip", "dot", "outer", "einsum"),
     )
 }
-FUNCTIONS |= {
-    np.linalg.norm: ops.norm,
-    np.amax: ops.max,
-    np.amin: ops.min,
-    np.ravel: lambda a: ops.reshape(a, -1),
-    np.copy: lambda a: ops.astype(a, a.dtype),
-    np.round: lambda a, decimals=0: ops.rint(a * 10**decimals) / 10**decimals,
-    np.where: lambda condition, x=None, y=None: (
+ROWS |= {f"np.linalg.{name}": getattr(ops, name) for name in ("norm",)}
+ROWS |= {
+    "np.amax": ops.max,
+    "np.amin": ops.min,
+    "np.ravel": lambda a: ops.reshape(a, -1),
+    "np.copy": lambda a: ops.astype(a, a.dtype),
+    "np.round": lambda a, decimals=0: ops.rint(a * 10**decimals) / 10**decimals,
+    "np.where": lambda condition, x=None, y=None: (
         np.nonzero(_raw(condition)) if x is None and y is None else ops.where(condition, x, y)
     ),
 }
 
-_IN_C = {np.concatenate: "arrays axis out", np.where: "condition x y", np.dot: "a b out"}  # NumPy 2.0 hides their names
-_RENAMED = {"newshape": "shape", "min": "a_min", "max": "a_max"}
-
-PASS_THROUGH: set[Any] = {
-    getattr(np, name)
+# Every NumPy function that answers about shapes, dtypes, positions or comparisons of the arrays.
+PASSED = {
+    f"np.{name}"
     for name in (
         *("shape", "ndim", "size", "result_type", "can_cast", "iscomplexobj", "isrealobj", "shares_memory"),
         *("may_share_memory", "zeros_like", "ones_like", "empty_like", "array_equal", "allclose"),
         *("isclose", "argsort", "nonzero", "argwhere", "searchsorted", "array_repr", "array_str", "array2string"),
     )
 }
+
+
+def _found(name: str) -> Any:
+    """The function of that name in NumPy, None where this version has none."""
+    *modules, last = name.split(".")[1:]
+    return getattr(np.linalg if modules else np, last, None)
+
+
+FUNCTIONS = {function: row for name, row in ROWS.items() if (function := _found(name))}
+PASS_THROUGH = {function for name in PASSED if (function := _found(name))}
+
+_IN_C = {np.concatenate: "arrays axis out", np.where: "condition x y", np.dot: "a b out"}  # NumPy 2.0 hides their names
+_RENAMED = {"newshape": "shape", "min": "a_min", "max": "a_max"}
 
 
 def _raw(value: Any) -> Any:
