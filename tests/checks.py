@@ -5,17 +5,24 @@ A check takes a function and a :class:`~tests.samples.Sample`; its float inputs 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tinygrad_bp import Tensor, autograd
 
 from . import samples
 from .differences import assert_close, gradient, vjp
 from .samples import Sample
+
+
+def refuses(error: type[Exception], message: str) -> Any:
+    """Within the block this error is raised, and its message holds `message`."""
+    return pytest.raises(error, match=re.escape(message))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_bp as bp
+from tests.checks import refuses
 from tinygrad_bp import autograd, ops, recipe
 from tinygrad_bp.autograd import topological
 from tinygrad_bp.recipe import Op, primitive
@@ -31,10 +32,6 @@ ROOT = Path(__file__).parent.parent
 
 def leaf(*values, dtype=None):
     return bp.Tensor(values if len(values) != 1 else values[0], requires_grad=True, dtype=dtype)
-
-
-def refuses(error, message):
-    return pytest.raises(error, match=re.escape(message))
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import copy
 import gc
 import operator
 import pickle
-import re
 import weakref
 
 import numpy as np
 import pytest
 
 import tinygrad_bp as bp
+from tests.checks import refuses
 from tinygrad_bp import ops
 from tinygrad_bp.nn import Parameter
 from tinygrad_bp.tensor import default_dtype, set_default_dtype
@@ -22,10 +22,6 @@ A = np.array([[0.5, -1.5, 2.0], [3.0, 0.25, -0.75]])
 
 def leaf(data, dtype=None):
     return bp.Tensor(data, requires_grad=True, dtype=dtype)
-
-
-def refuses(error, message):
-    return pytest.raises(error, match=re.escape(message))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from .creation import arange, eye, from_numpy, full, ones, tensor, zeros
 from .random import manual_seed, rand, randn
 from .recipe import enable_grad, is_grad_enabled, no_grad, primitive
 from .tensor import Tensor, set_default_dtype
-from .transforms import grad, hessian, jacobian, value_and_grad, vjp
+from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 if TYPE_CHECKING:
     from . import checking, compiler, data, io, spec, training, view
@@ -79,9 +79,11 @@ __all__ = [
     "grad",
     "gradcheck",
     "hessian",
+    "hvp",
     "io",
     "is_grad_enabled",
     "jacobian",
+    "jvp",
     "load",
     "manual_seed",
     "nn",
