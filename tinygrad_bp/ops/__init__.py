@@ -13,7 +13,6 @@ from . import (
     arithmetic,
     attention,
     circular,
-    convolve,
     discrete,
     elementary,
     fused,
@@ -28,6 +27,7 @@ from . import (
     shape,
     special,
 )
+from . import convolve as _convolve
 from . import einsum as _einsum
 from . import linear as _linear
 from .activations import *
@@ -54,7 +54,7 @@ from .special import *
 # fmt: off
 PAGES = (
     arithmetic, discrete, elementary, circular, special, activations, reduce, shape, index, order, _linear, products,
-    _einsum, linalg, fused, normalize, convolve, pool, recurrent, attention,
+    _einsum, linalg, fused, normalize, _convolve, pool, recurrent, attention,
 )
 # fmt: on
 _FOUND = (row for page in PAGES for row in vars(page).values() if isinstance(row, Op))

@@ -6,6 +6,7 @@ others, their letters arranged so that its own come out.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +16,14 @@ from ..recipe import row
 
 __all__ = ["einsum"]
 
+_LETTERS = string.ascii_letters
 
-def _einsum_partials(g: Any, z: Any, xs: Sequence[Any], subscripts: str) -> list[Any]:
+
+def _einsum_partials(g: Any, z: Any, xs: Sequence[Any], subscripts: str, optimize: Any) -> list[Any]:
     """For each operand the einsum of g with all the others (and with ones, for letters that nobody else has)."""
     terms, output = subscripts.split("->")
     operands = terms.split(",")
+    how = optimize if isinstance(optimize, (bool, str)) else True  # a path is that of the forward alone
     partials = []
     for k, (term, x) in enumerate(zip(operands, xs, strict=True)):
         own = _distinct(term, subscripts)
@@ -28,7 +32,7 @@ def _einsum_partials(g: Any, z: Any, xs: Sequence[Any], subscripts: str) -> list
         known = {axis for word, array in zip(words, arrays) for axis in zip(word, array.shape)}
         if own != term or not known.issuperset(zip(term, x.shape)):
             words, arrays = [*words, own], [*arrays, _diagonal(term, x)]
-        partials.append(np.einsum(f"{','.join(words)}->{own}", *arrays))
+        partials.append(np.einsum(f"{','.join(words)}->{own}", *arrays, optimize=how))
     return partials
 
 
@@ -47,18 +51,44 @@ def _diagonal(term: str, x: Any) -> Any:
     return ones
 
 
-_einsum = row("einsum", lambda xs, subscripts: np.einsum(subscripts, *xs), joint=_einsum_partials, variadic=True)
+_einsum = row(
+    "einsum",
+    lambda xs, subscripts, optimize: np.einsum(subscripts, *xs, optimize=optimize),
+    joint=_einsum_partials,
+    variadic=True,
+)
 
 
-def einsum(subscripts: str, *operands: Any) -> Any:
-    """The sum of products that `subscripts` describes, as np.einsum; an ellipsis and repeated letters are allowed."""
-    return _einsum(operands, _explicit(subscripts, operands))
+def einsum(subscripts: Any, *operands: Any, optimize: Any = False) -> Any:
+    """The sum of products that `subscripts` describes, as np.einsum; an ellipsis and repeated letters are allowed.
+
+    The other form, ``einsum(a, [0, 1], b, [1, 2], [0, 2])``, names the axes of each operand by numbers. `optimize` says
+    in which order three or more operands are multiplied; their derivatives are, too.
+    """
+    if not isinstance(subscripts, str):
+        subscripts, operands = _in_letters((subscripts, *operands))
+    return _einsum(operands, _explicit(subscripts, operands), optimize)
+
+
+def _in_letters(args: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
+    """Operands and their lists of numbers, taken apart: the lists as a string."""
+
+    def word(axes: Any) -> str:
+        if not isinstance(axes, (list, tuple)):
+            what = f"axes are a {type(axes).__name__}, they belong after each operand as a list"
+            raise TypeError(
+                f'einsum: {what}. Pass einsum(a, [0, 1], b, [1, 2], [0, 2]), or a string first, "ij,jk->ik".'
+            )
+        letters = ("..." if axis is Ellipsis else _LETTERS[axis] for axis in axes)
+        return "".join(letters)
+
+    n = len(args) // 2
+    output = f"->{word(args[-1])}" if len(args) % 2 else ""
+    return ",".join(map(word, args[1 : 2 * n : 2])) + output, tuple(args[: 2 * n : 2])
 
 
 def _explicit(subscripts: str, operands: Sequence[Any]) -> str:
     """Subscripts with their output written out and every ellipsis spelled in letters."""
-    if not isinstance(subscripts, str):
-        raise TypeError(f'einsum: subscripts are a {type(subscripts).__name__}. Pass a string, such as "ij,jk->ik".')
     text = subscripts.replace(" ", "")
     terms, arrow, output = text.partition("->")
     words = terms.split(",")

@@ -11,9 +11,17 @@ from typing import Any
 import numpy as np
 
 from ..recipe import Node, Op, unary
-from .shape import _from_zero, reshape
+from .arithmetic import subtract, where
+from .discrete import astype, not_equal
+from .reduce import sum
+from .shape import _arranged, _from_zero, broadcast_to, concatenate, moveaxis, reshape
 
-__all__ = ["getitem", "put", "take", "take_along_axis"]
+# fmt: off
+__all__ = [
+    "choose", "compress", "diag", "diagflat", "diagonal", "diff", "ediff1d", "extract", "getitem", "gradient", "put",
+    "select", "take", "take_along_axis", "trace",
+]
+# fmt: on
 
 
 def _is_basic(index: Any) -> bool:
@@ -52,14 +60,17 @@ def getitem(x: Any, index: Any) -> Any:
     return _getitem(x, _raw(index))
 
 
-def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """The slices at integer `indices` along `axis` (of the flattened tensor if None)."""
+def take(x: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> Any:
+    """The slices at integer `indices` along `axis` (of the flattened tensor if None); mode as NumPy's."""
     if axis is None:
         x, axis = reshape(x, -1), 0
     positions = np.asarray(_raw(indices))
     if positions.dtype == bool:
         positions = positions.astype(np.intp)  # here False and True are 0 and 1, not a mask
-    return getitem(x, (slice(None),) * _from_zero("take", x, axis) + (positions,))
+    axis = _from_zero("take", x, axis)
+    if mode != "raise":
+        positions = np.take(np.arange(x.shape[axis]), positions, mode=mode)
+    return getitem(x, (slice(None),) * axis + (positions,))
 
 
 def take_along_axis(x: Any, indices: Any, axis: int | None) -> Any:
@@ -75,3 +86,114 @@ def take_along_axis(x: Any, indices: Any, axis: int | None) -> Any:
     grid = list(np.indices(x.shape, sparse=True))
     grid[axis] = indices
     return getitem(x, tuple(grid))
+
+
+def compress(condition: Any, a: Any, axis: int | None = None) -> Any:
+    """The slices along `axis` where the vector `condition` is true (of the flattened array if None)."""
+    return _arranged("compress", lambda p: np.compress(_raw(condition), p, axis), a)
+
+
+def extract(condition: Any, arr: Any) -> Any:
+    """The entries where `condition` is true, as a vector."""
+    return _arranged("extract", lambda p: np.extract(_raw(condition), p), arr)
+
+
+def choose(a: Any, choices: Any, mode: str = "raise") -> Any:
+    """Entry by entry, the one of `choices` that the integer in `a` says."""
+    return _arranged("choose", lambda *p: np.choose(_raw(a), p, mode=mode), *choices)
+
+
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    """Entry by entry, the choice of the first condition that is true, else the default."""
+    if len(condlist) != len(choicelist) or not len(condlist):
+        counts = f"{len(condlist)} conditions for {len(choicelist)} choices"
+        raise ValueError(f"select: {counts}. Pass one condition for each choice.")
+    for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
+        default = where(condition, choice, default)
+    return default
+
+
+# ---- diagonals ---------------------------------------------------------------------------------------------
+
+
+def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The diagonals in the plane of two axes, as the last axis; an offset above 0 is above the main one."""
+    return _arranged("diagonal", lambda p: np.diagonal(p, offset, axis1, axis2), a)
+
+
+def diag(v: Any, k: int = 0) -> Any:
+    """The k-th diagonal of a matrix, or the matrix with the vector `v` there."""
+    if np.ndim(v) == 1:
+        n = np.size(v) + abs(k)
+        return put(v, np.nonzero(np.eye(n, k=k)), (n, n))
+    return _arranged("diag", lambda p: np.diag(p, k), v)
+
+
+def diagflat(v: Any, k: int = 0) -> Any:
+    """The matrix with all entries of `v` on its k-th diagonal."""
+    return diag(reshape(v, (-1,)), k)
+
+
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The sum of a diagonal."""
+    return sum(diagonal(a, offset, axis1, axis2), -1)
+
+
+# ---- differences of neighbours -----------------------------------------------------------------------------
+
+
+def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    """a[i + 1] - a[i] along `axis`, n times over; bools differ where they are not equal."""
+    axis = _from_zero("diff", a, axis)
+    if n < 0:
+        raise ValueError(f"diff: n is {n}. Pass how often to take differences, from 0.")
+    border = (*np.shape(a)[:axis], 1, *np.shape(a)[axis + 1 :])
+    ends = [x if x is None or np.ndim(x) else broadcast_to(x, border) for x in (prepend, append)]
+    if n and any(x is not None for x in ends):
+        a = concatenate([x for x in (ends[0], a, ends[1]) if x is not None], axis)
+    for _ in range(n):
+        after, before = (a[(slice(None),) * axis + (part,)] for part in (slice(1, None), slice(None, -1)))
+        a = (not_equal if a.dtype == bool else subtract)(after, before)
+    return a
+
+
+def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
+    """The differences of the flattened array, between what is to be put before and after them."""
+    parts = (to_begin, diff(reshape(ary, (-1,))), to_end)
+    return concatenate([reshape(x, (-1,)) for x in parts if x is not None])
+
+
+def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+    """Slopes along each axis: central differences, of second order on any grid; at the ends one-sided.
+
+    `varargs` are one spacing, or one for each axis: a number, or the coordinates along it. One array for one axis, else
+    a tuple.
+    """
+    axes = range(np.ndim(f)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes = [_from_zero("gradient", f, i) for i in axes]
+    spacings = varargs * len(axes) if len(varargs) == 1 and np.ndim(varargs[0]) == 0 else varargs or (1.0,) * len(axes)
+    if len(spacings) != len(axes):
+        raise TypeError(f"gradient: {len(varargs)} spacings for {len(axes)} axes. Pass one for all, or one for each.")
+    if edge_order not in (1, 2):
+        raise ValueError(f"gradient: edge_order is {edge_order}. Pass 1 or 2.")
+    slopes = tuple(_slopes(f, h, i, edge_order) for h, i in zip(spacings, axes, strict=True))
+    return slopes[0] if len(slopes) == 1 else slopes
+
+
+def _slopes(f: Any, h: Any, axis: int, edge_order: int) -> Any:
+    n = np.shape(f)[axis]
+    if n <= edge_order:
+        raise ValueError(f"gradient: axis {axis} has {n} entries, edge_order={edge_order} needs {edge_order + 1}.")
+    if np.ndim(h) and np.shape(h) != (n,):
+        raise ValueError(f"gradient: coordinates {np.shape(h)} do not fit an axis of {n}. Pass one for each entry.")
+    f = moveaxis(f, axis, -1)
+    kind = f.dtype if f.dtype.kind == "f" else np.dtype(float)
+    dx = astype(diff(h), kind) if np.ndim(h) else h * np.ones(n - 1, kind)
+    slope = diff(f) / dx
+    before, after = dx[:-1], dx[1:]
+    inner = (after * slope[..., :-1] + before * slope[..., 1:]) / (before + after)
+    first, last = slope[..., :1], slope[..., -1:]
+    if edge_order == 2:
+        first = first + (first - slope[..., 1:2]) * (dx[:1] / (dx[:1] + dx[1:2]))
+        last = last + (last - slope[..., -2:-1]) * (dx[-1:] / (dx[-1:] + dx[-2:-1]))
+    return moveaxis(concatenate([first, inner, last], -1), -1, axis)

@@ -5,17 +5,21 @@ The words are those of :mod:`~tinygrad_bp.ops.arithmetic`. Functions below the r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..recipe import row, unary
+from .discrete import astype
 
 # fmt: off
 __all__ = [
-    "broadcast_to", "concatenate", "expand_dims", "flip", "hstack", "moveaxis", "pad", "repeat", "reshape", "roll",
-    "split", "squeeze", "stack", "swapaxes", "tile", "transpose", "tril", "triu", "vstack",
+    "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays", "broadcast_to",
+    "column_stack", "concatenate", "delete", "dsplit", "dstack", "expand_dims", "flip", "fliplr", "flipud", "hsplit",
+    "hstack", "insert", "matrix_transpose", "meshgrid", "moveaxis", "pad", "ravel", "repeat", "reshape", "resize",
+    "roll", "rollaxis", "rot90", "split", "squeeze", "stack", "swapaxes", "tile", "transpose", "tril", "triu",
+    "unstack", "vsplit", "vstack",
 ]
 # fmt: on
 
@@ -51,19 +55,11 @@ def _unpad(x: Any, pad_width: Any) -> tuple[slice, ...]:
     return tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
 
 
-pad = unary(
+_pad = unary(
     "pad",
-    lambda x, pad_width, mode="constant", constant_values=0.0: _pad(x, pad_width, mode, constant_values),
-    lambda g, y, x, pad_width, mode, value: g[_unpad(x, pad_width)],
+    lambda x, pad_width, constant_values=0.0: np.pad(x, pad_width, constant_values=constant_values),
+    lambda g, y, x, pad_width, value: g[_unpad(x, pad_width)],
 )
-
-
-def _pad(x: Any, pad_width: Any, mode: str, value: float) -> Any:
-    if isinstance(pad_width, dict):
-        raise TypeError("pad: pad_width is a dict. Pass one (before, after) for each axis.")
-    if mode != "constant":
-        raise ValueError(f"pad: mode '{mode}' is not offered. Pass mode='constant'.")
-    return np.pad(x, pad_width, constant_values=value)
 
 
 def _from_zero(name: str, x: Any, axis: int) -> int:
@@ -71,6 +67,96 @@ def _from_zero(name: str, x: Any, axis: int) -> int:
     if not -np.ndim(x) <= axis < np.ndim(x):
         raise np.exceptions.AxisError(f"{name}: shape {np.shape(x)} has no axis {axis}. Pass one that it has.")
     return axis % int(np.ndim(x))
+
+
+def ravel(a: Any) -> Any:
+    """The entries as a vector."""
+    return reshape(a, -1)
+
+
+def matrix_transpose(x: Any) -> Any:
+    """The last two axes swapped."""
+    if np.ndim(x) < 2:
+        raise ValueError(f"matrix_transpose: shape {np.shape(x)} is no stack of matrices. Pass at least two axes.")
+    return swapaxes(x, -1, -2)
+
+
+def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
+    """`axis` moved to lie before `start`; moveaxis says it better."""
+    n = np.ndim(a)
+    axis, start = _from_zero("rollaxis", a, axis), start + n if start < 0 else start
+    if not 0 <= start <= n:
+        raise np.exceptions.AxisError(f"rollaxis: shape {np.shape(a)} has no axis {start}. Pass one from 0 to {n}.")
+    return moveaxis(a, axis, start - (axis < start))
+
+
+def fliplr(m: Any) -> Any:
+    """Columns reversed."""
+    return flip(m, 1)
+
+
+def flipud(m: Any) -> Any:
+    """Rows reversed."""
+    return flip(m, 0)
+
+
+def rot90(m: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Any:
+    """`k` quarter turns in the plane of two axes, from the first towards the second."""
+    i, j = (_from_zero("rot90", m, axis) for axis in axes)
+    if i == j:
+        raise ValueError(f"rot90: axes {tuple(axes)} are one axis. Pass two.")
+    if k % 2 == 0:
+        return flip(m, (i, j) if k % 4 else ())
+    return swapaxes(flip(m, j), i, j) if k % 4 == 1 else flip(swapaxes(m, i, j), j)
+
+
+def _each(name: str, shaped: Callable[[Any], Any], arrays: Sequence[Any]) -> Any:
+    """One array in shape, or a tuple of several."""
+    if not arrays:
+        raise TypeError(f"{name}: there is nothing to reshape. Pass an array.")
+    return shaped(arrays[0]) if len(arrays) == 1 else tuple(map(shaped, arrays))
+
+
+def atleast_1d(*arrays: Any) -> Any:
+    """Numbers as vectors of one entry."""
+    return _each("atleast_1d", lambda x: reshape(x, np.shape(x) or (1,)), arrays)
+
+
+def atleast_2d(*arrays: Any) -> Any:
+    """Vectors as matrices of one row."""
+    return _each("atleast_2d", lambda x: reshape(x, (1,) * (2 - np.ndim(x)) + np.shape(x)), arrays)
+
+
+def atleast_3d(*arrays: Any) -> Any:
+    """Vectors of shape (n,) as (1, n, 1), matrices (m, n) as (m, n, 1)."""
+    shapes = {0: lambda: (1, 1, 1), 1: lambda *n: (1, *n, 1), 2: lambda *mn: (*mn, 1)}
+    return _each("atleast_3d", lambda x: reshape(x, shapes.get(np.ndim(x), lambda *n: n)(*np.shape(x))), arrays)
+
+
+def broadcast_arrays(*arrays: Any) -> tuple[Any, ...]:
+    """All in the shape that they broadcast to."""
+    shape = _common("broadcast_arrays", *map(np.shape, arrays))
+    return tuple(broadcast_to(x, shape) for x in arrays)
+
+
+def _common(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        what = f"{name}: shapes {' and '.join(map(str, shapes))} do not broadcast"
+        raise ValueError(f"{what}. Make them equal, or 1, axis by axis.") from None
+
+
+def meshgrid(*xi: Any, indexing: str = "xy", sparse: bool = False) -> tuple[Any, ...]:
+    """Coordinates of a grid from those along its axes; 'xy' counts columns first, 'ij' rows."""
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid: indexing is {indexing!r}. Pass 'xy' or 'ij'.")
+    axes = [*range(len(xi))]
+    if indexing == "xy":
+        axes[:2] = axes[1::-1]
+    grids = [reshape(x, (-1,) + (1,) * (len(xi) - 1 - axis)) for axis, x in zip(axes, xi, strict=True)]
+    grids = [reshape(x, (1,) * (len(xi) - np.ndim(x)) + np.shape(x)) for x in grids]
+    return tuple(grids) if sparse else broadcast_arrays(*grids)
 
 
 # ---- joining and splitting ---------------------------------------------------------------------------------
@@ -116,17 +202,120 @@ def hstack(arrays: Sequence[Any]) -> Any:
     return _concatenate(arrays, 0 if not arrays or np.ndim(arrays[0]) == 1 else 1)
 
 
+def dstack(arrays: Sequence[Any]) -> Any:
+    """Join along the third axis."""
+    return _concatenate([atleast_3d(x) for x in arrays], 2)
+
+
+def column_stack(arrays: Sequence[Any]) -> Any:
+    """Join as columns; vectors are columns."""
+    return _concatenate([x if np.ndim(x) > 1 else reshape(x, (-1, 1)) for x in arrays], 1)
+
+
+def append(arr: Any, values: Any, axis: int | None = None) -> Any:
+    """`values` after `arr`, both flattened if axis is None."""
+    return concatenate((arr, values), axis)
+
+
+def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """Cut along an axis, at indices or into sections, the first of which may be longer by one."""
+    return _cut("array_split", x, indices_or_sections, axis)
+
+
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """Cut along an axis, into equal sections or at indices."""
-    axis = _from_zero("split", x, axis)
+    return _cut("split", x, indices_or_sections, axis, equal=True)
+
+
+def vsplit(x: Any, indices_or_sections: Any) -> list[Any]:
+    """Cut along the first axis, of a matrix or more."""
+    return _cut("vsplit", x, indices_or_sections, 0 if np.ndim(x) > 1 else np.ndim(x), equal=True)
+
+
+def hsplit(x: Any, indices_or_sections: Any) -> list[Any]:
+    """Cut along the second axis; a vector along its first."""
+    return _cut("hsplit", x, indices_or_sections, 0 if np.ndim(x) == 1 else 1, equal=True)
+
+
+def dsplit(x: Any, indices_or_sections: Any) -> list[Any]:
+    """Cut along the third axis."""
+    return _cut("dsplit", x, indices_or_sections, 2, equal=True)
+
+
+def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
+    """The slices along an axis, without it: the inverse of stack."""
+    axis = _from_zero("unstack", x, axis)
+    return tuple(x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis]))
+
+
+def _cut(name: str, x: Any, where: Any, axis: int, equal: bool = False) -> list[Any]:
+    axis = _from_zero(name, x, axis)
     n = x.shape[axis]
-    if isinstance(indices_or_sections, int) and (indices_or_sections < 1 or n % indices_or_sections):
-        raise ValueError(
-            f"split: {n} entries make no {indices_or_sections} equal sections. Pass a divisor, or indices."
-        )
-    pieces = [piece.tolist() for piece in np.split(np.arange(n), indices_or_sections)]
+    if isinstance(where, (int, np.integer)) and (where < 1 or (equal and n % where)):
+        what = f"{name}: {n} entries make no {where} {'equal ' if equal else ''}sections"
+        raise ValueError(f"{what}. Pass a {'divisor' if equal else 'number from 1'}, or indices.")
+    pieces = [piece.tolist() for piece in np.array_split(np.arange(n), where)]
     before = (slice(None),) * axis
     return [x[(*before, slice(piece[0], piece[-1] + 1) if piece else slice(0))] for piece in pieces]
+
+
+# ---- any other arrangement ---------------------------------------------------------------------------------
+
+
+def _arranged(name: str, arrange: Callable[..., Any], *xs: Any) -> Any:
+    """`arrange(*xs)`, which moves, copies or drops entries: it is given their positions, and they are taken there."""
+    ends = np.cumsum([np.size(x) for x in xs]).tolist()
+    positions = [np.arange(end - np.size(x), end).reshape(np.shape(x)) for x, end in zip(xs, ends, strict=True)]
+    try:
+        found = arrange(*positions)
+    except (ValueError, IndexError, TypeError) as error:
+        shapes = " and ".join(str(np.shape(x)) for x in xs)
+        raise type(error)(f"{name}: {str(error).rstrip('.')} (input shapes: {shapes}).") from error
+    flat = [reshape(x, (-1,)) for x in xs]
+    return (flat[0] if len(flat) == 1 else _concatenate(flat, 0))[found]
+
+
+_COPYING = ("edge", "reflect", "symmetric", "wrap")
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0.0) -> Any:
+    """`x` with a border of a constant, or of copies of its entries: mode edge, reflect, symmetric or wrap."""
+    if isinstance(pad_width, dict):
+        raise TypeError("pad: pad_width is a dict. Pass one (before, after) for each axis.")
+    if mode in _COPYING:
+        return _arranged("pad", lambda p: np.pad(p, pad_width, mode), x)
+    if mode != "constant":
+        raise ValueError(f"pad: mode {mode!r} is not offered. Pass 'constant' or one of {', '.join(_COPYING)}.")
+    return _pad(x, pad_width, constant_values)
+
+
+def block(arrays: Any) -> Any:
+    """One array from nested lists of blocks: the innermost are joined along the last axis, their lists before it."""
+    return _arranged("block", lambda *p: np.block(_refilled(arrays, iter(p))), *_leaves(arrays))
+
+
+def _leaves(nest: Any) -> list[Any]:
+    return [x for part in nest for x in _leaves(part)] if isinstance(nest, list) else [nest]
+
+
+def _refilled(nest: Any, leaves: Iterator[Any]) -> Any:
+    return [_refilled(part, leaves) for part in nest] if isinstance(nest, list) else next(leaves)
+
+
+def resize(a: Any, new_shape: Any) -> Any:
+    """The entries, again and again, until the shape is full."""
+    return _arranged("resize", lambda p: np.resize(p, new_shape), a)
+
+
+def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
+    """`arr` without the slices at `obj` along an axis (of the flattened array if None)."""
+    return _arranged("delete", lambda p: np.delete(p, obj, axis), arr)
+
+
+def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
+    """`arr` with `values` put in before `obj` along an axis (of the flattened array if None)."""
+    arr, values = (x if hasattr(x, "dtype") else np.asarray(x) for x in (arr, values))
+    return _arranged("insert", lambda p, new: np.insert(p, obj, new, axis), arr, astype(values, arr.dtype))
 
 
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
@@ -144,4 +333,4 @@ def tile(x: Any, reps: Any) -> Any:
     """`x` laid side by side `reps` times; the copies' gradients add."""
     if np.min(reps, initial=0) < 0:
         raise ValueError(f"tile: reps {reps} are negative. Pass counts from 0.")
-    return reshape(x, (-1,))[np.tile(np.arange(np.size(x)).reshape(np.shape(x)), reps)]
+    return _arranged("tile", lambda p: np.tile(p, reps), x)
