@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from . import autograd, nn, ops, optim
+from .checkpoint import checkpoint
 from .creation import arange, eye, from_numpy, full, ones, tensor, zeros
+from .function import Function
 from .random import manual_seed, rand, randn
 from .recipe import enable_grad, is_grad_enabled, no_grad, primitive
 from .tensor import Tensor, set_default_dtype
@@ -59,6 +61,7 @@ def _instead(name: str) -> str:
 
 
 __all__ = [
+    "Function",
     "Tensor",
     "arange",
     "assert_gradcheck",
@@ -67,6 +70,7 @@ __all__ = [
     "check_layer",
     "check_loss",
     "checking",
+    "checkpoint",
     "compile",
     "compiler",
     "data",

@@ -17,7 +17,7 @@ from numpy import asarray, ndarray
 
 from .recipe import Node, Op, enable_grad, leaf, unary
 
-__all__ = ["backward", "grad", "sum_to", "topological"]
+__all__ = ["backward", "grad", "sum_to", "topological", "walk"]
 
 # ---- undoing a broadcast -----------------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ def _on_path(order: Iterable[Node], targets: Iterable[Node]) -> set[Node]:
 
 
 @np.errstate(all="ignore")
-def _walk(
+def walk(
     order: Sequence[Node], seeds: Iterable[tuple[Node, Any]], targets: Sequence[Node] | None, create_graph: bool
 ) -> dict[Node, Any]:
     """dC/d(node) for the leaves of the graph, or for `targets`: arrays, or Tensors where `create_graph`.
@@ -222,9 +222,9 @@ def _differentiate(
     seeds = [(output, _seed(output, gradient, name, create_graph)) for output, gradient in zip(outputs, gradients)]
     order = topological(outputs)
     if not create_graph:
-        return order, _walk(order, seeds, targets, False)
+        return order, walk(order, seeds, targets, False)
     with enable_grad():
-        return order, _walk(order, seeds, targets, True)
+        return order, walk(order, seeds, targets, True)
 
 
 def _free(order: Iterable[Node]) -> None:

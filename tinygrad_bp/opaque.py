@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["hand_to", "kernel", "value_check"]
+__all__ = ["hand_to", "is_recording", "kernel", "value_check"]
 
 Function = Callable[..., Any]
 
@@ -37,6 +37,11 @@ def hand_to(recorder: Recorder | None) -> None:
     """Hand every call to `recorder` from now on; None: run them again."""
     global _recorder
     _recorder = recorder
+
+
+def is_recording() -> bool:
+    """Whether a step is being recorded."""
+    return _recorder is not None
 
 
 def kernel(function: Function) -> Function:

@@ -42,7 +42,7 @@ class Origin:
 
 
 _CALL = Op.__call__.__code__
-_WALK = autograd._walk.__wrapped__.__code__  # type: ignore[attr-defined]  # under np.errstate
+_WALK = autograd.walk.__wrapped__.__code__  # type: ignore[attr-defined]  # under np.errstate
 _STEP = Optimizer.step.__code__
 
 
