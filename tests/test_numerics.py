@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from tinygrad_bp import Tensor, ops
+from tinygrad_bp.ops.special import ERF_SLOPE
 
 from . import samples
 from .differences import assert_close
@@ -21,6 +23,41 @@ def gradient(f: Callable[..., Any], x: Any) -> Any:
     f(x).sum().backward()
     assert x.grad is not None
     return x.grad.data
+
+
+# ---- erf -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_erf_to_two_units_in_the_last_place(dtype: Any) -> None:
+    near_the_joint = np.linspace(0.8, 0.9, 10001)
+    x = np.concatenate([np.linspace(-6.5, 6.5, 20001), near_the_joint, 10.0 ** np.linspace(-320, 308, 629)])
+    with np.errstate(over="ignore"):
+        x = x.astype(dtype)
+    expected = np.array([math.erf(v) for v in x.tolist()])
+    error = np.abs(ops.erf(x).astype(float) - expected) / np.spacing(np.abs(expected).astype(dtype))
+    assert ops.erf(x).dtype == dtype
+    assert np.max(error) <= 2.0
+
+
+def test_erf_at_the_ends() -> None:
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, -5e-324, 1e308, -6.0])
+    expected = np.array([math.erf(v) for v in x.tolist()])
+    assert np.array_equal(ops.erf(x), expected, equal_nan=True)
+    assert np.array_equal(np.signbit(ops.erf(x)), np.signbit(expected))
+    assert gradient(ops.erf, x[:4]).tolist() == [ERF_SLOPE, ERF_SLOPE, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(("x", "dtype"), [(0.5, float), (2, float), (np.float16(-0.5), np.float16), (True, np.float16)])
+def test_erf_of_other_numbers(x: Any, dtype: Any) -> None:
+    y = ops.erf(x)
+    assert y.dtype == dtype
+    assert abs(y - math.erf(x)) <= np.finfo(dtype).eps
+
+
+def test_erf_of_many_is_erf_of_each() -> None:
+    x = np.linspace(-3, 3, 40000).reshape(2, 20000)
+    assert np.array_equal(ops.erf(x)[:, ::999], ops.erf(x[:, ::999]))
 
 
 # ---- sigmoid and its relatives ---------------------------------------------------------------------------------------

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .values import Samples
+from .values import Domain, Samples
 
+REDUCTIONS: dict[str, Domain] = {}
 ROWS: dict[str, Samples] = {}
 SPELLED: dict[str, Samples] = {}
 FORMULAS: dict[str, Callable[..., Any]] = {}

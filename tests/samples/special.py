@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
-from .values import Samples
+import numpy as np
+from numpy import array
 
-ROWS: dict[str, Samples] = {}
+from .values import Domain, S, Samples, real
+
+UNARY: dict[str, Domain] = dict.fromkeys(["erf"], real)
+BINARY: dict[str, tuple[Domain, Domain]] = {}
+ROWS: dict[str, Samples] = {
+    "erf": [S(array([-7.0, -3.0, 0.0, 3.0, 7.0]))],
+}
 SPELLED: dict[str, Samples] = {}
-FORMULAS: dict[str, Callable[..., Any]] = {}
+FORMULAS: dict[str, Callable[..., Any]] = {
+    "erf": np.vectorize(math.erf, otypes=[float]),
+}
 """What a name must compute, where NumPy has no function of that name: as a textbook has it."""
 LINEAR: set[str] = set()
 """Rows whose derivative does not depend on their inputs (or in steps only)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy import array
 
+from . import reductions, special
 from .values import (
     SHAPES,
     R,
@@ -37,6 +38,7 @@ UNARY = {
     **dict.fromkeys(["sigmoid", "relu", "leaky_relu", "elu", "softplus", "silu"], real),
     **dict.fromkeys(["isnan", "isinf", "isfinite", "sign", "floor", "ceil", "rint", "trunc"], real),
     **dict.fromkeys(["logical_not", "invert"], flag),
+    **special.UNARY,
 }
 BINARY = {
     **dict.fromkeys(["over", "times", "add", "subtract", "multiply", "divide", "floor_divide"], (real, real)),
@@ -45,10 +47,12 @@ BINARY = {
     "power": (positive, real),
     **dict.fromkeys(["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"], (whole, whole)),
     **dict.fromkeys(["logical_and", "logical_or", "bitwise_and", "bitwise_or"], (flag, flag)),
+    **special.BINARY,
 }
 REDUCTIONS = {
     **dict.fromkeys(["sum", "mean", "prod", "var", "max", "min", "logsumexp", "norm"], real),
     **dict.fromkeys(["all", "any", "count_nonzero"], flag),
+    **reductions.REDUCTIONS,
 }
 
 # ---- every row -------------------------------------------------------------------------------------------------------
