@@ -14,7 +14,7 @@ from tests.samples import Sample
 from tests.test_table import ENTRIES, Entry
 from tinygrad_bp import autograd, nn
 from tinygrad_bp.nn import functional as F
-from tinygrad_bp.optim import SGD, Adam, Optimizer
+from tinygrad_bp.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 from .twins import ONE_STEP, Twins, tolerance
 
@@ -196,12 +196,17 @@ OPTIMIZERS: dict[str, Any] = {
     "all of SGD": lambda params: SGD(params, lr=0.1, momentum=0.9, dampening=0.2, weight_decay=0.01),
     "Adam": Adam,
     "Adam with weight decay": lambda params: Adam(params, lr=0.01, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.01),
+    "AdamW": lambda params: AdamW(params, lr=0.01),
+    "RMSprop": RMSprop,
+    "all of RMSprop": lambda params: RMSprop(params, lr=0.01, weight_decay=0.01, momentum=0.9, centered=True),
+    "Adagrad": Adagrad,
+    "all of Adagrad": lambda params: Adagrad(params, 0.1, 0.1, 0.01, initial_accumulator_value=0.5),
     "a user's own": lambda params: Rprop(params, lr=0.1),
 }
 
 
 def test_every_optimizer_is_in_the_list() -> None:
-    assert set(bp.optim.__all__) - {"Optimizer"} <= {
+    assert set(bp.optim.__all__) - {"Optimizer", "lr_scheduler"} <= {
         type(make([nn.Parameter(1.0)])).__name__ for make in OPTIMIZERS.values()
     }
 

@@ -13,7 +13,7 @@ import pytest
 import tinygrad_bp as bp
 from tests.differences import close
 from tinygrad_bp import nn
-from tinygrad_bp.optim import SGD, Adam, Optimizer
+from tinygrad_bp.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 SHAPES = [(4, 3), (4,), (), (0, 2), (2, 3, 2)]
 
@@ -64,6 +64,43 @@ def adam_by_hand(lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
     return move
 
 
+def adamw_by_hand(lr=1e-3, weight_decay=1e-2, **settings):
+    def move(p, gs):
+        ends = [p]
+        for t in range(1, len(gs) + 1):  # a step of Adam does not depend on p
+            before, after = (adam_by_hand(lr, **settings)(0.0, gs[:k]) for k in (t - 1, t))
+            ends.append(ends[-1] * (1 - lr * weight_decay) + (after - before))
+        return ends[-1]
+
+    return move
+
+
+def rmsprop_by_hand(lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
+    def move(p, gs):
+        v = mean = b = 0.0
+        for g in gs:
+            g = g + weight_decay * p
+            v = alpha * v + (1 - alpha) * g**2
+            mean = alpha * mean + (1 - alpha) * g
+            b = momentum * b + g / (np.sqrt(v - centered * mean**2) + eps)
+            p = p - lr * b
+        return p
+
+    return move
+
+
+def adagrad_by_hand(lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10):
+    def move(p, gs):
+        s = initial_accumulator_value
+        for t, g in enumerate(gs):
+            g = g + weight_decay * p
+            s = s + g**2
+            p = p - lr / (1 + t * lr_decay) * g / (np.sqrt(s) + eps)
+        return p
+
+    return move
+
+
 CASES = {
     "SGD": (SGD, sgd_by_hand, {"lr": 0.1}),
     "momentum": (SGD, sgd_by_hand, {"lr": 0.1, "momentum": 0.9}),
@@ -82,6 +119,26 @@ CASES = {
         Adam,
         adam_by_hand,
         {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1},
+    ),
+    "AdamW": (AdamW, adamw_by_hand, {}),
+    "AdamW with everything": (
+        AdamW,
+        adamw_by_hand,
+        {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1},
+    ),
+    "RMSprop": (RMSprop, rmsprop_by_hand, {}),
+    "RMSprop with momentum": (RMSprop, rmsprop_by_hand, {"lr": 0.02, "alpha": 0.9, "momentum": 0.8, "eps": 1e-6}),
+    "RMSprop centered": (RMSprop, rmsprop_by_hand, {"alpha": 0.9, "centered": True}),
+    "RMSprop with everything": (
+        RMSprop,
+        rmsprop_by_hand,
+        {"lr": 0.02, "alpha": 0.8, "eps": 1e-3, "weight_decay": 0.1, "momentum": 0.5, "centered": True},
+    ),
+    "Adagrad": (Adagrad, adagrad_by_hand, {}),
+    "Adagrad with everything": (
+        Adagrad,
+        adagrad_by_hand,
+        {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5, "eps": 1e-3},
     ),
 }
 each_case = pytest.mark.parametrize("case", CASES)
@@ -142,7 +199,16 @@ def test_settings_are_read_at_every_step():
     assert p.item() == 0.125 - 0.125 * (1.0 + 8.0 * 0.125)
 
 
-@pytest.mark.parametrize("optimizer", [lambda p: SGD(p, lr=0.1, momentum=0.9), lambda p: Adam(p, lr=0.05)])
+DESCENTS = [
+    lambda p: SGD(p, lr=0.1, momentum=0.9),
+    lambda p: Adam(p, lr=0.05),
+    lambda p: AdamW(p, lr=0.05, weight_decay=0.0),
+    lambda p: RMSprop(p, lr=0.02, momentum=0.5, eps=1e-2),
+    lambda p: Adagrad(p, lr=0.5),
+]
+
+
+@pytest.mark.parametrize("optimizer", DESCENTS)
 def test_a_bowl_is_descended(optimizer):
     target = np.array([1.0, -2.0, 3.0])
     w = bp.zeros(3, requires_grad=True)
@@ -281,13 +347,19 @@ W = bp.tensor([1.0, 2.0], requires_grad=True)
 NET = nn.Linear(2, 1)
 
 
-@pytest.mark.parametrize("optimizer", [SGD, Adam])
 @pytest.mark.parametrize("bad", [-0.1, math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("name", ["lr", "weight_decay", "momentum", "eps"])
+@pytest.mark.parametrize(
+    ("optimizer", "name"),
+    [
+        *[(made, name) for made in (SGD, Adam, AdamW, RMSprop, Adagrad) for name in ("lr", "weight_decay")],
+        *[(made, "eps") for made in (Adam, AdamW, RMSprop, Adagrad)],
+        *[(SGD, "momentum"), (SGD, "dampening"), (RMSprop, "momentum"), (RMSprop, "alpha")],
+        *[(Adagrad, "lr_decay"), (Adagrad, "initial_accumulator_value")],
+    ],
+)
 def test_settings_out_of_range(optimizer, name, bad):
-    if name in ("momentum", "eps") and (name == "momentum") != (optimizer is SGD):
-        return
-    message = f"{optimizer.__name__}: {name} is {bad}. Pass a number in [0, inf)."
+    high = 1 if name in ("dampening", "alpha") else "inf"
+    message = f"{optimizer.__name__}: {name} is {bad}. Pass a number in [0, {high})."
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         optimizer([W], **{"lr": 0.1, name: bad})
 
@@ -349,6 +421,8 @@ def test_settings_that_are_no_numbers(optimizer, bad):
             "SGD: nesterov needs momentum > 0 and dampening 0, not 0.9 and 0.1.",
         ),
         (lambda: SGD([W], lr=0.1, nesterov="no"), TypeError, "SGD: nesterov is 'no'. Pass True or False."),
+        (lambda: RMSprop([W], centered=1), TypeError, "RMSprop: centered is 1. Pass True or False."),
+        (lambda: AdamW([W], betas=0.9), ValueError, "AdamW: betas is 0.9. Pass two numbers in [0, 1)."),
         (lambda: Adam([W], betas=0.9), ValueError, "Adam: betas is 0.9. Pass two numbers in [0, 1)."),
         (lambda: Adam([W], betas=(0.9,)), ValueError, "Adam: betas is (0.9,). Pass two numbers in [0, 1)."),
         (lambda: Adam([W], betas=(0.9, 1.0)), ValueError, "Adam: betas[1] is 1.0. Pass a number in [0, 1)."),

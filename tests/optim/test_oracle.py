@@ -1,4 +1,4 @@
-"""SGD and Adam equal PyTorch's over a hundred steps of the same net."""
+"""Every optimizer equals PyTorch's over a hundred steps of the same net."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Optimizers: what changes the parameters once their gradients are known."""
+"""Optimizers, which change the parameters once their gradients are known, and schedules of their learning rates."""
 
 from __future__ import annotations
 
-from .optimizers import SGD, Adam, Optimizer
+from . import lr_scheduler
+from .optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
-__all__ = ["SGD", "Adam", "Optimizer"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]

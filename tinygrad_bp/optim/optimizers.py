@@ -13,14 +13,14 @@ from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy import add, divide, isfinite, multiply, ndarray, sqrt, subtract, vecdot
+from numpy import add, divide, isfinite, maximum, multiply, ndarray, sqrt, subtract, vecdot
 
 from ..nn.module import Module, Parameter
 from ..opaque import value_check
 from ..recipe import wrote
 from ..tensor import Tensor
 
-__all__ = ["SGD", "Adam", "Optimizer"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
 Array = ndarray[Any, Any]
 Group = dict[str, Any]
@@ -84,6 +84,9 @@ class Optimizer:
 
     remembered: ClassVar[dict[str, bool]] = {}
     """What `update` keeps in `state` for a parameter, by name: an array like it (True) or one number (False)."""
+
+    optional: ClassVar[frozenset[str]] = frozenset()
+    """Those of them that only some settings need."""
 
     check_finite = True
     """Whether a step refuses gradients that are not finite; set False to save the pass over them."""
@@ -215,6 +218,10 @@ class Optimizer:
     def _check_number(self, name: str, value: Any, low: float, high: float) -> None:
         check_number(self._name, name, value, low, high)
 
+    def _check_flag(self, name: str, value: Any) -> None:
+        if not isinstance(value, bool):
+            raise TypeError(f"{self._name}: {name} is {value!r}. Pass True or False.")
+
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 
@@ -264,7 +271,7 @@ class Optimizer:
             if i not in range(len(parameters)):
                 raise ValueError(f"load_state_dict: there is no parameter {i} here, only {len(parameters)}.")
             p = parameters[i]
-            if set(kept) != set(self.remembered):
+            if not set(self.remembered) - self.optional <= set(kept) <= set(self.remembered):
                 raise ValueError(
                     f"load_state_dict: parameter {i} has {sorted(kept)}, {self._name} remembers "
                     f"{sorted(self.remembered)}. Use the optimizer it was saved from."
@@ -288,6 +295,35 @@ class Optimizer:
                     state[name] = array
         for group, mine in zip(groups, self.param_groups):
             mine.update({name: value for name, value in group.items() if name != "params"})
+
+
+# ---- what formulas have in common --------------------------------------------------------------------------
+
+
+def _decayed(p: Array, g: Array, weight_decay: float, out: Array) -> Array:
+    """g + weight_decay p."""
+    return add(g, multiply(p, weight_decay, out), out)
+
+
+def _average(mean: Array, new: Array, beta: float, scratch: Array) -> None:
+    """mean <- beta mean + (1 - beta) new"""
+    multiply(mean, beta, mean)
+    add(mean, multiply(new, 1.0 - beta, scratch), mean)
+
+
+def _begin(p: Array, state: dict[str, Any], arrays: tuple[str, ...], scratch: tuple[str, ...] = ()) -> None:
+    """Zeros for arrays that `update` meets for the first time, a step that counts from 0, arrays to compute in."""
+    for name in arrays:
+        if name not in state:
+            state[name] = np.zeros_like(p)
+    if "step" not in state:
+        state["step"] = np.zeros_like(p, shape=(), dtype=float)
+    for name in scratch:
+        if name not in state:
+            state[name] = np.empty_like(p)
+
+
+# ---- the formulas ------------------------------------------------------------------------------------------
 
 
 class SGD(Optimizer):
@@ -342,8 +378,7 @@ class SGD(Optimizer):
 
     def _check_settings(self, group: Group) -> None:
         super()._check_settings(group)
-        if not isinstance(group["nesterov"], bool):
-            raise TypeError(f"SGD: nesterov is {group['nesterov']!r}. Pass True or False.")
+        self._check_flag("nesterov", group["nesterov"])
         if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
             raise ValueError(
                 f"SGD: nesterov needs momentum > 0 and dampening 0, not {group['momentum']} and {group['dampening']}."
@@ -353,8 +388,7 @@ class SGD(Optimizer):
         """p -= lr * g"""
         lr, momentum, scratch = state["_lr"], group["momentum"], state["_scratch"]
         if group["weight_decay"]:
-            multiply(p, group["weight_decay"], scratch)
-            g = add(scratch, g, scratch)
+            g = _decayed(p, g, group["weight_decay"], scratch)
         if momentum:
             v = state.get("momentum_buffer")
             if v is None:
@@ -419,29 +453,229 @@ class Adam(Optimizer):
     def _check_settings(self, group: Group) -> None:
         super()._check_settings(group)
         if not isinstance(group["betas"], (tuple, list)) or len(group["betas"]) != 2:
-            raise ValueError(f"Adam: betas is {group['betas']!r}. Pass two numbers in [0, 1).")
+            raise ValueError(f"{self._name}: betas is {group['betas']!r}. Pass two numbers in [0, 1).")
         for k, beta in enumerate(group["betas"]):
             self._check_number(f"betas[{k}]", beta, 0.0, 1.0)
 
     def update(self, p: Array, g: Array, state: dict[str, Any], group: Group) -> None:
         """p -= lr * m / (sqrt(v) + eps), m and v freed of their bias: in the order of Kingma and Ba's section 2."""
         beta1, beta2 = group["betas"]
-        if "step" not in state:
-            state |= {name: np.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
-            state["step"] = np.zeros_like(p, shape=(), dtype=float)
-        if "_g" not in state:
-            state |= {name: np.empty_like(p, shape=()) for name in ("_rate", "_eps")} | {"_g": np.empty_like(p)}
+        _begin(p, state, ("exp_avg", "exp_avg_sq"), ("_g",))
+        if "_rate" not in state:
+            state |= {name: np.empty_like(p, shape=()) for name in ("_rate", "_eps")}
         t, m, v, scratch = state["step"], state["exp_avg"], state["exp_avg_sq"], state["_scratch"]
         add(t, 1.0, t)
         if group["weight_decay"]:
-            g = add(g, multiply(p, group["weight_decay"], scratch), state["_g"])
-        multiply(m, beta1, m)
-        add(m, multiply(g, 1.0 - beta1, scratch), m)
-        multiply(v, beta2, v)
-        multiply(g, g, scratch)
-        add(v, multiply(scratch, 1.0 - beta2, scratch), v)
+            g = self._decay(p, g, state, group["weight_decay"])
+        _average(m, g, beta1, scratch)
+        _average(v, multiply(g, g, scratch), beta2, scratch)
         root = sqrt(1.0 - beta2**t)
         rate = multiply(state["_lr"], root / (1.0 - beta1**t), state["_rate"])
         eps = multiply(root, group["eps"], state["_eps"])
         divide(m, add(sqrt(v, scratch), eps, scratch), scratch)
         subtract(p, multiply(scratch, rate, scratch), p)
+
+    def _decay(self, p: Array, g: Array, state: dict[str, Any], weight_decay: float) -> Array:
+        """The gradient with weight decay in it."""
+        return _decayed(p, g, weight_decay, state["_g"])
+
+
+class AdamW(Adam):
+    """p <- p - lr weight_decay p, then Adam's step (Loshchilov and Hutter, 2019, algorithm 2).
+
+    The decay does not pass through the running means of the gradient, so it is the same for every parameter.
+
+    Parameters
+    ----------
+    params
+        Tensors, or dicts {"params": tensors, settings ...}: groups with settings of their own.
+
+    Raises
+    ------
+    ValueError, TypeError
+        No parameters, one given twice, something that is no leaf or does not require grad; settings out of range.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> w = bp.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = AdamW([w], lr=0.25, weight_decay=0.5)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.625, 1.5  ], requires_grad=True)
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+    def _decay(self, p: Array, g: Array, state: dict[str, Any], weight_decay: float) -> Array:
+        """The gradient as it is; p itself decays."""
+        share = multiply(state["_lr"], weight_decay, state["_rate"])
+        subtract(p, multiply(p, share, state["_g"]), p)
+        return g
+
+
+class RMSprop(Optimizer):
+    """p <- p - lr g / (sqrt(v) + eps), with a running mean v of g^2 (Tieleman and Hinton, 2012, lecture 6.5).
+
+    v <- alpha v + (1 - alpha) g^2 begins at 0. If `centered`, the square of a running mean of g is taken off v. With
+    `momentum`, a buffer b <- momentum b + g / (sqrt(v) + eps) takes the place of that quotient. With `weight_decay`,
+    g <- g + weight_decay p first.
+
+    Parameters
+    ----------
+    params
+        Tensors, or dicts {"params": tensors, settings ...}: groups with settings of their own.
+
+    Raises
+    ------
+    ValueError, TypeError
+        No parameters, one given twice, something that is no leaf or does not require grad; settings out of range.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> w = bp.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = RMSprop([w], lr=0.25, alpha=0.75, eps=0.0)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.5, 1.5], requires_grad=True)
+    """
+
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {
+        "lr": (0.0, inf),
+        "alpha": (0.0, 1.0),
+        "eps": (0.0, inf),
+        "weight_decay": (0.0, inf),
+        "momentum": (0.0, inf),
+    }
+    remembered: ClassVar[dict[str, bool]] = {
+        "step": False,
+        "square_avg": True,
+        "momentum_buffer": True,
+        "grad_avg": True,
+    }
+    optional: ClassVar[frozenset[str]] = frozenset({"momentum_buffer", "grad_avg"})
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ) -> None:
+        super().__init__(
+            params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered
+        )
+
+    def _check_settings(self, group: Group) -> None:
+        super()._check_settings(group)
+        self._check_flag("centered", group["centered"])
+
+    def update(self, p: Array, g: Array, state: dict[str, Any], group: Group) -> None:
+        """p -= lr * g / (sqrt(v) + eps)"""
+        _begin(p, state, ("square_avg",), ("_g",) if group["weight_decay"] else ())
+        t, v, scratch = state["step"], state["square_avg"], state["_scratch"]
+        add(t, 1.0, t)
+        if group["weight_decay"]:
+            g = _decayed(p, g, group["weight_decay"], state["_g"])
+        _average(v, multiply(g, g, scratch), group["alpha"], scratch)
+        if group["centered"]:
+            _begin(p, state, ("grad_avg",))
+            mean = state["grad_avg"]
+            _average(mean, g, group["alpha"], scratch)
+            subtract(v, multiply(mean, mean, scratch), scratch)
+            sqrt(maximum(scratch, 0.0, out=scratch), scratch)  # rounding can take more off than there is
+        else:
+            sqrt(v, scratch)
+        move = divide(g, add(scratch, group["eps"], scratch), scratch)
+        if group["momentum"]:
+            _begin(p, state, ("momentum_buffer",))
+            b = state["momentum_buffer"]
+            multiply(b, group["momentum"], b)
+            move = add(b, move, b)
+        subtract(p, multiply(move, state["_lr"], scratch), p)
+
+
+class Adagrad(Optimizer):
+    """p <- p - lr g / (sqrt(s) + eps), with the sum s of all g^2 so far (Duchi, Hazan and Singer, 2011).
+
+    s begins at `initial_accumulator_value`. After t steps lr is divided by 1 + t lr_decay. With `weight_decay`,
+    g <- g + weight_decay p first.
+
+    Parameters
+    ----------
+    params
+        Tensors, or dicts {"params": tensors, settings ...}: groups with settings of their own.
+
+    Raises
+    ------
+    ValueError, TypeError
+        No parameters, one given twice, something that is no leaf or does not require grad; settings out of range.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> w = bp.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = Adagrad([w], lr=0.25)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.75, 1.75], requires_grad=True)
+    """
+
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {
+        "lr": (0.0, inf),
+        "lr_decay": (0.0, inf),
+        "weight_decay": (0.0, inf),
+        "initial_accumulator_value": (0.0, inf),
+        "eps": (0.0, inf),
+    }
+    remembered: ClassVar[dict[str, bool]] = {"step": False, "sum": True}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            lr_decay=lr_decay,
+            weight_decay=weight_decay,
+            initial_accumulator_value=initial_accumulator_value,
+            eps=eps,
+        )
+
+    def update(self, p: Array, g: Array, state: dict[str, Any], group: Group) -> None:
+        """p -= lr / (1 + t lr_decay) * g / (sqrt(s) + eps)"""
+        if "sum" not in state:
+            s = state["sum"] = np.zeros_like(p)
+            add(s, group["initial_accumulator_value"], s)
+        if "_rate" not in state:
+            state["_rate"] = np.empty_like(p, shape=())
+        _begin(p, state, (), ("_g",) if group["weight_decay"] else ())
+        t, s, scratch = state["step"], state["sum"], state["_scratch"]
+        if group["weight_decay"]:
+            g = _decayed(p, g, group["weight_decay"], state["_g"])
+        add(s, multiply(g, g, scratch), s)
+        divide(g, add(sqrt(s, scratch), group["eps"], scratch), scratch)
+        rate = divide(state["_lr"], 1.0 + t * group["lr_decay"], state["_rate"])
+        subtract(p, multiply(scratch, rate, scratch), p)
+        add(t, 1.0, t)
