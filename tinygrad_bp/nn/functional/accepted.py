@@ -18,8 +18,8 @@ REDUCTIONS = ("mean", "sum", "none")
 
 # fmt: off
 __all__ = [
-    "REDUCTIONS", "as_input", "check_distributions", "check_labels", "check_reduction", "check_rows", "check_unit",
-    "input_and_target", "raw",
+    "REDUCTIONS", "as_input", "as_sizes", "check_distributions", "check_labels", "check_reduction", "check_rows",
+    "check_unit", "input_and_target", "raw",
 ]
 # fmt: on
 
@@ -41,6 +41,17 @@ def as_input(name: str, role: str, x: Any) -> Any:
 def raw(x: Any) -> Any:
     """The array of a Tensor, anything else as it is."""
     return x.data if isinstance(x, Node) else x
+
+
+def as_sizes(name: str, role: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
+    """One integer for each of the axes; a single one counts for all."""
+    values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * axes
+    if len(values) != axes or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in values):
+        form = f"an integer or {axes} of them" if axes > 1 else "an integer"
+        raise TypeError(f"{name}: {role} is {value!r}. Pass {form}.")
+    if min(values) < least:
+        raise ValueError(f"{name}: {role} is {value}. Pass numbers >= {least}.")
+    return tuple(map(int, values))
 
 
 def input_and_target(name: str, input: Any, target: Any, reduction: str) -> tuple[Any, Any]:
