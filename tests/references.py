@@ -22,8 +22,15 @@ def gathered(f: Function) -> Function:
 
 
 def subscripted(f: Function) -> Function:
-    """A function like einsum with its subscripts by name."""
-    return lambda *xs, subscripts: f(subscripts, *xs)
+    """A function like einsum with its subscripts by name: a string, or lists of numbers, the last for the output."""
+
+    def called(*xs: Any, subscripts: Any, **params: Any) -> Any:
+        if isinstance(subscripts, str):
+            return f(subscripts, *xs, **params)
+        pairs = [part for pair in zip(xs, subscripts) for part in pair]
+        return f(*pairs, *subscripts[len(xs) :], **params)
+
+    return called
 
 
 def one_piece(f: Function) -> Function:
@@ -31,11 +38,49 @@ def one_piece(f: Function) -> Function:
     return lambda *xs, piece, **params: f(*xs, **params)[piece]
 
 
+def end_to_end(f: Function) -> Function:
+    """All the arrays that f returns, or its only one, as one vector."""
+
+    def called(*xs: Any, **params: Any) -> Any:
+        found = f(*xs, **params)
+        return np.concatenate([x.reshape(-1) for x in (found if isinstance(found, tuple) else (found,))])
+
+    return called
+
+
+def by_name(first: str, is_sequence: bool = False) -> Callable[[Function], Function]:
+    """A function with its first argument by name, and its second a sequence of the inputs or the only one."""
+    return lambda f: lambda *xs, **params: f(params.pop(first), [*xs] if is_sequence else xs[0], **params)
+
+
+def in_rows(f: Function) -> Function:
+    """A function of nested lists: so many inputs in each row; None for one list."""
+
+    def called(*xs: Any, rows: Any) -> Any:
+        queue = iter(xs)
+        return f([[next(queue) for _ in range(n)] for n in rows] if rows else [*xs])
+
+    return called
+
+
+def with_an_end(f: Function) -> Function:
+    """A function whose second input, if there is one, is put `at` an end."""
+    return lambda x, *end, at=None, **params: f(x, **dict(zip([at], end)), **params)
+
+
 # How a function that does not take its inputs one by one is called.
 CALLS = {
-    **dict.fromkeys(["concatenate", "stack", "vstack", "hstack"], gathered),
+    **dict.fromkeys(["concatenate", "stack", "vstack", "hstack", "dstack", "column_stack", "multi_dot"], gathered),
+    **dict.fromkeys(["split", "array_split", "vsplit", "hsplit", "dsplit", "unstack"], one_piece),
+    **dict.fromkeys(["broadcast_arrays", "meshgrid", "gradient"], end_to_end),
+    **dict.fromkeys(["qr", "eigh", "svd", "slogdet"], one_piece),
+    **dict.fromkeys(["compress", "extract"], by_name("condition")),
+    "choose": by_name("a", True),
+    "select": by_name("conditions", True),
+    "block": in_rows,
+    "insert": lambda f: lambda x, values, obj, axis=None: f(x, obj, values, axis),
+    "diff": with_an_end,
     "einsum": subscripted,
-    "split": one_piece,
 }
 
 
@@ -87,7 +132,6 @@ FORMULAS: dict[str, Function] = {
     "relu": lambda x: (x > 0) * x,
     "leaky_relu": lambda x, negative_slope=0.01: x * np.where(x > 0, 1.0, negative_slope),
     "elu": lambda x, alpha=1.0: np.where(x > 0, x, alpha * (np.exp(x) - 1.0)),
-    "softplus": lambda x: np.log(1.0 + np.exp(x)),
     "silu": lambda x: x / (1.0 + np.exp(-x)),
     "logsumexp": lambda x, axis=None, keepdims=False: np.log(np.sum(np.exp(x), axis, keepdims=keepdims)),
     "norm": np.linalg.norm,
@@ -109,7 +153,7 @@ FORMULAS: dict[str, Function] = {
 
 
 # Rows that share their name with a function that takes more.
-NAMES = {"norm": "root of squares"}
+NAMES = {"norm": "root of squares", **{name: f"packed {name}" for name in ("qr", "eigh", "svd", "slogdet")}}
 
 
 def called(name: str, f: Function) -> Function:

@@ -34,9 +34,16 @@ ROWS: dict[str, Callable[..., Any]] = {
         *("tile", "take", "take_along_axis", "clip", "dot", "outer", "einsum"),
     )
 }
-ROWS |= {f"np.linalg.{name}": getattr(ops, name) for name in ("norm",)}
+ROWS |= {
+    f"np.linalg.{name}": getattr(ops, name)
+    for name in (
+        *("inv", "solve", "pinv", "matrix_power", "det", "slogdet", "cholesky", "qr", "eigh", "eigvalsh", "svd"),
+        *("svdvals", "norm", "vector_norm", "matrix_norm", "cond"),
+    )
+}
 ROWS |= {
     "np.amax": ops.max,
+    "np.linalg.trace": lambda x, offset=0: ops.trace(x, offset, -2, -1),
     "np.amin": ops.min,
     "np.ravel": lambda a: ops.reshape(a, -1),
     "np.copy": lambda a: ops.astype(a, a.dtype),
@@ -53,6 +60,7 @@ PASSED = {
         *("shape", "ndim", "size", "result_type", "can_cast", "iscomplexobj", "isrealobj", "shares_memory"),
         *("may_share_memory", "zeros_like", "ones_like", "empty_like", "array_equal", "allclose"),
         *("isclose", "argsort", "nonzero", "argwhere", "searchsorted", "array_repr", "array_str", "array2string"),
+        "linalg.matrix_rank",
     )
 }
 

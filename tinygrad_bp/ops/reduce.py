@@ -18,8 +18,8 @@ from .elementary import sqrt
 
 # fmt: off
 __all__ = [
-    "all", "any", "argmax", "argmin", "count_nonzero", "cumsum", "logsumexp", "max", "mean", "min", "norm", "prod",
-    "std", "sum", "var",
+    "all", "any", "argmax", "argmin", "count_nonzero", "cumsum", "logsumexp", "max", "mean", "min", "prod", "std",
+    "sum", "var",
 ]
 # fmt: on
 
@@ -170,25 +170,3 @@ _norm = unary(
     lambda x, axis=None, keepdims=False: np.sqrt(np.sum(x * x, axis, keepdims=keepdims)),
     lambda g, y, x, axis, keepdims: over(times(_kept(g, x, axis), x), _kept(y, x, axis)),
 )
-
-
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """Vector norms (ord 1, 2, inf or any p > 0) along one axis; ord None is the root of the sum of squares.
-
-    Raises
-    ------
-    ValueError
-        For matrix norms other than the Frobenius norm, which need singular values.
-    """
-    single = isinstance(axis, (int, np.integer)) or (axis is None and np.ndim(x) <= 1)
-    if ord is None or (ord == "fro" and not single) or (ord == 2 and single):
-        return _norm(x, axis, keepdims)
-    if not single:
-        raise ValueError(f"norm: ord={ord!r} of a matrix is not offered. Pass axis=, or ord=None for Frobenius.")
-    if ord in (np.inf, -np.inf):
-        return (max if ord > 0 else min)(abs(x), axis, keepdims)
-    if ord == 1:
-        return sum(abs(x), axis, keepdims)
-    if isinstance(ord, str) or not ord > 0:
-        raise ValueError(f"norm: ord={ord!r} of a vector is not offered. Pass a number greater than 0, inf or -inf.")
-    return sum(abs(x) ** ord, axis, keepdims) ** (1.0 / ord)
