@@ -20,9 +20,12 @@ from .recipe import Node, Op, ParamOp
 __all__ = ["call_function", "call_ufunc"]
 
 UFUNCS: dict[Any, Callable[..., Any]] = {row.forward: row for row in ops.TABLE if isinstance(row.forward, np.ufunc)}
-UFUNCS |= {np.matmul: ops.matmul, np.fabs: ops.absolute}
+UFUNCS |= {np.matmul: ops.matmul, np.fabs: ops.absolute, np.conjugate: ops.positive}
+UFUNCS |= {getattr(np, name): getattr(ops, name) for name in ("vecdot", "matvec", "vecmat") if hasattr(np, name)}
 
 REDUCTIONS: dict[Any, Op] = {np.add: ops.sum, np.multiply: ops.prod, np.maximum: ops.max, np.minimum: ops.min}
+REDUCTIONS |= {np.logical_and: ops.all, np.logical_or: ops.any, np.logaddexp: ops.logsumexp}
+ACCUMULATIONS: dict[Any, Callable[..., Any]] = {np.add: ops.cumsum}
 
 # Every NumPy function that records, by name: NumPy 2.0 does not have all of them.
 ROWS: dict[str, Callable[..., Any]] = {
@@ -31,7 +34,12 @@ ROWS: dict[str, Callable[..., Any]] = {
         *("sum", "mean", "prod", "max", "min", "var", "std", "cumsum", "argmax", "argmin", "all", "any"),
         *("count_nonzero", "reshape", "squeeze", "expand_dims", "transpose", "swapaxes", "moveaxis", "broadcast_to"),
         *("flip", "roll", "tril", "triu", "pad", "concatenate", "stack", "vstack", "hstack", "split", "repeat"),
-        *("tile", "take", "take_along_axis", "clip", "dot", "outer", "einsum"),
+        *("tile", "take", "take_along_axis", "clip", "dot", "outer", "einsum", "append", "array_split", "astype"),
+        *("atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays", "column_stack", "delete", "dsplit"),
+        *("dstack", "fliplr", "flipud", "hsplit", "insert", "matrix_transpose", "meshgrid", "ravel", "resize"),
+        *("rollaxis", "rot90", "unstack", "vsplit", "choose", "compress", "diag", "diagflat", "diagonal", "diff"),
+        *("ediff1d", "extract", "gradient", "select", "trace", "convolve", "correlate", "cross", "inner", "kron"),
+        *("tensordot", "vdot"),
     )
 }
 ROWS |= {
@@ -42,10 +50,15 @@ ROWS |= {
     )
 }
 ROWS |= {
+    f"np.linalg.{name}": getattr(ops, name)
+    for name in ("cross", "matmul", "matrix_transpose", "multi_dot", "outer", "tensordot", "vecdot")
+}
+ROWS |= {
     "np.amax": ops.max,
     "np.linalg.trace": lambda x, offset=0: ops.trace(x, offset, -2, -1),
     "np.amin": ops.min,
-    "np.ravel": lambda a: ops.reshape(a, -1),
+    "np.real": ops.positive,
+    "np.linalg.diagonal": lambda x, offset=0: ops.diagonal(x, offset, -2, -1),
     "np.copy": lambda a: ops.astype(a, a.dtype),
     "np.round": lambda a, decimals=0: ops.rint(a * 10**decimals) / 10**decimals,
     "np.where": lambda condition, x=None, y=None: (
@@ -60,6 +73,9 @@ PASSED = {
         *("shape", "ndim", "size", "result_type", "can_cast", "iscomplexobj", "isrealobj", "shares_memory"),
         *("may_share_memory", "zeros_like", "ones_like", "empty_like", "array_equal", "allclose"),
         *("isclose", "argsort", "nonzero", "argwhere", "searchsorted", "array_repr", "array_str", "array2string"),
+        *("argpartition", "array_equiv", "common_type", "diag_indices_from", "digitize", "einsum_path", "flatnonzero"),
+        *("iscomplex", "isin", "isneginf", "isposinf", "isreal", "ix_", "lexsort", "min_scalar_type", "nanargmax"),
+        *("nanargmin", "ravel_multi_index", "tril_indices_from", "triu_indices_from", "unravel_index"),
         "linalg.matrix_rank",
     )
 }
@@ -74,8 +90,13 @@ def _found(name: str) -> Any:
 FUNCTIONS = {function: row for name, row in ROWS.items() if (function := _found(name))}
 PASS_THROUGH = {function for name in PASSED if (function := _found(name))}
 
-_IN_C = {np.concatenate: "arrays axis out", np.where: "condition x y", np.dot: "a b out"}  # NumPy 2.0 hides their names
-_RENAMED = {"newshape": "shape", "min": "a_min", "max": "a_max"}
+# What NumPy 2.0 does not tell: the parameters of its functions in C.
+_IN_C = {np.concatenate: "arrays axis out", np.where: "condition x y"}
+_IN_C |= {np.dot: "a b out", np.vdot: "a b", np.inner: "a b"}
+_RENAMED = {"newshape": "shape", "min": "a_min", "max": "a_max", "x2": "b"}
+# Functions that compute in the dtype they are given: what they are given is cast first.
+_WITH_DTYPE = {"sum", "prod", "mean", "var", "std", "cumsum", "cumprod", "trace"}
+_WITH_DTYPE |= {f"nan{name}" for name in _WITH_DTYPE} | {"cumulative_sum", "cumulative_prod"}
 
 
 def _raw(value: Any) -> Any:
@@ -86,24 +107,30 @@ def _raw(value: Any) -> Any:
 
 
 @cache
-def _names(function: Any) -> tuple[str, ...]:
-    """The parameters of a row or of a NumPy function, in order."""
+def _parameters(function: Any) -> tuple[dict[str, Any], bool]:
+    """The parameters of a row or of a NumPy function with their defaults, in order, and whether it takes any number."""
     if isinstance(function, ParamOp):
-        return function.names
-    return tuple(_IN_C[function].split() if function in _IN_C else signature(function).parameters)
+        return dict.fromkeys(function.names), False
+    if function in _IN_C:
+        return dict.fromkeys(_IN_C[function].split()), False
+    found = signature(function).parameters
+    return {n: p.default for n, p in found.items()}, any(p.kind is p.VAR_POSITIONAL for p in found.values())
 
 
 def _call(name: str, function: Any, row: Any, args: Any, kwargs: Any) -> Any:
     """The row, called with the arguments of its NumPy function: the first by position, the rest by name."""
-    first, *others = _names(function)
-    known = _names(row)
-    operands = args if function is np.einsum else args[:1] or (kwargs.pop(first),)
+    defaults, _ = _parameters(function)
+    known, takes_any_number = _parameters(row)
+    first, *others = defaults
+    operands = args if takes_any_number else args[:1] or (kwargs.pop(first),)
     named = {}
     for n, value in (dict(zip(others, args[len(operands) :])) | kwargs).items():
-        n = _RENAMED.get(n, n)
-        if n in known:
-            named[n] = value
-        elif value is not None:
+        default = defaults.get(n)
+        if n == "dtype" and value is not None and function.__name__ in _WITH_DTYPE:
+            operands = (ops.astype(operands[0], value),)
+        elif n in known or _RENAMED.get(n) in known:
+            named[n if n in known else _RENAMED[n]] = value
+        elif value is not None and value is not default and (type(value) is not type(default) or value != default):
             raise TypeError(f"{name}: {n}= is not offered on a Tensor. Leave it out.")
     return row(*operands, **named)
 
@@ -123,6 +150,11 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
     kwargs = {n: value for n, value in kwargs.items() if value is not None or n == "axis"}
     if method == "reduce" and ufunc in REDUCTIONS:
         return REDUCTIONS[ufunc](*inputs, **{"axis": 0} | kwargs)
+    if method == "accumulate" and ufunc in ACCUMULATIONS:
+        return ACCUMULATIONS[ufunc](*inputs, **{"axis": 0} | kwargs)
+    if method == "outer" and ufunc in UFUNCS and not kwargs:
+        a, b = inputs
+        return UFUNCS[ufunc](ops.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b)
     if method != "__call__" or kwargs:
         raise TypeError(f"{name}: {', '.join(kwargs) or method} is not offered on a Tensor. Call {name}(...) plainly.")
     if ufunc not in UFUNCS:

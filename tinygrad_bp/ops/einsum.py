@@ -53,7 +53,7 @@ def _diagonal(term: str, x: Any) -> Any:
 
 _einsum = row(
     "einsum",
-    lambda xs, subscripts, optimize: np.einsum(subscripts, *xs, optimize=optimize),
+    lambda xs, subscripts, optimize=False: np.einsum(subscripts, *xs, optimize=optimize),
     joint=_einsum_partials,
     variadic=True,
 )

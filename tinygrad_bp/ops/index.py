@@ -14,7 +14,7 @@ from ..recipe import Node, Op, unary
 from .arithmetic import subtract, where
 from .discrete import astype, not_equal
 from .reduce import sum
-from .shape import _arranged, _from_zero, broadcast_to, concatenate, moveaxis, reshape
+from .shape import _arranged, _array, _from_zero, broadcast_to, concatenate, moveaxis, reshape
 
 # fmt: off
 __all__ = [
@@ -144,7 +144,7 @@ def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
     """a[i + 1] - a[i] along `axis`, n times over; bools differ where they are not equal."""
-    axis = _from_zero("diff", a, axis)
+    a, axis = _array(a), _from_zero("diff", a, axis)
     if n < 0:
         raise ValueError(f"diff: n is {n}. Pass how often to take differences, from 0.")
     border = (*np.shape(a)[:axis], 1, *np.shape(a)[axis + 1 :])
@@ -186,9 +186,9 @@ def _slopes(f: Any, h: Any, axis: int, edge_order: int) -> Any:
         raise ValueError(f"gradient: axis {axis} has {n} entries, edge_order={edge_order} needs {edge_order + 1}.")
     if np.ndim(h) and np.shape(h) != (n,):
         raise ValueError(f"gradient: coordinates {np.shape(h)} do not fit an axis of {n}. Pass one for each entry.")
-    f = moveaxis(f, axis, -1)
+    f = moveaxis(_array(f), axis, -1)
     kind = f.dtype if f.dtype.kind == "f" else np.dtype(float)
-    dx = astype(diff(h), kind) if np.ndim(h) else h * np.ones(n - 1, kind)
+    dx = astype(diff(_array(h)) if np.ndim(h) else h * np.ones(n - 1), kind)
     slope = diff(f) / dx
     before, after = dx[:-1], dx[1:]
     inner = (after * slope[..., :-1] + before * slope[..., 1:]) / (before + after)

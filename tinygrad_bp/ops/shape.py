@@ -69,6 +69,11 @@ def _from_zero(name: str, x: Any, axis: int) -> int:
     return axis % int(np.ndim(x))
 
 
+def _array(x: Any) -> Any:
+    """A list or a number as an array; arrays and Tensors as they are."""
+    return x if hasattr(x, "dtype") else np.asarray(x)
+
+
 def ravel(a: Any) -> Any:
     """The entries as a vector."""
     return reshape(a, -1)
@@ -314,7 +319,7 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
 
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     """`arr` with `values` put in before `obj` along an axis (of the flattened array if None)."""
-    arr, values = (x if hasattr(x, "dtype") else np.asarray(x) for x in (arr, values))
+    arr, values = _array(arr), _array(values)
     return _arranged("insert", lambda p, new: np.insert(p, obj, new, axis), arr, astype(values, arr.dtype))
 
 
