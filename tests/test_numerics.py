@@ -93,6 +93,10 @@ def test_sigmoid_everywhere(dtype: Any) -> None:
         (ops.silu, [0.0, 0.0, 800.0, 1e4], [0.0, 0.0, 1.0, 1.0]),
         (ops.elu, [-1.0, -1.0, 800.0, 1e4], [0.0, 0.0, 1.0, 1.0]),
         (ops.relu, [0.0, 0.0, 800.0, 1e4], [0.0, 0.0, 1.0, 1.0]),
+        (ops.gelu, [0.0, 0.0, 800.0, 1e4], [0.0, 0.0, 1.0, 1.0]),
+        (ops.gelu_tanh, [0.0, 0.0, 800.0, 1e4], [0.0, 0.0, 1.0, 1.0]),
+        (ops.mish, [0.0, 0.0, 800.0, 1e4], [0.0, 0.0, 1.0, 1.0]),
+        (ops.log_sigmoid, [-1e4, -800.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]),
     ],
 )
 def test_81_activations_are_silent_at_large_inputs(row: Any, values: list[float], slopes: list[float]) -> None:

@@ -104,6 +104,9 @@ def counterparts() -> dict[str, Callable[..., Any]]:
         "elu": F.elu,
         "silu": F.silu,
         "softplus": F.softplus,
+        **{name: getattr(F, name) for name in ("gelu", "mish", "selu", "softsign")},
+        "log_sigmoid": F.logsigmoid,
+        "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
         "clip": torch.clamp,
         "where": lambda c, a, b: torch.where(c.bool(), a, b),
         **{

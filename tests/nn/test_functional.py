@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import special
 
 import tinygrad_bp as bp
 from tests.differences import assert_gradients, close
@@ -69,6 +70,11 @@ ACTIVATIONS = {
     F.elu: lambda x: np.where(x > 0, x, np.exp(x) - 1),
     F.silu: lambda x: x / (1 + np.exp(-x)),
     F.softplus: lambda x: np.log(1 + np.exp(x)),
+    F.selu: lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * (np.exp(x) - 1)),
+    F.gelu: lambda x: x / 2 * (1 + special.erf(x / np.sqrt(2))),
+    F.mish: lambda x: x * np.tanh(np.log(1 + np.exp(x))),
+    F.softsign: lambda x: x / (1 + np.abs(x)),
+    F.logsigmoid: lambda x: -np.log(1 + np.exp(-x)),
     F.softmax: lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True),
     F.log_softmax: lambda x: x - np.log(np.exp(x).sum(-1, keepdims=True)),
 }
@@ -86,9 +92,30 @@ def test_arguments_have_pytorchs_names_and_defaults():
     assert close(F.linear(x, w).data, A @ B.T, 1e-14)
     assert close(F.leaky_relu(x, negative_slope=0.3).data, np.where(A > 0, A, 0.3 * A), 1e-14)
     assert close(F.elu(x, alpha=2.0).data, np.where(A > 0, A, 2 * (np.exp(A) - 1)), 1e-14)
+    assert close(
+        F.softplus(x, beta=2.0, threshold=1.0).data, np.where(2 * A > 1, A, np.log(1 + np.exp(2 * A)) / 2), 1e-14
+    )
+    assert close(F.gelu(x, approximate="tanh").data, F.gelu(x).data, 5e-4)
     assert close(F.softmax(x, dim=0).data.sum(0), np.ones(3), 1e-14)
     assert close(np.exp(F.log_softmax(x, dim=0).data).sum(0), np.ones(3), 1e-14)
     assert all(next(iter(inspect.signature(f).parameters)) == "input" for f in ACTIVATIONS)
+
+
+@pytest.mark.parametrize("function", ACTIVATIONS, ids=lambda f: f.__name__)
+def test_an_activation_is_finite_and_silent_far_out(function):
+    x = bp.Tensor([-1000.0, -100.0, 100.0, 1000.0], requires_grad=True)
+    y = function(x)
+    y.sum().backward()
+    assert np.isfinite(y.data).all()
+    assert np.isfinite(x.grad.data).all()
+
+
+def test_settings_of_activations_that_are_refused():
+    with pytest.raises(ValueError, match=r'^gelu: approximate is True\. Choose "none" or "tanh"\.$'):
+        nn.GELU(approximate=True)(A)
+    for beta in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match=rf"^softplus: beta is {beta}\. Pass a number > 0\.$"):
+            nn.Softplus(beta)(A)
 
 
 # ---- losses: values and gradients ---------------------------------------------------------------------------------

@@ -22,7 +22,13 @@ LAYERS = {
     "LeakyReLU": lambda: nn.LeakyReLU(0.2),
     "ELU": lambda: nn.ELU(0.7),
     "SiLU": nn.SiLU,
-    "Softplus": nn.Softplus,
+    "Softplus": lambda: nn.Softplus(2.0, 1.0),
+    "SELU": nn.SELU,
+    "GELU": nn.GELU,
+    "GELU by tanh": lambda: nn.GELU("tanh"),
+    "Mish": nn.Mish,
+    "Softsign": nn.Softsign,
+    "LogSigmoid": nn.LogSigmoid,
     "Softmax": nn.Softmax,
     "Softmax over rows": lambda: nn.Softmax(dim=0),
     "LogSoftmax": nn.LogSoftmax,
@@ -73,6 +79,8 @@ def test_settings_reach_the_function():
     x = np.random.default_rng(2).normal(size=(5, 3))
     assert np.array_equal(nn.LeakyReLU(0.2)(x), np.where(x > 0, x, 0.2 * x))
     assert close(nn.ELU(0.7)(x), np.where(x > 0, x, 0.7 * (np.exp(x) - 1)), 1e-15)
+    assert np.array_equal(nn.Softplus(2.0, 1.0)(x), nn.functional.softplus(x, 2.0, 1.0))
+    assert np.array_equal(nn.GELU("tanh")(x), nn.functional.gelu(x, "tanh"))
     assert close(nn.Softmax(0)(x).sum(0), np.ones(3), 1e-14)
     assert close(np.exp(nn.LogSoftmax(0)(x)).sum(0), np.ones(3), 1e-14)
 

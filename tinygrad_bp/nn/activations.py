@@ -9,9 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from .. import ops
+from . import functional as F
 from .module import Module
 
-__all__ = ["ELU", "LeakyReLU", "LogSoftmax", "ReLU", "SiLU", "Sigmoid", "Softmax", "Softplus", "Tanh"]
+# fmt: off
+__all__ = [
+    "ELU", "GELU", "SELU", "LeakyReLU", "LogSigmoid", "LogSoftmax", "Mish", "ReLU", "SiLU", "Sigmoid", "Softmax",
+    "Softplus", "Softsign", "Tanh",
+]
+# fmt: on
 
 
 class Sigmoid(Module):
@@ -98,17 +104,89 @@ class SiLU(Module):
         return ops.silu(input)
 
 
+class SELU(Module):
+    """``1.0507 x`` where x > 0, else ``1.7581 (exp(x) - 1)``.
+
+    >>> import tinygrad_bp as bp
+    >>> SELU()(bp.tensor([-800.0, 1.0]))
+    tensor([-1.75809934,  1.05070099])
+    """
+
+    def forward(self, input: Any) -> Any:
+        """``1.0507 x`` where x > 0, else ``1.7581 (exp(x) - 1)``."""
+        return ops.selu(input)
+
+
+class GELU(Module):
+    """x times the normal distribution function, or with `approximate` "tanh" something close and faster.
+
+    >>> import tinygrad_bp as bp
+    >>> GELU()(bp.tensor([0.0, 1.0]))
+    tensor([0.        , 0.84134475])
+    """
+
+    def __init__(self, approximate: str = "none") -> None:
+        self.approximate = approximate
+
+    def forward(self, input: Any) -> Any:
+        """x times the normal distribution function."""
+        return F.gelu(input, self.approximate)
+
+
+class Mish(Module):
+    """``x * tanh(softplus(x))``.
+
+    >>> import tinygrad_bp as bp
+    >>> Mish()(bp.tensor([0.0, 800.0]))
+    tensor([  0., 800.])
+    """
+
+    def forward(self, input: Any) -> Any:
+        """``x * tanh(softplus(x))``."""
+        return ops.mish(input)
+
+
 class Softplus(Module):
-    """log(1 + exp(x)).
+    """log(1 + exp(beta * x)) / beta; x itself where ``beta * x > threshold``.
 
     >>> import tinygrad_bp as bp
     >>> Softplus()(bp.tensor([-800.0, 800.0]))
     tensor([  0., 800.])
     """
 
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        self.beta = beta
+        self.threshold = threshold
+
     def forward(self, input: Any) -> Any:
-        """log(1 + exp(x))."""
-        return ops.softplus(input)
+        """log(1 + exp(beta * x)) / beta."""
+        return F.softplus(input, self.beta, self.threshold)
+
+
+class Softsign(Module):
+    """x / (1 + abs(x)).
+
+    >>> import tinygrad_bp as bp
+    >>> Softsign()(bp.tensor([-1.0, 3.0]))
+    tensor([-0.5 ,  0.75])
+    """
+
+    def forward(self, input: Any) -> Any:
+        """x / (1 + abs(x))."""
+        return ops.softsign(input)
+
+
+class LogSigmoid(Module):
+    """log(sigmoid(x)).
+
+    >>> import tinygrad_bp as bp
+    >>> LogSigmoid()(bp.tensor([-800.0, 800.0]))
+    tensor([-800.,    0.])
+    """
+
+    def forward(self, input: Any) -> Any:
+        """log(sigmoid(x))."""
+        return ops.log_sigmoid(input)
 
 
 class Softmax(Module):

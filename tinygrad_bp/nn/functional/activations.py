@@ -6,7 +6,12 @@ from typing import Any
 
 from ... import ops
 
-__all__ = ["elu", "leaky_relu", "log_softmax", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh"]
+# fmt: off
+__all__ = [
+    "elu", "gelu", "leaky_relu", "log_softmax", "logsigmoid", "mish", "relu", "selu", "sigmoid", "silu", "softmax",
+    "softplus", "softsign", "tanh",
+]
+# fmt: on
 
 
 def sigmoid(input: Any) -> Any:
@@ -69,14 +74,71 @@ def silu(input: Any) -> Any:
     return ops.silu(input)
 
 
-def softplus(input: Any) -> Any:
-    """log(1 + exp(x)), without overflow.
+def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """log(1 + exp(beta * x)) / beta, without overflow; x itself where ``beta * x > threshold``, as in PyTorch.
 
     >>> import tinygrad_bp as bp
     >>> softplus(bp.tensor([-800.0, 800.0]))
     tensor([  0., 800.])
     """
-    return ops.softplus(input)
+    if not beta > 0:
+        raise ValueError(f"softplus: beta is {beta}. Pass a number > 0.")
+    return ops.softplus(input, beta, threshold)
+
+
+def logsigmoid(input: Any) -> Any:
+    """log(sigmoid(x)), also where sigmoid itself is 0.
+
+    >>> import tinygrad_bp as bp
+    >>> logsigmoid(bp.tensor([-800.0, 800.0]))
+    tensor([-800.,    0.])
+    """
+    return ops.log_sigmoid(input)
+
+
+def selu(input: Any) -> Any:
+    """``1.0507 x`` where x > 0, else ``1.7581 (exp(x) - 1)`` (Klambauer et al., 2017).
+
+    >>> import tinygrad_bp as bp
+    >>> selu(bp.tensor([-800.0, 1.0]))
+    tensor([-1.75809934,  1.05070099])
+    """
+    return ops.selu(input)
+
+
+def softsign(input: Any) -> Any:
+    """x / (1 + abs(x)).
+
+    >>> import tinygrad_bp as bp
+    >>> softsign(bp.tensor([-1.0, 3.0]))
+    tensor([-0.5 ,  0.75])
+    """
+    return ops.softsign(input)
+
+
+def mish(input: Any) -> Any:
+    """``x * tanh(softplus(x))`` (Misra, 2019).
+
+    >>> import tinygrad_bp as bp
+    >>> mish(bp.tensor([-800.0, 0.0, 800.0]))
+    tensor([ -0.,   0., 800.])
+    """
+    return ops.mish(input)
+
+
+def gelu(input: Any, approximate: str = "none") -> Any:
+    """x times the normal distribution function (Hendrycks and Gimpel, 2016).
+
+    `approximate` "tanh" takes ``0.5 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`` in its place: off by at most 0.0005,
+    and several times as fast.
+
+    >>> import tinygrad_bp as bp
+    >>> gelu(bp.tensor([-800.0, 1.0])), gelu(bp.tensor([-800.0, 1.0]), approximate="tanh")
+    (tensor([-0.        ,  0.84134475]), tensor([-0.        ,  0.84119199]))
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f'gelu: approximate is {approximate!r}. Choose "none" or "tanh".')
+    return ops.gelu(input) if approximate == "none" else ops.gelu_tanh(input)
 
 
 def softmax(input: Any, dim: int = -1) -> Any:
