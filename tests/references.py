@@ -34,8 +34,8 @@ def subscripted(f: Function) -> Function:
 
 
 def one_piece(f: Function) -> Function:
-    """One of the arrays that f returns."""
-    return lambda *xs, piece, **params: f(*xs, **params)[piece]
+    """One of the arrays that f returns, or its only one."""
+    return lambda *xs, piece=..., **params: f(*xs, **params) if piece is ... else f(*xs, **params)[piece]
 
 
 def end_to_end(f: Function) -> Function:
