@@ -157,4 +157,4 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
 
 def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     """The sum of a_(k+i) v_i for every k; modes as of convolve."""
-    return convolve(a, flip(v), mode)
+    return convolve(a, flip(v), mode) if np.size(a) >= np.size(v) else flip(convolve(v, flip(a), mode))
