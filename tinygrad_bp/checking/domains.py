@@ -55,6 +55,10 @@ class Draw:
         """1.5 to 3."""
         return 1.0 + self.positive(*shape)
 
+    def regular(self, *shape: int) -> Array:
+        """Matrices with eigenvalues and singular values apart, positive definite by each triangle."""
+        return np.eye(*shape[-2:]) * np.arange(2.0, 2.0 + shape[-1]) + 0.2 * self.real(*shape)
+
     def flag(self, *shape: int) -> Array:
         """Bools."""
         return self.rng.random(shape) < 0.5
@@ -71,17 +75,22 @@ class Draw:
 
 # ---- rows ----------------------------------------------------------------------------------------------------------
 
+_DECOMPOSED = ("inv", "solve", "det", "cofactors", "slogdet", "cholesky", "qr", "eigh", "svd", "pinv", "matrix_power")
 DOMAINS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(["log", "log2", "log10", "sqrt"], ("positive",)),
     **dict.fromkeys(["log1p", "tan", "arcsin", "arccos", "arctanh"], ("unit",)),
     "arccosh": ("above_one",),
     "power": ("positive", "real"),
     "remainder": ("unit", "above_one"),
+    "gate": ("real", "flag"),
     "where": ("flag", "real", "real"),
     "binary_cross_entropy_with_logits": ("real", "fraction"),
+    **dict.fromkeys(_DECOMPOSED, ("regular",)),
 }
 BROADCAST: tuple[Shape, ...] = ((2, 3), (3,), (2, 1))
 SHAPES: dict[str, tuple[Shape, ...]] = {
+    **dict.fromkeys(_DECOMPOSED, ((2, 3, 3),)),
+    "solve": ((3, 3), (3, 2)),
     "squeeze": ((2, 1, 3),),
     "broadcast_to": ((3,),),
     "put": ((3,),),
@@ -92,8 +101,17 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "attention_weights": ((3, 2), (4, 2), (3, 4)),
     **dict.fromkeys(["quadratic_loss", "mse_loss", "binary_cross_entropy_with_logits"], ((4, 3), (4, 3))),
     "cross_entropy": ((4, 3), (4, 3)),
+    "conv2d": ((2, 2, 4, 3), (3, 2, 2, 2), (3,)),
+    "conv2d_dx": ((2, 3, 3, 2), (3, 2, 2, 2)),
+    "conv2d_dw": ((2, 2, 4, 3), (2, 3, 3, 2)),
+    "max_pool": ((2, 5, 4),),
+    "max_pool_take": ((2, 5, 4), (2, 5, 4)),
+    "max_pool_put": ((2, 2, 2), (2, 5, 4)),
 }
+_PLAIN = ((1, 1), (0, 0), (1, 1), 1)  # a convolution's stride, padding, dilation, groups
 PARAMS: dict[str, tuple[Any, ...]] = {
+    "eigh": ("L",),
+    "matrix_power": (-2,),
     **dict.fromkeys(["sum", "mean", "var", "cumsum", "prod", "max", "min", "logsumexp", "norm"], (1,)),
     "cast": (float,),
     "reshape": ((3, 2),),
@@ -107,6 +125,10 @@ PARAMS: dict[str, tuple[Any, ...]] = {
     "put": ([0, 0, 2], (4,)),
     "concatenate": (0,),
     "einsum": ("ij,jk->ik",),
+    "conv2d": _PLAIN,
+    "conv2d_dx": ((4, 3), *_PLAIN),
+    "conv2d_dw": ((2, 2), *_PLAIN),
+    **dict.fromkeys(["max_pool", "max_pool_take", "max_pool_put"], ((2, 2), (2, 2), (0, 0), (1, 1), False)),
 }
 
 
@@ -115,9 +137,18 @@ PARAMS: dict[str, tuple[Any, ...]] = {
 MAKERS: dict[str, Callable[[], nn.Module]] = {
     "Linear": lambda: nn.Linear(3, 4),
     "Sequential": lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)),
+    "Conv1d": lambda: nn.Conv1d(2, 3, 2),
+    "Conv2d": lambda: nn.Conv2d(2, 3, 2, padding=1),
+    "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 3, 2, stride=2),
+    "MaxPool1d": lambda: nn.MaxPool1d(2),
+    "MaxPool2d": lambda: nn.MaxPool2d(2),
 }
 INPUTS: dict[str, Callable[[Draw], tuple[Array, ...]]] = {
     "Flatten": lambda d: (d.real(2, 3, 2),),
+    "Conv1d": lambda d: (d.real(2, 2, 4),),
+    **dict.fromkeys(["Conv2d", "ConvTranspose2d"], lambda d: (d.real(2, 2, 2, 3),)),
+    "MaxPool1d": lambda d: (d.real(2, 1, 5),),
+    "MaxPool2d": lambda d: (d.real(2, 1, 4, 3),),
     **dict.fromkeys(losses.__all__, lambda d: (d.real(4, 3), d.real(4, 3))),
     **dict.fromkeys(["CrossEntropyLoss", "NLLLoss"], lambda d: (d.real(4, 3), d.labels(4, 3))),
     "BCELoss": lambda d: (d.fraction(4, 3), d.fraction(4, 3)),
