@@ -19,7 +19,7 @@ from tinygrad_bp.checking import Report
 from .. import samples
 from ..checks import floats, is_differentiable, naming, signed, with_floats
 from ..differences import vjp
-from ..nn.test_layers import LAYERS
+from ..nn.test_layers import LAYERS, with_shapes
 from ..samples import Sample
 from ..test_table import ALL_ROWS, Entry, entry_of, every_entry
 
@@ -102,8 +102,7 @@ def test_float32_inside(entry: Entry) -> None:
 # ---- layers and losses -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(5, 3), (1, 3), (2, 2, 3), (2, 0, 3)], ids=str)
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(("name", "shape"), with_shapes((5, 3), (1, 3), (2, 2, 3), (2, 0, 3)), ids=str)
 def test_layers(name: str, shape: tuple[int, ...]) -> None:
     """By every parameter and the input, in training and in evaluation."""
     bp.manual_seed(1)

@@ -10,6 +10,7 @@ import pytest
 import tinygrad_bp as bp
 from tests.checks import floats, naming
 from tests.differences import error
+from tests.nn.test_layers import SHAPES
 from tests.samples import Sample
 from tests.test_table import ENTRIES, Entry
 from tinygrad_bp import autograd, nn
@@ -83,6 +84,8 @@ LAYERS = {
     "LogSoftmax": nn.LogSoftmax,
     "LogSoftmax over rows": lambda: nn.LogSoftmax(0),
     "Sequential": lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), nn.Softmax()),
+    "MaxPool1d": lambda: nn.MaxPool1d(2, 1),
+    "MaxPool2d": lambda: nn.MaxPool2d((2, 1), padding=(1, 0)),
 }
 
 
@@ -100,8 +103,10 @@ def test_every_layer_is_in_the_list() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("shape", [(5, 3), (2, 5, 3), (2, 0, 3), (3, 3)])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [(x, shape) for x in LAYERS for shape in SHAPES.get(x.split()[0], [(5, 3), (2, 5, 3), (2, 0, 3), (3, 3)])],
+)
 def test_a_layer(name: str, shape: tuple[int, ...], dtype: str) -> None:
     def make() -> Any:
         layer = of_dtype(dtype, LAYERS[name])

@@ -34,7 +34,19 @@ LAYERS = {
     "LogSoftmax": nn.LogSoftmax,
     "LogSoftmax over rows": lambda: nn.LogSoftmax(0),
     "Sequential": lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), nn.Softmax()),
+    "MaxPool1d": lambda: nn.MaxPool1d(2, 1),
+    "MaxPool2d": lambda: nn.MaxPool2d((2, 1), padding=(1, 0)),
 }
+# Layers whose inputs are not rows of any batch: the shapes they are tested with.
+SHAPES = {
+    "MaxPool1d": [(2, 1, 3)],
+    "MaxPool2d": [(2, 1, 3, 2)],
+}
+
+
+def with_shapes(*shapes):
+    """Every layer with each of these shapes, or with those it has of its own."""
+    return [(name, shape) for name in LAYERS for shape in SHAPES.get(name.split()[0], shapes)]
 
 
 def test_every_layer_is_in_the_list():
@@ -43,8 +55,7 @@ def test_every_layer_is_in_the_list():
     assert layers - losses - {"Module", "Parameter"} == {name.split()[0] for name in LAYERS}
 
 
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 5, 3), (2, 0, 3)])
+@pytest.mark.parametrize(("name", "shape"), with_shapes((3,), (5, 3), (2, 5, 3), (2, 0, 3)))
 def test_gradients_of_input_and_parameters_equal_differences(name, shape):
     if name.split()[0] == "Flatten" and len(shape) < 2:
         shape = (1, 3)
@@ -54,24 +65,24 @@ def test_gradients_of_input_and_parameters_equal_differences(name, shape):
     assert_gradients(lambda: layer(x), x, *layer.parameters())
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_float32_stays_float32(name):
+@pytest.mark.parametrize(("name", "shape"), with_shapes((5, 3)))
+def test_float32_stays_float32(name, shape):
     bp.set_default_dtype("float32")
     try:
         layer = LAYERS[name]()
     finally:
         bp.set_default_dtype("float64")
-    x = bp.Tensor(np.ones((5, 3), np.float32), requires_grad=True)
+    x = bp.Tensor(np.ones(shape, np.float32), requires_grad=True)
     y = layer(x)
     assert y.dtype == np.float32
     y.sum().backward()
     assert {t.grad.dtype for t in (x, *layer.parameters())} == {np.dtype(np.float32)}
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_arrays_are_accepted(name):
+@pytest.mark.parametrize(("name", "shape"), with_shapes((5, 3)))
+def test_arrays_are_accepted(name, shape):
     layer = LAYERS[name]()
-    x = np.random.default_rng(2).normal(size=(5, 3))
+    x = np.random.default_rng(2).normal(size=shape)
     assert np.array_equal(np.asarray(layer(bp.Tensor(x)).data), getattr(layer(x), "data", layer(x)))
 
 

@@ -82,7 +82,7 @@ DOMAINS: dict[str, tuple[str, ...]] = {
     "arccosh": ("above_one",),
     "power": ("positive", "real"),
     "remainder": ("unit", "above_one"),
-    "gate": ("real", "flag"),
+    **dict.fromkeys(["gate", "max_pool_take", "max_pool_put"], ("real", "flag")),
     "where": ("flag", "real", "real"),
     "binary_cross_entropy_with_logits": ("real", "fraction"),
     **dict.fromkeys(_DECOMPOSED, ("regular",)),
