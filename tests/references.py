@@ -72,7 +72,8 @@ def with_an_end(f: Function) -> Function:
 CALLS = {
     **dict.fromkeys(["concatenate", "stack", "vstack", "hstack", "dstack", "column_stack", "multi_dot"], gathered),
     **dict.fromkeys(["split", "array_split", "vsplit", "hsplit", "dsplit", "unstack"], one_piece),
-    **dict.fromkeys(["broadcast_arrays", "meshgrid", "gradient"], end_to_end),
+    **dict.fromkeys(["broadcast_arrays", "meshgrid"], end_to_end),
+    "gradient": lambda f: end_to_end(lambda x, *h, at=(), **params: f(x, *h, *at, **params)),
     **dict.fromkeys(["qr", "eigh", "svd", "slogdet"], one_piece),
     **dict.fromkeys(["compress", "extract"], by_name("condition")),
     "choose": by_name("a", True),
@@ -124,6 +125,7 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
 FORMULAS: dict[str, Function] = {
     "over": np.divide,
     "times": np.multiply,
+    "gate": lambda g, is_open: np.where(is_open, g, 0.0),
     "cast": lambda x, dtype: x.astype(dtype),
     "discrete": lambda x, dtype: x.astype(dtype),
     "astype": lambda x, dtype: x.astype(dtype),

@@ -42,7 +42,11 @@ SPELLED: dict[str, Samples] = {
         *[R((2, 3), pad_width=((1, 1), (2, 4)), mode=mode) for mode in ("edge", "reflect", "symmetric", "wrap")],
     ],
     "block": [
-        *[S(real(2, 1), real(2, 2), real(1, 2), real(1, 1), rows=[2, 2]), R((2,), (3,), rows=None), R((2, 3), rows=[1])],
+        *[
+            S(real(2, 1), real(2, 2), real(1, 2), real(1, 1), rows=[2, 2]),
+            R((2,), (3,), rows=None),
+            R((2, 3), rows=[1]),
+        ],
         R((), (), (2,), rows=[2, 1]),
     ],
     "resize": [R((3,), new_shape=(2, 4)), R((2, 3), new_shape=4), R((2,), new_shape=(0,))],
@@ -71,15 +75,15 @@ SPELLED: dict[str, Samples] = {
     "diagflat": [R((2, 2)), R((), k=-1)],
     "trace": [*vary(real(2, 3), offset=[0, 1, -1]), R((2, 3, 3), axis1=-1, axis2=1)],
     "diff": [
-        *[*vary(real(5), n=[0, 1, 2]), R((2, 3), axis=0), R((2, 1)), R((2, 3), n=5), S(flag(4)), R((0, 3))],
-        *[R((2, 3), (2, 2), at="prepend"), R((3,), (), at="append"), R((2, 3), (), at="prepend", n=2)],
+        *[R((5,), n=0), R((5,)), R((2, 3)), R((5,), n=2), R((2, 3), axis=0), R((2, 1)), R((2, 3), n=5), R((0, 3))],
+        *[R((2, 3), (2, 2), at="prepend"), R((3,), (), at="append"), R((2, 3), (), at="prepend", n=2), S(flag(4))],
     ],
     "ediff1d": [R((2, 2)), R((3,), (2,), ()), R((1,), (1,))],
     "gradient": [
-        *[R((4,)), R((4,), edge_order=2), S(real(4), 0.7), R((2,)), S(real(2, 3), 0.5, axis=1), R((3, 2))],
-        *[R((3, 4), edge_order=2, axis=(1,)), S(real(3, 2), 0.5, 2.0), S(whole(2, 3), axis=1)],
-        *[S(real(2, 4), [0.1, 0.4, 1.2, 1.5], axis=-1, edge_order=order) for order in (1, 2)],
-        S(real(3, 2), [0.0, 1.0, 4.0], 2.0, axis=(0, 1)),
+        *[R((4,)), R((4,), edge_order=2), S(real(2, 3), 0.5, axis=1), S(real(4), 0.7), R((2,)), R((3, 2))],
+        *[R((3, 4), edge_order=2, axis=(1,)), S(real(3, 2), 0.5, 2.0)],
+        *[R((2, 4), at=[[0.1, 0.4, 1.2, 1.5]], axis=-1, edge_order=order) for order in (1, 2)],
+        *[R((3, 2), at=[array([0.0, 1.0, 4.0]), 2.0], axis=(0, 1)), S(whole(2, 3), axis=1)],
     ],
 }
 FORMULAS: dict[str, Callable[..., Any]] = {

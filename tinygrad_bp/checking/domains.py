@@ -98,6 +98,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "einsum": ((2, 3), (3, 4)),
     "linear": ((5, 3), (4, 3), (4,)),
     "matmul": ((2, 3), (3, 4)),
+    "convolve": ((3,), (2,)),
     "attention_weights": ((3, 2), (4, 2), (3, 4)),
     **dict.fromkeys(["quadratic_loss", "mse_loss", "binary_cross_entropy_with_logits"], ((4, 3), (4, 3))),
     "cross_entropy": ((4, 3), (4, 3)),
