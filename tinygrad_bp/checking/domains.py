@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import nn, ops
-from ..nn import losses
+from ..nn import losses, recurrent
 from ..recipe import Op, ParamOp
 
 __all__ = ["OURS", "Draw", "call_of"]
@@ -84,6 +84,7 @@ DOMAINS: dict[str, tuple[str, ...]] = {
     "remainder": ("unit", "above_one"),
     **dict.fromkeys(["gate", "max_pool_take", "max_pool_put"], ("real", "flag")),
     "where": ("flag", "real", "real"),
+    **dict.fromkeys(["rnn", "lstm", "gru"], ("unit",) * 5),
     "binary_cross_entropy_with_logits": ("real", "fraction"),
     **dict.fromkeys(_DECOMPOSED, ("regular",)),
 }
@@ -102,6 +103,9 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "attention_weights": ((3, 2), (4, 2), (3, 4)),
     **dict.fromkeys(["quadratic_loss", "mse_loss", "binary_cross_entropy_with_logits"], ((4, 3), (4, 3))),
     "cross_entropy": ((4, 3), (4, 3)),
+    "rnn": ((2, 1, 3), (3, 3), (3,), (1, 3)),
+    "lstm": ((2, 1, 8), (8, 2), (8,), (1, 2), (1, 2)),
+    "gru": ((2, 1, 6), (6, 2), (6,), (1, 2)),
     "conv2d": ((2, 2, 4, 3), (3, 2, 2, 2), (3,)),
     "conv2d_dx": ((2, 3, 3, 2), (3, 2, 2, 2)),
     "conv2d_dw": ((2, 2, 4, 3), (2, 3, 3, 2)),
@@ -138,6 +142,7 @@ PARAMS: dict[str, tuple[Any, ...]] = {
 MAKERS: dict[str, Callable[[], nn.Module]] = {
     "Linear": lambda: nn.Linear(3, 4),
     "Sequential": lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)),
+    **{name: lambda make=getattr(nn, name): make(3, 2) for name in recurrent.__all__},
     "Conv1d": lambda: nn.Conv1d(2, 3, 2),
     "Conv2d": lambda: nn.Conv2d(2, 3, 2, padding=1),
     "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 3, 2, stride=2),

@@ -2,10 +2,9 @@
 
 What the steps take from their inputs is one product, ``z = linear(x, W_ih, b_ih)``, (steps, batch, gates * n); a row
 here is what is left, ``h W^T + b`` and the gates, from a state h before the first step. Its output holds the states
-and, packed behind them along the last axis, what its derivative needs again: cells and gates. That derivative is one joint
-line, right for any incoming gradient of any part. The slopes of all steps are computed at once; the loop keeps what
-depends on the step after. A sigmoid is a tanh here, ``.5 tanh(x / 2) + .5``, so that all gates of a step are one call.
-The words are those of :mod:`~tinygrad_bp.ops.arithmetic`; gates are named where they are packed. b may be 0.0: none.
+and, packed behind them along the last axis, what its derivative needs again: cells and gates. That derivative is one
+joint line, right for any incoming gradient of any part; it works step by step, in arrays that stay in the cache. A sigmoid is a tanh here, ``.5 tanh(x / 2) + .5``, so that all gates of a step are one
+call. The words are those of :mod:`~tinygrad_bp.ops.arithmetic`; gates are named where they are packed; b may be 0.0.
 """
 
 from __future__ import annotations
@@ -60,9 +59,11 @@ def _in_time(steps: list[Any]) -> Any:
 @kernel
 def _rnn_forward(z: Any, w: Any, b: Any, h: Any, nonlinearity: str) -> Any:
     y = np.empty(z.shape, np.result_type(z, w, b, h))
-    for h_next, z_t in zip(y, z + b):
-        np.matmul(h, w.T, out=h_next)
+    w = np.ascontiguousarray(w.T)
+    for h_next, z_t in zip(y, z):
+        np.matmul(h, w, out=h_next)
         h_next += z_t
+        h_next += b
         h = np.tanh(h_next, out=h_next) if nonlinearity == "tanh" else np.maximum(h_next, 0.0, out=h_next)
     return y
 
@@ -94,17 +95,18 @@ rnn = row("rnn", _rnn, joint=_rnn_joint)
 def _lstm_forward(z: Any, w: Any, b: Any, h: Any, c: Any) -> Any:
     n = w.shape[1]
     y = np.empty((*z.shape[:2], 6 * n), np.result_type(z, w, b, h, c))
+    w = np.ascontiguousarray(w.T)
     scale = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], y.dtype), n)  # a sigmoid is scale * tanh(scale * x) + 1 - scale
-    shift, z, w = 1.0 - scale, (z + b) * scale, w.T * scale
+    shift, x = 1.0 - scale, np.empty((z.shape[1], 4 * n), y.dtype)
     for y_t, z_t in zip(y, z):
-        gates = y_t[:, 2 * n :]
-        np.matmul(h, w, out=gates)
-        gates += z_t
-        np.tanh(gates, out=gates)
-        gates *= scale
-        gates += shift
-        i, f, a, o = (gates[:, k * n : (k + 1) * n] for k in range(4))
-        h, before, c = y_t[:, :n], c, y_t[:, n : 2 * n]
+        np.matmul(h, w, out=x)
+        x += z_t
+        x += b
+        x *= scale
+        np.tanh(x, out=x)
+        x *= scale
+        np.add(x, shift, out=y_t[:, 2 * n :])
+        before, (h, c, i, f, a, o) = c, (y_t[:, k * n : (k + 1) * n] for k in range(6))
         np.multiply(f, before, out=c)
         c += i * a
         np.tanh(c, out=h)
@@ -119,21 +121,20 @@ def _lstm(z: Any, w: Any, b: Any, h: Any, c: Any) -> Any:
 
 def _lstm_joint(g: Any, y: Any, z: Any, w: Any, b: Any, h: Any, c: Any) -> list[Any]:
     n = w.shape[1]
-    hs, cs, i, f, a, o = _parts(y, n)
-    tanh_c = np.tanh(cs)
-    curves = np.concatenate([i - i * i, f - f * f, 1.0 - a * a, o - o * o], -1)
-    slopes = curves * np.concatenate([a, _before(c, cs), i, tanh_c], -1)  # of c by i, f, a before tanh; of h by o
-    direct = curves * g[..., 2 * n :]
-    of_h, of_c, h_by_c = g[..., :n], g[..., n : 2 * n], o - o * tanh_c * tanh_c
+    is_tanh = np.repeat(np.array([0.0, 0.0, 1.0, 0.0], w.dtype), n)
     back_h, back_c, steps = 0.0, 0.0, []
     for t in reversed(range(len(y))):
-        dh = of_h[t] + back_h
-        dc = of_c[t] + back_c + dh * h_by_c[t]
-        d = slopes[t] * np.concatenate([dc, dc, dc, dh], -1) + direct[t]
-        back_h, back_c = _product(d, w), dc * f[t]
+        h_t, c_t, i, f, a, o = _parts(y[t], n)
+        gates, g_t, before = y[t, :, 2 * n :], g[t], y[t - 1, :, n : 2 * n] if t else c
+        tanh_c = np.tanh(c_t)
+        dh = g_t[:, :n] + back_h
+        dc = g_t[:, n : 2 * n] + back_c + dh * (o - h_t * tanh_c)
+        d = np.concatenate([dc * a, dc * before, dc * i, dh * tanh_c], -1) + g_t[:, 2 * n :]
+        d = d * ((1.0 - gates) * (gates + is_tanh))  # s (1 - s) of a sigmoid, (1 - a)(1 + a) of a tanh
+        back_h, back_c = _product(d, w), dc * f
         steps.append(d)
     d = _in_time(steps)
-    return [d, _product(_rows(d).T, _rows(_before(h, hs))), d.sum((0, 1)), back_h, back_c]
+    return [d, _product(_rows(d).T, _rows(_before(h, y[..., :n]))), d.sum((0, 1)), back_h, back_c]
 
 
 lstm = row("lstm", _lstm, joint=_lstm_joint)
@@ -145,17 +146,19 @@ lstm = row("lstm", _lstm, joint=_lstm_joint)
 def _gru_forward(z: Any, w: Any, b: Any, h: Any) -> Any:
     n = w.shape[1]
     y = np.empty((*z.shape[:2], 5 * n), np.result_type(z, w, b, h))
-    scale = np.repeat(np.array([0.5, 0.5, 1.0], y.dtype), n)
-    z, w, b = z * scale, w.T * scale, b * scale
+    w = np.ascontiguousarray(w.T)
+    products = np.empty((z.shape[1], 3 * n), y.dtype)
+    x = products[:, : 2 * n]
     for y_t, z_t in zip(y, z):
-        products, r_u = y_t[:, 2 * n :], y_t[:, 2 * n : 4 * n]
         np.matmul(h, w, out=products)
         products += b
-        r_u += z_t[:, : 2 * n]
-        np.tanh(r_u, out=r_u)
-        r_u *= 0.5
-        r_u += 0.5
-        before, h, a, r, u, q = (h, *(y_t[:, k * n : (k + 1) * n] for k in range(5)))
+        x += z_t[:, : 2 * n]
+        x *= 0.5
+        np.tanh(x, out=x)
+        x *= 0.5
+        np.add(x, 0.5, out=y_t[:, 2 * n : 4 * n])
+        before, (h, a, r, u, q) = h, (y_t[:, k * n : (k + 1) * n] for k in range(5))
+        q[...] = products[:, 2 * n :]
         np.multiply(r, q, out=a)
         a += z_t[:, 2 * n :]
         np.tanh(a, out=a)
@@ -172,25 +175,22 @@ def _gru(z: Any, w: Any, b: Any, h: Any) -> Any:
 
 def _gru_joint(g: Any, y: Any, z: Any, w: Any, b: Any, h: Any) -> list[Any]:
     n = w.shape[1]
-    hs, a, r, u, q = _parts(y, n)
-    of_h, of_a, of_r, of_u, of_q = _parts(g, n)
-    before = _before(h, hs)
-
-    def before_gates(da: Any, dr: Any, du: Any, dq: Any) -> Any:
-        da = da * (1.0 - a * a)
-        return np.concatenate([da, (da * q + dr) * (r - r * r), du * (u - u * u), da * r + dq], -1)
-
-    slopes, direct = before_gates(1.0 - u, 0.0, before - a, 0.0), before_gates(of_a, of_r, of_u, of_q)
     back, steps = 0.0, []
     for t in reversed(range(len(y))):
-        dh = of_h[t] + back
-        d = slopes[t] * np.concatenate([dh, dh, dh, dh], -1) + direct[t]
-        back = dh * u[t] + _product(d[:, n:], w)
+        _, a, r, u, q = _parts(y[t], n)
+        dh, da, dr, du, dq = _parts(g[t], n)
+        dh = dh + back
+        da = (da + (dh - dh * u)) * (1.0 - a * a)
+        dr = (dr + da * q) * (r - r * r)
+        du = (du + dh * ((y[t - 1, :, :n] if t else h) - a)) * (u - u * u)
+        dq = dq + da * r
+        d = np.concatenate([da, dr, du, dq], -1)
+        back = dh * u + _product(d[:, n:], w)
         steps.append(d)
     d = _in_time(steps)
-    dr_du_dq = d[..., n:]
-    dz = np.concatenate([d[..., n : 3 * n], d[..., :n]], -1)
-    return [dz, _product(_rows(dr_du_dq).T, _rows(before)), dr_du_dq.sum((0, 1)), back]
+    of_products = d[..., n:]
+    dw = _product(_rows(of_products).T, _rows(_before(h, y[..., :n])))
+    return [np.concatenate([d[..., n : 3 * n], d[..., :n]], -1), dw, of_products.sum((0, 1)), back]
 
 
 gru = row("gru", _gru, joint=_gru_joint)
