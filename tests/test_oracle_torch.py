@@ -31,7 +31,7 @@ def pytorch() -> None:
 
 SAME = 1e-12
 # The library's own: what they compute is NumPy's division and product, a cast, a copy.
-WITHOUT = {"over", "times", "cast", "copy", "discrete"}
+WITHOUT = {"over", "times", "gate", "cast", "copy", "discrete"}
 
 
 def reduction(f: Callable[..., Any]) -> Callable[..., Any]:

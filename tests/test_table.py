@@ -150,6 +150,7 @@ def test_one_input_alone(entry: Entry) -> None:
 # ---- float32 ---------------------------------------------------------------------------------------------------------
 
 NOT_VALUES = {"where", "cross_entropy", "ops.getitem", "ops.take"}  # their integers choose, they are not computed with
+AT_LEAST_DOUBLE = {"float_power"}  # as NumPy has it
 
 
 def single(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -165,7 +166,7 @@ def test_float32_stays_float32(entry: Entry) -> None:
         with naming(sample):
             inputs = single(sample.inputs)
             y, y64 = (np.asarray(entry.call(*x, **sample.params)) for x in (inputs, sample.inputs))
-            assert y.dtype == (np.float32 if y64.dtype == np.float64 else y64.dtype)
+            assert y.dtype == (np.float32 if y64.dtype == float and entry.name not in AT_LEAST_DOUBLE else y64.dtype)
             assert_close(y, y64, "forward", SINGLE)
             if is_differentiable(entry.call, sample):
                 u = signed(y.shape)
@@ -225,7 +226,12 @@ def test_layouts(entry: Entry, layout: Callable[[Any], Any]) -> None:
             plain = tuple(
                 np.array(x, x.dtype.newbyteorder("="), order="C") if isinstance(x, np.ndarray) else x for x in inputs
             )
-            y, expected = (entry.call(*tracked(x), **sample.params) for x in (inputs, plain))
+            try:
+                expected = entry.call(*tracked(plain), **sample.params)
+            except np.linalg.LinAlgError:
+                assert layout is repeated  # equal rows make no regular matrix
+                continue
+            y = entry.call(*tracked(inputs), **sample.params)
             assert y.dtype == expected.dtype
             assert_close(y.data, expected.data, "forward", EXACT)
             if y.requires_grad:
@@ -290,7 +296,7 @@ MISTAKES: dict[str, Callable[[Partial], Partial]] = {
 # Rows whose derivative does not depend on their inputs (or in steps only), so that the last mistake is none.
 LINEAR = {
     *["add", "subtract", "negative", "positive", "remainder", "absolute", "cast", "copy", "sum_to", "put"],
-    *["maximum", "minimum", "clip", "where", "max", "min", "relu", "leaky_relu", "sum", "mean", "cumsum"],
+    *["maximum", "minimum", "gate", "clip", "where", "max", "min", "relu", "leaky_relu", "sum", "mean", "cumsum"],
     *["reshape", "squeeze", "expand_dims", "transpose", "swapaxes", "moveaxis", "broadcast_to", "flip", "roll"],
     *["tril", "triu", "pad", "concatenate", "getitem"],
     *samples.LINEAR,
@@ -324,7 +330,7 @@ def is_found(row: Op) -> bool:
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_planted_mistake_is_found(row: Op, mistake: str) -> None:
     for k in range(2) if row.joint else [k for k, partial in enumerate(row.partials) if partial]:
-        linear = row.name in LINEAR or (row.name, k) == ("linear", 2)
+        linear = row.name in LINEAR or (row.name, k) in {("linear", 2), ("conv2d", 2)}
         harmless = linear and mistake == "inputs constant at order 2"
         assert is_found(planted(row, k, MISTAKES[mistake])) != harmless, f"partial {k}"
 

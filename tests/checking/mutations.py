@@ -23,7 +23,7 @@ from tinygrad_bp.autograd import Op
 
 PAGES = (*ops.PAGES, autograd)
 PACKAGE = Path(inspect.getfile(ops)).parent.parent
-FORWARD_TOO = {"over", "times"}  # rows that derivatives are made of: their forwards are units as well
+FORWARD_TOO = {"over", "times", "gate"}  # rows that derivatives are made of: their forwards are units as well
 WALKER = ["_fit", "_sum_to"]  # what undoes a broadcast for all rows, tried with these
 BROADCASTING = ["add", "multiply", "where", "linear", "matmul", "sum_to", "cast"]
 
@@ -208,8 +208,8 @@ def changes(node: ast.AST, parent: ast.AST, names: list[str]) -> Iterator[Change
 def changes_of_a_call(node: ast.Call) -> Iterator[Change]:
     function, args, words = ast.unparse(node.func), [ast.unparse(a) for a in node.args], node.keywords
     rest = [ast.unparse(word) for word in words]
-    if function in {"times", "over"}:
-        yield f"({args[0]}) {'*' if function == 'times' else '/'} ({args[1]})"
+    if function in {"times", "over", "gate"}:
+        yield f"({args[0]}) {'/' if function == 'over' else '*'} ({args[1]})"
     if function == "np.where":
         yield f"np.where({args[0]}, {args[2]}, {args[1]})"
     yield from (argument for argument in args if not argument.startswith("*"))

@@ -44,6 +44,7 @@ UNARY = {
 BINARY = {
     **dict.fromkeys(["over", "times", "add", "subtract", "multiply", "divide", "floor_divide"], (real, real)),
     **dict.fromkeys(["hypot", "maximum", "minimum", "logaddexp", "arctan2"], (real, real)),
+    "gate": (real, flag),
     "remainder": (unit, above_one),
     "power": (positive, real),
     **dict.fromkeys(["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"], (whole, whole)),

@@ -17,19 +17,29 @@ from ..recipe import Op, binary, primitive, unary
 
 # fmt: off
 __all__ = [
-    "absolute", "add", "clip", "divide", "hypot", "maximum", "minimum", "multiply", "negative", "over", "positive",
+    "absolute", "add", "clip", "divide", "gate", "hypot", "maximum", "minimum", "multiply", "negative", "over", "positive",
     "power", "reciprocal", "remainder", "square", "subtract", "times", "where",
 ]
 # fmt: on
 
-# ---- g/d, but 0 where g is 0; a*b, but 0 where either is 0 (at every order: they are rows themselves) -------
+# ---- g/d, but 0 where g is 0; a*b, but 0 where either is 0; g where a condition holds, else 0 ---------------
+# (whatever the other is: inf and nan too; at every order: they are rows themselves)
+
+
+def _is_finite(z: Any) -> bool:
+    """Whether z holds numbers, and all are finite; what stands in for an array holds none."""
+    has_numbers = type(z) is np.ndarray or isinstance(z, (np.generic, float))
+    return has_numbers and bool(np.isfinite(z).all())
 
 
 def _times(a: Any, b: Any) -> Any:
     z = a * b
-    has_numbers = type(z) is np.ndarray or isinstance(z, (np.generic, float))
-    finite = has_numbers and np.isfinite(z).all()
-    return z if finite else np.where(np.logical_and(a, b), z, 0.0)
+    return z if _is_finite(z) else np.where(np.logical_and(a, b), z, 0.0)
+
+
+def _gate(g: Any, is_open: Any) -> Any:
+    z = g * is_open  # a tenth of the time of np.where
+    return z if _is_finite(z) else np.where(is_open, g, 0.0)
 
 
 over: Op = binary(
@@ -44,6 +54,7 @@ times: Op = binary(
     lambda h, z, a, b: times(h, b),
     lambda h, z, a, b: times(h, a),
 )
+gate: Op = binary("gate", _gate, lambda h, z, g, is_open: gate(h, is_open), None)
 
 # ---- the four operations and their relatives ---------------------------------------------------------------
 
@@ -80,9 +91,9 @@ minimum = binary("minimum", np.minimum, lambda g, z, a, b: _won(g, b, a), lambda
 _clip = primitive(
     "clip",
     lambda x, a_min, a_max: np.clip(x, a_min, a_max),
-    lambda g, y, x, a_min, a_max: np.where(x == y, g, 0.0),
-    lambda g, y, x, a_min, a_max: np.where(x < y, g, 0.0),
-    lambda g, y, x, a_min, a_max: np.where(x > y, g, 0.0),
+    lambda g, y, x, a_min, a_max: gate(g, x == y),
+    lambda g, y, x, a_min, a_max: gate(g, x < y),
+    lambda g, y, x, a_min, a_max: gate(g, x > y),
 )
 
 
@@ -95,6 +106,6 @@ where = primitive(
     "where",
     lambda c, a, b: np.where(c, a, b),
     None,
-    lambda g, z, c, a, b: np.where(c, g, 0.0),
-    lambda g, z, c, a, b: np.where(c, 0.0, g),
+    lambda g, z, c, a, b: gate(g, np.logical_and(c, True)),
+    lambda g, z, c, a, b: gate(g, np.logical_not(c)),
 )

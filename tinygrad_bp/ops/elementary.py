@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..recipe import binary, unary
-from .arithmetic import over, times
+from .arithmetic import gate, over, times
 
 # fmt: off
 __all__ = [
@@ -54,4 +54,4 @@ def _sigmoid(x: Any) -> Any:
 
 sigmoid = unary("sigmoid", _sigmoid, lambda g, y, x: g * y * (1.0 - y))
 tanh = unary("tanh", np.tanh, lambda g, y, x: g * (1.0 - y * y))
-relu = unary("relu", lambda x: np.maximum(x, 0.0), lambda g, y, x: np.where(x > 0, g, 0.0))
+relu = unary("relu", lambda x: np.maximum(x, 0.0), lambda g, y, x: gate(g, x > 0))
