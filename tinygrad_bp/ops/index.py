@@ -60,7 +60,7 @@ def getitem(x: Any, index: Any) -> Any:
     return _getitem(x, _raw(index))
 
 
-def take(x: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> Any:
+def take(x: Any, indices: Any, axis: int | None = None, mode: Any = "raise") -> Any:
     """The slices at integer `indices` along `axis` (of the flattened tensor if None); mode as NumPy's."""
     if axis is None:
         x, axis = reshape(x, -1), 0
@@ -98,7 +98,7 @@ def extract(condition: Any, arr: Any) -> Any:
     return _arranged("extract", lambda p: np.extract(_raw(condition), p), arr)
 
 
-def choose(a: Any, choices: Any, mode: str = "raise") -> Any:
+def choose(a: Any, choices: Any, mode: Any = "raise") -> Any:
     """Entry by entry, the one of `choices` that the integer in `a` says."""
     return _arranged("choose", lambda *p: np.choose(_raw(a), p, mode=mode), *choices)
 
@@ -169,8 +169,8 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     `varargs` are one spacing, or one for each axis: a number, or the coordinates along it. One array for one axis, else
     a tuple.
     """
-    axes = range(np.ndim(f)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    axes = [_from_zero("gradient", f, i) for i in axes]
+    axes: tuple[int, ...] = tuple(range(np.ndim(f))) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes = tuple(_from_zero("gradient", f, i) for i in axes)
     spacings = varargs * len(axes) if len(varargs) == 1 and np.ndim(varargs[0]) == 0 else varargs or (1.0,) * len(axes)
     if len(spacings) != len(axes):
         raise TypeError(f"gradient: {len(varargs)} spacings for {len(axes)} axes. Pass one for all, or one for each.")
