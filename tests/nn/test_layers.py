@@ -11,6 +11,17 @@ import tinygrad_bp as bp
 from tests.differences import assert_gradients, close
 from tinygrad_bp import nn
 
+
+
+def flat(layer):
+    """A layer that returns several tensors, nested, with all their entries joined."""
+
+    def entries(y):
+        return [y.reshape(-1)] if isinstance(y, bp.Tensor) else [x for part in y for x in entries(part)]
+
+    return nn.Sequential(layer, lambda y: np.concatenate(entries(y)))
+
+
 LAYERS = {
     "Linear": lambda: nn.Linear(3, 4),
     "Linear without bias": lambda: nn.Linear(3, 2, bias=False),
@@ -34,13 +45,26 @@ LAYERS = {
     "LogSoftmax": nn.LogSoftmax,
     "LogSoftmax over rows": lambda: nn.LogSoftmax(0),
     "Sequential": lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), nn.Softmax()),
+    "Conv1d": lambda: nn.Conv1d(2, 2, 2, stride=2, padding=1),
+    "Conv2d": lambda: nn.Conv2d(2, 4, (2, 1), padding="same", groups=2),
+    "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 1, 2, stride=(2, 1), output_padding=(1, 0)),
     "MaxPool1d": lambda: nn.MaxPool1d(2, 1),
     "MaxPool2d": lambda: nn.MaxPool2d((2, 1), padding=(1, 0)),
+    "RNN": lambda: flat(nn.RNN(3, 2, nonlinearity="relu")),
+    "LSTM": lambda: flat(nn.LSTM(3, 1, num_layers=2, bidirectional=True)),
+    "GRU": lambda: flat(nn.GRU(3, 2, bias=False, batch_first=True)),
+    "RNNCell": lambda: nn.RNNCell(3, 2),
+    "LSTMCell": lambda: flat(nn.LSTMCell(3, 2)),
+    "GRUCell": lambda: nn.GRUCell(3, 2),
 }
 # Layers whose inputs are not rows of any batch: the shapes they are tested with.
 SHAPES = {
+    "Conv1d": [(1, 2, 3)],
+    **dict.fromkeys(["Conv2d", "ConvTranspose2d"], [(2, 2, 2)]),
     "MaxPool1d": [(2, 1, 3)],
     "MaxPool2d": [(2, 1, 3, 2)],
+    **dict.fromkeys(["RNN", "LSTM", "GRU"], [(2, 3), (3, 2, 3)]),
+    **dict.fromkeys(["RNNCell", "LSTMCell", "GRUCell"], [(3,), (2, 3)]),
 }
 
 
