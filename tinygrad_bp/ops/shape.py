@@ -134,8 +134,12 @@ def atleast_2d(*arrays: Any) -> Any:
 
 def atleast_3d(*arrays: Any) -> Any:
     """Vectors of shape (n,) as (1, n, 1), matrices (m, n) as (m, n, 1)."""
-    shapes = {0: lambda: (1, 1, 1), 1: lambda *n: (1, *n, 1), 2: lambda *mn: (*mn, 1)}
-    return _each("atleast_3d", lambda x: reshape(x, shapes.get(np.ndim(x), lambda *n: n)(*np.shape(x))), arrays)
+
+    def shaped(x: Any) -> Any:
+        shape = np.shape(x)
+        return reshape(x, {0: (1, 1, 1), 1: (1, *shape, 1), 2: (*shape, 1)}.get(len(shape), shape))
+
+    return _each("atleast_3d", shaped, arrays)
 
 
 def broadcast_arrays(*arrays: Any) -> tuple[Any, ...]:
@@ -283,7 +287,7 @@ def _arranged(name: str, arrange: Callable[..., Any], *xs: Any) -> Any:
 _COPYING = ("edge", "reflect", "symmetric", "wrap")
 
 
-def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0.0) -> Any:
+def pad(x: Any, pad_width: Any, mode: Any = "constant", constant_values: Any = 0.0) -> Any:
     """`x` with a border of a constant, or of copies of its entries: mode edge, reflect, symmetric or wrap."""
     if isinstance(pad_width, dict):
         raise TypeError("pad: pad_width is a dict. Pass one (before, after) for each axis.")
