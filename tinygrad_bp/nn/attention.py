@@ -86,9 +86,7 @@ class MultiheadAttention(Module):
         self.kdim = as_sizes(name, "kdim", embed_dim if kdim is None else kdim, 1, 1)[0]
         self.vdim = as_sizes(name, "vdim", embed_dim if vdim is None else vdim, 1, 1)[0]
         if embed_dim % num_heads:
-            raise ValueError(
-                f"{name}: embed_dim {embed_dim} is no multiple of num_heads {num_heads}. Choose a divisor."
-            )
+            raise ValueError(f"{name}: embed_dim {embed_dim} is no multiple of num_heads {num_heads}. Pass a divisor.")
         if not 0.0 <= dropout <= 1.0:
             raise ValueError(f"{name}: dropout is {dropout}. Pass a probability, 0 to 1.")
         self.dropout = dropout
@@ -174,9 +172,7 @@ class MultiheadAttention(Module):
             raise ValueError(f"{name}: key {k} and value {v} differ in length or batch. Pass one value for each key.")
         batch = 0 if self.batch_first else 1
         if ranks == {3} and q[batch] != k[batch]:
-            raise ValueError(
-                f"{name}: query {q} is a batch of {q[batch]}, key {k} of {k[batch]}. Pass as many of each."
-            )
+            raise ValueError(f"{name}: query {q} is a batch of {q[batch]}, key {k} of {k[batch]}. Pass as many.")
         return ranks == {3}
 
     def _projections(self) -> list[tuple[Any, Any]]:

@@ -104,9 +104,7 @@ def _scores(name: str, q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...
         raise ValueError(f"{name}: key {k} has length {k[-2]}, value {v} has {v[-2]}. Pass one value for each key.")
     batch = _broadcast(q[:-2], k[:-2], v[:-2])
     if batch is None:
-        raise ValueError(
-            f"{name}: the batches of query {q}, key {k}, value {v} do not broadcast. Make them equal, or 1."
-        )
+        raise ValueError(f"{name}: batches of query {q}, key {k}, value {v} do not broadcast. Make them equal, or 1.")
     return (*batch, q[-2], k[-2])
 
 
