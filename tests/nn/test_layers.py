@@ -12,7 +12,6 @@ from tests.differences import assert_gradients, close
 from tinygrad_bp import nn
 
 
-
 def flat(layer):
     """A layer that returns several tensors, nested, with all their entries joined."""
 
@@ -50,9 +49,9 @@ LAYERS = {
     "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 1, 2, stride=(2, 1), output_padding=(1, 0)),
     "MaxPool1d": lambda: nn.MaxPool1d(2, 1),
     "MaxPool2d": lambda: nn.MaxPool2d((2, 1), padding=(1, 0)),
-    "RNN": lambda: flat(nn.RNN(3, 2, nonlinearity="relu")),
-    "LSTM": lambda: flat(nn.LSTM(3, 1, num_layers=2, bidirectional=True)),
-    "GRU": lambda: flat(nn.GRU(3, 2, bias=False, batch_first=True)),
+    "RNN": lambda: flat(nn.RNN(3, 1, num_layers=2, bidirectional=True)),
+    "LSTM": lambda: flat(nn.LSTM(3, 1)),
+    "GRU": lambda: flat(nn.GRU(3, 1, bias=False, batch_first=True)),
     "RNNCell": lambda: nn.RNNCell(3, 2),
     "LSTMCell": lambda: flat(nn.LSTMCell(3, 2)),
     "GRUCell": lambda: nn.GRUCell(3, 2),
@@ -60,11 +59,12 @@ LAYERS = {
 # Layers whose inputs are not rows of any batch: the shapes they are tested with.
 SHAPES = {
     "Conv1d": [(1, 2, 3)],
-    **dict.fromkeys(["Conv2d", "ConvTranspose2d"], [(2, 2, 2)]),
+    **{key: [(2, 2, 2)] for key in ["Conv2d", "ConvTranspose2d"]},
     "MaxPool1d": [(2, 1, 3)],
     "MaxPool2d": [(2, 1, 3, 2)],
-    **dict.fromkeys(["RNN", "LSTM", "GRU"], [(2, 3), (3, 2, 3)]),
-    **dict.fromkeys(["RNNCell", "LSTMCell", "GRUCell"], [(3,), (2, 3)]),
+    "RNN": [(2, 3)],
+    **{key: [(2, 2, 3)] for key in ["LSTM", "GRU"]},
+    **{key: [(1, 3)] for key in ["RNNCell", "LSTMCell", "GRUCell"]},
 }
 
 
