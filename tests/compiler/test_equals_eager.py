@@ -10,7 +10,7 @@ import pytest
 import tinygrad_bp as bp
 from tests.checks import floats, naming
 from tests.differences import error
-from tests.nn.test_layers import SHAPES, flat
+from tests.nn.test_layers import SHAPES, LookedUp, flat
 from tests.samples import Sample
 from tests.test_table import ENTRIES, Entry
 from tinygrad_bp import autograd, nn
@@ -87,6 +87,8 @@ LAYERS = {
     "Conv1d": lambda: nn.Conv1d(2, 2, 2, stride=2, padding=1),
     "Conv2d": lambda: nn.Conv2d(2, 4, (2, 1), padding="same", groups=2),
     "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 1, 2, stride=(2, 1), output_padding=(1, 0)),
+    "Dropout": lambda: nn.Dropout(0.25),
+    "Embedding": LookedUp,
     "MaxPool1d": lambda: nn.MaxPool1d(2, 1),
     "MaxPool2d": lambda: nn.MaxPool2d((2, 1), padding=(1, 0)),
     "RNN": lambda: flat(nn.RNN(3, 1, num_layers=2, bidirectional=True)),

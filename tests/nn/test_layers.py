@@ -21,6 +21,16 @@ def flat(layer):
     return nn.Sequential(layer, lambda y: np.concatenate(entries(y)))
 
 
+class LookedUp(nn.Module):
+    """An embedding of the same numbers in every call, times the input, (4, 3)."""
+
+    def __init__(self):
+        self.embedding = nn.Embedding(4, 3)
+
+    def forward(self, x):
+        return self.embedding([3, 0, 3, 1]) * x
+
+
 LAYERS = {
     "Linear": lambda: nn.Linear(3, 4),
     "Linear without bias": lambda: nn.Linear(3, 2, bias=False),
@@ -47,6 +57,8 @@ LAYERS = {
     "Conv1d": lambda: nn.Conv1d(2, 2, 2, stride=2, padding=1),
     "Conv2d": lambda: nn.Conv2d(2, 4, (2, 1), padding="same", groups=2),
     "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 1, 2, stride=(2, 1), output_padding=(1, 0)),
+    "Dropout": lambda: nn.Dropout(0.25).eval(),  # in training every call is another function
+    "Embedding": LookedUp,
     "MaxPool1d": lambda: nn.MaxPool1d(2, 1),
     "MaxPool2d": lambda: nn.MaxPool2d((2, 1), padding=(1, 0)),
     "RNN": lambda: flat(nn.RNN(3, 1, num_layers=2, bidirectional=True)),
@@ -60,6 +72,7 @@ LAYERS = {
 SHAPES = {
     "Conv1d": [(1, 2, 3)],
     **{key: [(2, 2, 2)] for key in ["Conv2d", "ConvTranspose2d"]},
+    "Embedding": [(4, 3)],
     "MaxPool1d": [(2, 1, 3)],
     "MaxPool2d": [(2, 1, 3, 2)],
     "RNN": [(2, 3)],
@@ -218,3 +231,105 @@ def test_flatten_without_axes_to_flatten():
 def test_flatten_needs_axes(settings):
     with pytest.raises(TypeError, match=r"^Flatten: \w+ is .* Give the number of an axis\."):
         nn.Flatten(**settings)
+
+
+# ---- Dropout ------------------------------------------------------------------------------------------------------
+
+
+@given(p=st.floats(0, 1), dtype=st.sampled_from([np.float32, np.float64]), seed=st.integers(0, 9))
+def test_dropout_keeps_some_and_scales_them(p, dtype, seed):
+    bp.manual_seed(seed)
+    x = bp.Tensor(np.random.default_rng(seed).uniform(1, 2, (20, 10)).astype(dtype), requires_grad=True)
+    y = nn.Dropout(p)(x)
+    y.sum().backward()
+    kept = y.data != 0
+    scale = dtype(1 / (1 - p)) if p < 1 else dtype(0)
+    assert y.dtype == x.grad.dtype == dtype
+    assert np.array_equal(y.data, np.where(kept, x.data * scale, 0))
+    assert np.array_equal(x.grad.data, np.where(kept, scale, 0))
+    assert abs(kept.mean() - (1 - p)) < 0.2
+    assert p > 0 or kept.all()
+
+
+def test_dropout_draws_anew_in_each_call_and_only_in_training():
+    layer, x = nn.Dropout(0.5), bp.ones(100)
+    bp.manual_seed(0)
+    first, second = layer(x), layer(x)
+    assert (first.data != second.data).any()
+    bp.manual_seed(0)
+    assert np.array_equal(layer(x).data, first.data)
+    before = bp.random.generator().bit_generator.state
+    assert layer.eval()(x) is x
+    assert nn.functional.dropout(x, 0.5, training=False) is x
+    assert bp.random.generator().bit_generator.state == before
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.5, float("nan")])
+def test_dropout_refuses_what_is_no_probability(p):
+    with pytest.raises(ValueError, match=rf"^Dropout: p is {p}\. Give a number from 0 to 1\.$"):
+        nn.Dropout(p)
+    with pytest.raises(ValueError, match=rf"^dropout: p is {p}\. Give a number from 0 to 1\.$"):
+        nn.functional.dropout(np.ones(3), p)
+    with pytest.raises(TypeError, match=r"^Dropout: p is '0.5', a str\. Give a number from 0 to 1\.$"):
+        nn.Dropout("0.5")
+    with pytest.raises(TypeError, match=r"^dropout: input has dtype int64\. Pass floats\.$"):
+        nn.Dropout()(np.arange(3))
+
+
+# ---- Embedding ----------------------------------------------------------------------------------------------------
+
+
+@given(
+    numbers=st.lists(st.integers(0, 4), max_size=8),
+    kind=st.sampled_from([np.int64, np.int8, np.uint8]),
+    dim=st.integers(1, 3),
+    padding=st.none() | st.integers(-5, 4),
+)
+def test_embedding_takes_rows_and_adds_their_gradients(numbers, kind, dim, padding):
+    layer = nn.Embedding(5, dim, padding_idx=padding)
+    numbers = np.array(numbers, kind).reshape(-1, 1)
+    y = layer(numbers)
+    g = np.random.default_rng(0).normal(size=y.shape)
+    y.backward(g)
+    expected = np.zeros((5, dim))
+    for number, part in zip(numbers[:, 0], g[:, 0]):
+        expected[number] += part
+    if padding is not None:
+        expected[padding] = 0
+        assert not layer.weight.data[padding].any()
+    assert np.array_equal(y.data, layer.weight.data[numbers])
+    assert close(layer.weight.grad.data, expected, 1e-14)
+
+
+def test_embedding_begins_normal():
+    bp.manual_seed(1)
+    weight = nn.Embedding(200, 100, dtype=np.float32).weight
+    assert weight.dtype == np.float32
+    assert abs(weight.data.mean()) < 5 / np.sqrt(20000)
+    assert abs(weight.data.std() - 1) < 5 / np.sqrt(40000)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kind", "message"),
+    [
+        ([0, 5], IndexError, r"^embedding: input 5 at index 1 is no row of the weight\. Pass 0 to 4\.$"),
+        ([[0, 1], [-1, 2]], IndexError, r"^embedding: input -1 at index \(1, 0\) is no row of the weight\."),
+        ([0.0, 1.0], TypeError, r"^embedding: input has dtype float64\. Pass integers, the numbers of rows\.$"),
+        ("ab", TypeError, r"^embedding: the input is a str\. Pass a Tensor, an array or a list of numbers\.$"),
+    ],
+)
+def test_embedding_refuses_what_numbers_no_row(numbers, kind, message):
+    with pytest.raises(kind, match=message):
+        nn.Embedding(5, 2)(numbers)
+
+
+def test_embedding_refuses_other_settings():
+    with pytest.raises(ValueError, match=r"^Embedding: padding_idx 5 is none of 5 rows\. Pass -5 to 4\.$"):
+        nn.Embedding(5, 2, padding_idx=5)
+    with pytest.raises(TypeError, match=r"^Embedding: padding_idx is 1\.0, a float\. Give an integer\.$"):
+        nn.Embedding(5, 2, padding_idx=1.0)
+    with pytest.raises(ValueError, match=r"^Embedding: embedding_dim is 0\. Give an integer >= 1\.$"):
+        nn.Embedding(5, 0)
+    message = r"^embedding: weight has shape \(5,\)\. Pass \(num_embeddings, embedding_dim\)\.$"
+    with pytest.raises(ValueError, match=message):
+        nn.functional.embedding([0], np.zeros(5))

@@ -146,6 +146,8 @@ MAKERS: dict[str, Callable[[], nn.Module]] = {
     "Conv1d": lambda: nn.Conv1d(2, 3, 2),
     "Conv2d": lambda: nn.Conv2d(2, 3, 2, padding=1),
     "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 3, 2, stride=2),
+    "Dropout": lambda: nn.Dropout(0.5).eval(),
+    "Embedding": lambda: nn.Embedding(5, 3),
     "MaxPool1d": lambda: nn.MaxPool1d(2),
     "MaxPool2d": lambda: nn.MaxPool2d(2),
 }
@@ -153,6 +155,7 @@ INPUTS: dict[str, Callable[[Draw], tuple[Array, ...]]] = {
     "Flatten": lambda d: (d.real(2, 3, 2),),
     "Conv1d": lambda d: (d.real(2, 2, 4),),
     **dict.fromkeys(["Conv2d", "ConvTranspose2d"], lambda d: (d.real(2, 2, 2, 3),)),
+    "Embedding": lambda d: (d.labels(4, 5),),
     "MaxPool1d": lambda d: (d.real(2, 1, 5),),
     "MaxPool2d": lambda d: (d.real(2, 1, 4, 3),),
     **dict.fromkeys(losses.__all__, lambda d: (d.real(4, 3), d.real(4, 3))),

@@ -1,4 +1,4 @@
-"""The layers of a fully connected network.
+"""The layers of a fully connected network, and the one that looks up.
 
 Each calls one row of the table (:mod:`tinygrad_bp.ops`), where the formulas are computed; a layer adds the parameters
 and how they begin. Argument names and defaults are PyTorch's. Sequential lives in :mod:`~tinygrad_bp.nn.module`, the
@@ -15,11 +15,12 @@ from numpy.typing import DTypeLike
 
 from .. import ops
 from ..tensor import default_dtype
-from .functional import linear
-from .init import uniform_
+from .functional import dropout, embedding, linear
+from .functional.layers import check_probability, check_row
+from .init import normal_, uniform_
 from .module import Module, Parameter
 
-__all__ = ["Flatten", "Identity", "Linear"]
+__all__ = ["Dropout", "Embedding", "Flatten", "Identity", "Linear"]
 
 
 class Linear(Module):
@@ -66,11 +67,11 @@ class Linear(Module):
         return ops.linear(input, self.weight, self.bias)
 
 
-def _size(name: str, value: int) -> int:
+def _size(name: str, value: int, layer: str = "Linear") -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"Linear: {name} is {value!r}, a {type(value).__name__}. Give an integer >= 1.")
+        raise TypeError(f"{layer}: {name} is {value!r}, a {type(value).__name__}. Give an integer >= 1.")
     if value < 1:
-        raise ValueError(f"Linear: {name} is {value}. Give an integer >= 1.")
+        raise ValueError(f"{layer}: {name} is {value}. Give an integer >= 1.")
     return int(value)
 
 
@@ -111,3 +112,62 @@ class Identity(Module):
     def forward(self, input: Any) -> Any:
         """``x``."""
         return input
+
+
+class Dropout(Module):
+    """In training every entry is 0 with probability `p`, else divided by 1 - p; in evaluation ``x`` itself.
+
+    >>> import tinygrad_bp as bp
+    >>> bp.manual_seed(0)
+    >>> layer = Dropout(0.5)
+    >>> layer(bp.ones(4)), layer.eval()(bp.ones(4))
+    (tensor([2., 0., 0., 0.]), tensor([1., 1., 1., 1.]))
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = check_probability("Dropout", "p", p)
+
+    def forward(self, input: Any) -> Any:
+        """``x``, thinned out in training."""
+        return dropout(input, self.p, self.training)
+
+
+class Embedding(Module):
+    """A learned row for every integer: (...) gives (..., embedding_dim).
+
+    Parameters
+    ----------
+    num_embeddings, embedding_dim
+        How many rows, and the entries of one.
+    padding_idx
+        A row that begins 0 and receives no gradient, counted from the end if negative; or None.
+    dtype
+        Of the parameter; by default the package's.
+
+    Attributes
+    ----------
+    weight
+        The rows, (num_embeddings, embedding_dim). Entries begin normal, with mean 0 and variance 1, as PyTorch's.
+
+    Examples
+    --------
+    >>> import tinygrad_bp as bp
+    >>> Embedding(65, 8)([[3, 64], [0, 3]]).shape
+    (2, 2, 8)
+    """
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, dtype: DTypeLike | None = None
+    ) -> None:
+        self.num_embeddings = _size("num_embeddings", num_embeddings, "Embedding")
+        self.embedding_dim = _size("embedding_dim", embedding_dim, "Embedding")
+        self.padding_idx = None if padding_idx is None else check_row("Embedding", padding_idx, num_embeddings)
+        dtype = default_dtype() if dtype is None else dtype
+        self.weight = Parameter(np.zeros((num_embeddings, embedding_dim), dtype))
+        normal_(self.weight)
+        if self.padding_idx is not None:
+            self.weight.data[self.padding_idx] = 0.0
+
+    def forward(self, input: Any) -> Any:
+        """The rows that `input` numbers."""
+        return embedding(input, self.weight, self.padding_idx)

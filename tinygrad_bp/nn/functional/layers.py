@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ... import ops
-from .accepted import as_input
+import numpy as np
 
-__all__ = ["linear"]
+from ... import ops
+from ...opaque import value_check
+from ...random import generator
+from .accepted import as_input, raw
+
+__all__ = ["check_probability", "dropout", "embedding", "linear"]
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
@@ -18,3 +22,78 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     tensor([[16.]])
     """
     return ops.linear(as_input("linear", "input", input), weight, bias)
+
+
+def check_probability(name: str, role: str, p: float) -> float:
+    """Refuse what is no number from 0 to 1."""
+    if isinstance(p, bool) or not isinstance(p, (int, float, np.number)):
+        raise TypeError(f"{name}: {role} is {p!r}, a {type(p).__name__}. Give a number from 0 to 1.")
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"{name}: {role} is {p}. Give a number from 0 to 1.")
+    return float(p)
+
+
+def dropout(input: Any, p: float = 0.5, training: bool = True) -> Any:
+    """Every entry 0 with probability `p`, else divided by 1 - p, so that its mean stays; the input if not `training`.
+
+    The draws are of the package's generator (:func:`~tinygrad_bp.manual_seed`), new ones in each call.
+
+    >>> import tinygrad_bp as bp
+    >>> bp.manual_seed(0)
+    >>> dropout(bp.ones(4), 0.5), dropout(bp.ones(4), 0.5, training=False)
+    (tensor([2., 0., 0., 0.]), tensor([1., 1., 1., 1.]))
+    """
+    p, input = check_probability("dropout", "p", p), as_input("dropout", "input", input)
+    if not training or p == 0.0:
+        return input
+    dtype = input.dtype
+    if dtype.kind != "f":
+        raise TypeError(f"dropout: input has dtype {dtype}. Pass floats.")
+    drawn = generator().random(input.shape, dtype=np.float64 if dtype.itemsize > 4 else np.float32)
+    kept = drawn >= p
+    return ops.multiply(input, kept * dtype.type(1.0 / (1.0 - p) if p < 1.0 else 0.0))
+
+
+def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
+    """The rows of `weight`, (num, dim), that the integers of `input`, (...), number: (..., dim).
+
+    The row `padding_idx`, counted from the end if negative, receives no gradient.
+
+    >>> import tinygrad_bp as bp
+    >>> embedding([2, 0], bp.tensor([[0.0, 0.5], [1.0, 1.5], [2.0, 2.5]]))
+    tensor([[2. , 2.5],
+            [0. , 0.5]])
+    """
+    weight, numbers = as_input("embedding", "weight", weight), raw(as_input("embedding", "input", input))
+    if weight.ndim != 2:
+        raise ValueError(f"embedding: weight has shape {weight.shape}. Pass (num_embeddings, embedding_dim).")
+    if numbers.dtype.kind not in "iu" and numbers.size:
+        raise TypeError(f"embedding: input has dtype {numbers.dtype}. Pass integers, the numbers of rows.")
+    rows = len(weight)
+    if numbers.size:
+        _check_rows(numbers, rows)
+    taken = ops.take(weight, numbers, 0)
+    if padding_idx is None:
+        return taken
+    number = check_row("embedding", padding_idx, rows)
+    return ops.where((numbers == number)[..., None], raw(taken), taken)
+
+
+def check_row(name: str, padding_idx: int, rows: int) -> int:
+    """`padding_idx` counted from 0; what numbers no row is refused."""
+    if isinstance(padding_idx, bool) or not isinstance(padding_idx, (int, np.integer)):
+        raise TypeError(f"{name}: padding_idx is {padding_idx!r}, a {type(padding_idx).__name__}. Give an integer.")
+    if not -rows <= padding_idx < rows:
+        raise ValueError(f"{name}: padding_idx {padding_idx} is none of {rows} rows. Pass {-rows} to {rows - 1}.")
+    return int(padding_idx) % rows
+
+
+@value_check
+def _check_rows(numbers: Any, rows: int) -> None:
+    wrong = (numbers < 0) | (numbers >= rows)
+    if wrong.any():
+        at = tuple(np.argwhere(wrong)[0].tolist())
+        where = at[0] if len(at) == 1 else at
+        raise IndexError(
+            f"embedding: input {numbers[at]} at index {where} is no row of the weight. Pass 0 to {rows - 1}."
+        )
