@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import ops
-from ..random import generator
 from ..tensor import default_dtype
 from .functional.accepted import as_input
+from .functional.layers import check_probability, dropout
 from .init import uniform_
 from .module import Module, Parameter
 
@@ -73,7 +73,9 @@ class _Recurrent(Module):
         """The input, if it has one of the ranks and `input_size` entries in its last axis."""
         x = as_input(type(self).__name__, "input", input)
         if x.ndim not in ranks:
-            raise ValueError(self._says(f"input {x.shape} has {x.ndim} axes. Pass {' or '.join(ranks.values())}."))
+            raise ValueError(
+                self._says(f"input {x.shape} has the wrong number of axes. Pass {' or '.join(ranks.values())}.")
+            )
         if x.shape[-1] != self.input_size:
             has = f"input {x.shape} has {x.shape[-1]} entries a step, the layer expects {self.input_size}"
             raise ValueError(self._says(f"{has}. Give it input_size={x.shape[-1]} or the input {self.input_size}."))
@@ -121,7 +123,9 @@ class _Layer(_Recurrent):
         super().__init__(input_size, hidden_size, bias)
         self.num_layers = self._size("num_layers", num_layers)
         self.batch_first = batch_first
-        self.dropout = self._probability(dropout)
+        self.dropout = check_probability(type(self).__name__, "dropout", dropout)
+        if dropout and num_layers == 1:
+            warnings.warn(self._says(f"dropout {dropout} is between layers, and there is one."), stacklevel=2)
         self.bidirectional = bidirectional
         for layer in range(num_layers):
             for suffix in self._directions():
@@ -130,15 +134,6 @@ class _Layer(_Recurrent):
 
     def _directions(self) -> tuple[str, ...]:
         return ("", "_reverse") if self.bidirectional else ("",)
-
-    def _probability(self, p: float) -> float:
-        if isinstance(p, bool) or not isinstance(p, (int, float)):
-            raise TypeError(self._says(f"dropout is {p!r}, a {type(p).__name__}. Give a number from 0 to 1."))
-        if not 0.0 <= p <= 1.0:
-            raise ValueError(self._says(f"dropout is {p}. Give a number from 0 to 1."))
-        if p and self.num_layers == 1:
-            warnings.warn(self._says(f"dropout {p} is between layers, and there is one."), stacklevel=4)
-        return p
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """``(output, hx)``: h of the last layer at every step, and the last states of every layer and direction."""
@@ -158,8 +153,7 @@ class _Layer(_Recurrent):
             before = [ops.expand_dims(state, 1) for state in before]
         after: list[list[Any]] = []
         for layer in range(self.num_layers):
-            if layer and self.dropout and self.training:
-                x = ops.where(generator().random(x.shape) < self.dropout, 0.0, x) / (1.0 - self.dropout)
+            x = dropout(x, self.dropout, self.training) if layer else x
             outputs = []
             for suffix in self._directions():
                 y = self._run(f"_l{layer}{suffix}", x, [state[len(after)] for state in before], bool(suffix))
