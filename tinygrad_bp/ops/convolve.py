@@ -216,7 +216,7 @@ def _conv2d_dx(g: Any, w: Any, size: Pair, how: How) -> Any:
 
 def conv_size(name: str, x: Any, w: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> tuple[int, ...]:
     """The size of the result of a convolution over x of shape (n, c, *size), or why there is none."""
-    if len(w) != len(x) or len(x) < 3:
+    if not len(w) == len(x) == len(stride) + 2:
         raise ValueError(f"{name}: input {x} and weight {w} do not fit. Pass (n, c, size) and (f, c / groups, kernel).")
     if groups < 1 or x[1] % groups or w[0] % groups:
         raise ValueError(f"{name}: groups={groups} does not divide channels {x[1]} or filters {w[0]}. Pass a divisor.")
