@@ -6,7 +6,6 @@ receive both gradients. The words are those of :mod:`~tinygrad_bp.ops.arithmetic
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -44,7 +43,7 @@ def _get(x: Any, index: Any) -> Any:
 
 def _put(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """Zeros of `shape` with g added at `index`."""
-    if _is_rows(index):
+    if _is_rows(index) and g.size:
         return _put_rows(g, index, shape)
     x = np.zeros_like(g, shape=shape)
     if _is_basic(index):
@@ -55,13 +54,12 @@ def _put(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _put_rows(g: Any, rows: Any, shape: tuple[int, ...]) -> Any:
-    """The same for an array of row numbers: entry by entry, for which NumPy has a loop three to six times as fast."""
-    n, width = shape[0], math.prod(shape[1:])
-    flat = np.zeros_like(g, shape=(n * width,))
-    if g.size:
-        starts = rows.astype(np.intp).reshape(-1, 1) % n * width
-        np.add.at(flat, (starts + np.arange(width)).reshape(-1), g.reshape(-1))
-    return flat.reshape(shape)
+    """The same entry by entry: NumPy has a loop for that, three to six times as fast as row by row."""
+    x = np.zeros_like(g, order="C", shape=shape)
+    width = x.size // shape[0]
+    starts = rows.astype(np.intp).reshape(-1, 1) % shape[0] * width
+    np.add.at(x.reshape(-1), (starts + np.arange(width)).reshape(-1), g.reshape(-1))
+    return x
 
 
 _getitem = unary("getitem", _get, lambda g, y, x, index: put(g, index, x.shape))
