@@ -68,6 +68,11 @@ def with_an_end(f: Function) -> Function:
     return lambda x, *end, at=None, **params: f(x, **dict(zip([at], end)), **params)
 
 
+def weighted(f: Function) -> Function:
+    """A function like average with its weights as the second input."""
+    return lambda x, weights=None, **params: f(x, weights=weights, **params)
+
+
 # How a function that does not take its inputs one by one is called.
 CALLS = {
     **dict.fromkeys(["concatenate", "stack", "vstack", "hstack", "dstack", "column_stack", "multi_dot"], gathered),
@@ -82,6 +87,7 @@ CALLS = {
     "insert": lambda f: lambda x, values, obj, axis=None: f(x, obj, values, axis),
     "diff": with_an_end,
     "einsum": subscripted,
+    "average": weighted,
 }
 
 

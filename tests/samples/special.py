@@ -9,17 +9,42 @@ from typing import Any
 import numpy as np
 from numpy import array
 
-from .values import Domain, S, Samples, real
+from .values import Domain, S, Samples, above_one, both, positive, real, unit, vary, whole
 
-UNARY: dict[str, Domain] = dict.fromkeys(["erf"], real)
-BINARY: dict[str, tuple[Domain, Domain]] = {}
+
+def spherical(x: Any, n: int) -> Any:
+    """j_n(z) / z^n as an integral (Abramowitz and Stegun, 10.1.13), z = pi x."""
+    t, weights = np.polynomial.legendre.leggauss(60)
+    values = np.cos(np.pi * x[..., None] * t) * (1.0 - t * t) ** n
+    return (values * weights).sum(-1) / (2.0 ** (n + 1) * math.factorial(n))
+
+
+UNARY: dict[str, Domain] = dict.fromkeys(["erf", "sinc", "deg2rad", "rad2deg", "nan_to_num"], real)
+BINARY: dict[str, tuple[Domain, Domain]] = {
+    **dict.fromkeys(["fmax", "fmin", "logaddexp2"], (real, real)),
+    "fmod": (unit, above_one),
+}
 ROWS: dict[str, Samples] = {
     "erf": [S(array([-7.0, -3.0, 0.0, 3.0, 7.0]))],
+    "sinc": [S(array([0.0, 1e-9, 1e-3, 0.9, 1.1, 4.3])), *vary(array([0.0, 1e-3, 0.94, 0.97, 1.3, -4.2]), n=[1, 2])],
+    "fmod": [S(array([7.3, -5.2, 7.3]), array([2.0, 3.0, -2.0])), S(array([7.3, -5.2]), 2)],
+    "logaddexp2": [S(array([0.0, 30.0, -30.0]), array([0.0, -5.0, 5.0]))],
+    "float_power": [*both(positive, real), *[S(real(3), p) for p in (0, 1, 2, -1, 0.0, 2.0)], S(2, real(3))],
+    "copysign": [
+        S(real(3), -2.0),
+        S(real(2, 3), whole(3)),
+        S(real(2, 1), array([2, -1])),
+        S(real(), 1),
+        S(real(0), -1),
+    ],
+    "heaviside": [S(whole(2, 3), real(2, 3)), S(whole(2, 3), real(3)), S(whole(3), real(2, 1)), S(0, real())],
+    "nan_to_num": [S(array([1.5, -2.0]), nan=1.0, posinf=2.0, neginf=3.0)],
 }
 SPELLED: dict[str, Samples] = {}
 FORMULAS: dict[str, Callable[..., Any]] = {
+    "sinc": lambda x, n=0: np.sinc(x) if n == 0 else spherical(x, n),
     "erf": np.vectorize(math.erf, otypes=[float]),
 }
 """What a name must compute, where NumPy has no function of that name: as a textbook has it."""
-LINEAR: set[str] = set()
+LINEAR = {"deg2rad", "rad2deg", "nan_to_num", "copysign", "heaviside", "fmax", "fmin", "fmod"}
 """Rows whose derivative does not depend on their inputs (or in steps only)."""

@@ -57,7 +57,7 @@ _ONE_CALL = {
         *("take_along_axis", "tril", "triu", "diag", "diagonal", "trace", "sort", "argsort", "argmax", "argmin"),
         *("searchsorted", "partition", "argpartition", "median", "quantile", "percentile", "ptp", "average", "round"),
         *("var", "std", "nansum", "nanmean", "nanmax", "nanmin", "nan_to_num", "trapezoid", "interp", "isclose"),
-        "convolve",
+        *("convolve", "nanmedian", "nanvar"),
         *("count_nonzero", "flip", "fliplr", "flipud", "select", "allclose", "array_equal", "lexsort", "sinc"),
     )
 } | {

@@ -13,10 +13,15 @@ from typing import Any
 import numpy as np
 
 from ..opaque import kernel
-from ..recipe import unary
-from .arithmetic import times
+from ..recipe import Op, binary, unary
+from .arithmetic import _won, over, times
 
-__all__ = ["erf"]
+# fmt: off
+__all__ = [
+    "copysign", "deg2rad", "erf", "float_power", "fmax", "fmin", "fmod", "heaviside", "logaddexp2", "nan_to_num",
+    "rad2deg", "sinc",
+]
+# fmt: on
 
 # ---- erf -----------------------------------------------------------------------------------------------------
 
@@ -79,3 +84,69 @@ def _erf(x: Any) -> Any:
 
 ERF_SLOPE = 2.0 / math.sqrt(math.pi)
 erf = unary("erf", lambda x: _erf(x), lambda g, y, x: times(g, ERF_SLOPE * np.exp(-x * x)))
+
+# ---- sinc ----------------------------------------------------------------------------------------------------
+
+
+@kernel
+def _spherical(x: Any, n: int) -> Any:
+    """j_n(z) / z^n with z = pi x, j_n the spherical Bessel function of order n > 0; even, and smooth at 0.
+
+    Near 0 by its power series, farther out by the recurrence from cos and sin (Abramowitz and Stegun, 10.1.2, 10.1.19).
+    """
+    z = np.pi * np.abs(np.asarray(x))
+    near, far = np.minimum(z, n + 2.0), np.maximum(z, 1.0)
+    series, term = 0.0, 1.0 / math.prod(range(1, 2 * n + 2, 2))
+    for k in range(1, 20):
+        series, term = series + term, term * near * near / (-2.0 * k * (2 * n + 2 * k + 1))
+    before, y = np.cos(far), np.sin(far) / far
+    for k in range(1, n + 1):
+        before, y = y, ((2 * k - 1) * y - before) / (far * far)
+    return np.where(z < n + 2.0, series, y)
+
+
+sinc: Op = unary(
+    "sinc",
+    lambda x, n=0: _spherical(x, n) if n else np.sinc(x),
+    lambda g, y, x, n: -times(g, times(np.pi**2 * x, sinc(x, n + 1))),
+)
+
+# ---- signs and steps -----------------------------------------------------------------------------------------
+
+copysign = binary("copysign", np.copysign, lambda g, z, a, b: times(g, np.sign(a) * np.copysign(1.0, b)), None)
+heaviside = binary("heaviside", np.heaviside, None, lambda g, z, a, b: np.where(a == 0, g, 0.0))
+nan_to_num = unary(
+    "nan_to_num",
+    lambda x, nan=0.0, posinf=None, neginf=None: np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf),
+    lambda g, y, x, nan, posinf, neginf: np.where(np.isfinite(x), g, 0.0),
+)
+
+# ---- cousins of rows on other pages --------------------------------------------------------------------------
+
+deg2rad = unary("deg2rad", np.deg2rad, lambda g, y, x: g * (math.pi / 180.0))
+rad2deg = unary("rad2deg", np.rad2deg, lambda g, y, x: g * (180.0 / math.pi))
+logaddexp2 = binary(
+    "logaddexp2",
+    np.logaddexp2,
+    lambda g, z, a, b: over(g, 1.0 + np.exp2(b - a)),
+    lambda g, z, a, b: over(g, 1.0 + np.exp2(a - b)),
+)
+fmax = binary(
+    "fmax",
+    np.fmax,
+    lambda g, z, a, b: np.where(np.isnan(b), g, _won(g, a, b)),
+    lambda g, z, a, b: np.where(np.isnan(a), g, _won(g, b, a)),
+)
+fmin = binary(
+    "fmin",
+    np.fmin,
+    lambda g, z, a, b: np.where(np.isnan(b), g, _won(g, b, a)),
+    lambda g, z, a, b: np.where(np.isnan(a), g, _won(g, a, b)),
+)
+fmod = binary("fmod", np.fmod, lambda g, z, a, b: g, lambda g, z, a, b: -times(g, np.rint((a - z) / b)))
+float_power = binary(
+    "float_power",
+    np.float_power,
+    lambda g, z, a, p: times(g, times(p, np.float_power(a, p - 1))),
+    lambda g, z, a, p: np.where(np.logical_and(a == 0, p >= 0), 0.0, times(times(g, z), np.log(a))),
+)
