@@ -10,7 +10,7 @@ import pytest
 import tinygrad_bp as bp
 from tests.checks import floats, naming
 from tests.differences import error
-from tests.nn.test_layers import SHAPES, LookedUp, flat
+from tests.nn.test_layers import SHAPES, LookedUp, SelfAttention, flat
 from tests.samples import Sample
 from tests.test_table import ENTRIES, Entry
 from tinygrad_bp import autograd, nn
@@ -97,6 +97,11 @@ LAYERS = {
     "RNNCell": lambda: nn.RNNCell(3, 2),
     "LSTMCell": lambda: flat(nn.LSTMCell(3, 2)),
     "GRUCell": lambda: nn.GRUCell(3, 2),
+    "MultiheadAttention": lambda: flat(SelfAttention(2, 2, 0.25)),
+    "TransformerEncoderLayer": lambda: nn.TransformerEncoderLayer(3, 1, 2, 0.25, "gelu"),
+    "TransformerEncoder": lambda: nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(3, 1, 1, 0.0, F.tanh, bias=False), 2
+    ),
 }
 
 

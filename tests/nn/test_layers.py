@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import tinygrad_bp as bp
 from tests.differences import assert_gradients, close
 from tinygrad_bp import nn
+from tinygrad_bp.nn import functional as F
 
 
 def flat(layer):
@@ -29,6 +30,13 @@ class LookedUp(nn.Module):
 
     def forward(self, x):
         return self.embedding([3, 0, 3, 1]) * x
+
+
+class SelfAttention(nn.MultiheadAttention):
+    """Attention of one input to itself."""
+
+    def forward(self, x):
+        return super().forward(x, x, x)
 
 
 LAYERS = {
@@ -67,6 +75,11 @@ LAYERS = {
     "RNNCell": lambda: nn.RNNCell(3, 2),
     "LSTMCell": lambda: flat(nn.LSTMCell(3, 2)),
     "GRUCell": lambda: nn.GRUCell(3, 2),
+    "MultiheadAttention": lambda: flat(SelfAttention(2, 2)),
+    "TransformerEncoderLayer": lambda: nn.TransformerEncoderLayer(3, 1, 1, 0.0, F.tanh, norm_first=True, bias=False),
+    "TransformerEncoder": lambda: nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(3, 1, 1, 0.0, F.tanh, bias=False), 1
+    ),
 }
 # Layers whose inputs are not rows of any batch: the shapes they are tested with.
 SHAPES = {
@@ -78,6 +91,8 @@ SHAPES = {
     "RNN": [(2, 3)],
     **{key: [(2, 2, 3)] for key in ["LSTM", "GRU"]},
     **{key: [(1, 3)] for key in ["RNNCell", "LSTMCell", "GRUCell"]},
+    "MultiheadAttention": [(2, 1, 2)],
+    **{key: [(2, 3)] for key in ["TransformerEncoderLayer", "TransformerEncoder"]},
 }
 
 

@@ -156,6 +156,9 @@ MAKERS: dict[str, Callable[[], nn.Module]] = {
     "Embedding": lambda: nn.Embedding(5, 3),
     "MaxPool1d": lambda: nn.MaxPool1d(2),
     "MaxPool2d": lambda: nn.MaxPool2d(2),
+    "MultiheadAttention": lambda: nn.MultiheadAttention(2, 2),
+    "TransformerEncoderLayer": lambda: nn.TransformerEncoderLayer(3, 1, 2, 0.0, "gelu"),
+    "TransformerEncoder": lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(3, 1, 1, 0.0, "gelu"), 2),
 }
 INPUTS: dict[str, Callable[[Draw], tuple[Array, ...]]] = {
     "Flatten": lambda d: (d.real(2, 3, 2),),
@@ -164,6 +167,7 @@ INPUTS: dict[str, Callable[[Draw], tuple[Array, ...]]] = {
     "Embedding": lambda d: (d.labels(4, 5),),
     "MaxPool1d": lambda d: (d.real(2, 1, 5),),
     "MaxPool2d": lambda d: (d.real(2, 1, 4, 3),),
+    "MultiheadAttention": lambda d: (d.real(2, 2, 2), d.real(3, 2, 2), d.real(3, 2, 2)),
     **dict.fromkeys(losses.__all__, lambda d: (d.real(4, 3), d.real(4, 3))),
     **dict.fromkeys(["CrossEntropyLoss", "NLLLoss"], lambda d: (d.real(4, 3), d.labels(4, 3))),
     "BCELoss": lambda d: (d.fraction(4, 3), d.fraction(4, 3)),

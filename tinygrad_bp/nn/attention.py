@@ -17,11 +17,12 @@ from numpy.typing import DTypeLike
 from .. import ops
 from ..tensor import default_dtype
 from . import functional as F
-from . import layers, normalization
+from . import normalization
 from .functional.accepted import as_input, as_sizes
 from .functional.attention import as_mask, attend, causal
+from .functional.layers import check_probability
 from .init import xavier_uniform_, zeros_
-from .layers import Linear
+from .layers import Dropout, Linear
 from .module import Module, Parameter
 
 __all__ = ["MultiheadAttention", "TransformerEncoder", "TransformerEncoderLayer"]
@@ -87,9 +88,7 @@ class MultiheadAttention(Module):
         self.vdim = as_sizes(name, "vdim", embed_dim if vdim is None else vdim, 1, 1)[0]
         if embed_dim % num_heads:
             raise ValueError(f"{name}: embed_dim {embed_dim} is no multiple of num_heads {num_heads}. Pass a divisor.")
-        if not 0.0 <= dropout <= 1.0:
-            raise ValueError(f"{name}: dropout is {dropout}. Pass a probability, 0 to 1.")
-        self.dropout = dropout
+        self.dropout = check_probability(name, "dropout", dropout)
         self.batch_first = batch_first
         dtype = default_dtype() if dtype is None else dtype
         self._joined = self.kdim == self.vdim == embed_dim
@@ -275,13 +274,13 @@ class TransformerEncoderLayer(Module):
             raise ValueError(f'{name}: activation is {activation!r}. Choose "relu" or "gelu", or pass a function.')
         self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
         self.linear1 = Linear(d_model, dim_feedforward, bias, dtype)
-        self.dropout = layers.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias, dtype)
         self.norm_first = norm_first
         self.norm1 = normalization.LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
         self.norm2 = normalization.LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.dropout1 = layers.Dropout(dropout)
-        self.dropout2 = layers.Dropout(dropout)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
         self.activation = activation
 
     def forward(self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False) -> Any:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from . import layers
 from .accepted import as_input
+from .layers import check_probability, dropout
 
 __all__ = ["scaled_dot_product_attention"]
 
@@ -47,7 +47,7 @@ def scaled_dot_product_attention(
     ValueError
         Shapes that do not fit; both a mask and `is_causal`; a `dropout_p` outside of [0, 1].
     TypeError
-        A mask of integers.
+        A mask of integers; a `dropout_p` that is no number.
 
     Examples
     --------
@@ -68,8 +68,7 @@ def scaled_dot_product_attention(
         if _broadcast(attn_mask.shape, scores) != scores:
             wrong = f"attn_mask has shape {attn_mask.shape}, the scores {scores}"
             raise ValueError(f"{name}: {wrong}. Pass a mask that broadcasts to them.")
-    if not 0.0 <= dropout_p <= 1.0:
-        raise ValueError(f"{name}: dropout_p is {dropout_p}. Pass a probability, 0 to 1.")
+    check_probability(name, "dropout_p", dropout_p)
     return attend(query, key, value, attn_mask, dropout_p, scale)[0]
 
 
@@ -77,7 +76,7 @@ def attend(q: Any, k: Any, v: Any, mask: Any, dropout_p: float, scale: float | N
     """The result, and the weights that gave it; nothing is checked."""
     weights = ops.attention_weights(q, k, mask, 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale)
     if dropout_p:
-        weights = layers.dropout(weights, dropout_p)
+        weights = dropout(weights, dropout_p)
     return ops.matmul(weights, v), weights
 
 
