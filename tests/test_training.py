@@ -77,7 +77,7 @@ def test_a_record_counts_every_row_once_with_the_weights_it_met():
 def test_a_summed_loss_is_reported_per_row():
     records = []
     for reduction in ("mean", "sum"):
-        model, loss, _ = digits_net(bp.nn.CrossEntropyLoss(reduction))
+        model, loss, _ = digits_net(bp.nn.CrossEntropyLoss(reduction=reduction))
         still = bp.optim.SGD(model.parameters(), lr=0.0)
         records += bp.fit(model, loss, still, batches(), 1, (X_TEST, Y_TEST))
     mean, total = records

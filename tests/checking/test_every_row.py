@@ -118,6 +118,7 @@ LOSSES: dict[str, list[Any]] = {
     "BCELoss": [(samples.fraction(3, 4), samples.fraction(3, 4, k=1))],
     "BCEWithLogitsLoss": [(samples.real(3, 4), samples.fraction(3, 4)), (samples.real(3), samples.flag(3).astype(int))],
     "CrossEntropyLoss": [(samples.real(3, 4), LABELS), (samples.real(3, 4), samples.distribution(3, 4))],
+    **{name: [(samples.real(3, 4), samples.real(3, 4, k=1))] for name in ("HuberLoss", "SmoothL1Loss")},
     "L1Loss": [(samples.real(3, 4), samples.real(3, 4, k=1)), (samples.real(), samples.real(k=1))],
     "MSELoss": [(samples.real(3, 4), samples.real(3, 4, k=1)), (samples.real(), samples.real(k=1))],
     "NLLLoss": [(samples.real(3, 4), LABELS)],
@@ -132,7 +133,7 @@ LOSSES: dict[str, list[Any]] = {
 @pytest.mark.parametrize("name", [name for name in nn.__all__ if name.endswith("Loss")])
 def test_losses(name: str, reduction: str) -> None:
     for arrays in LOSSES[name]:
-        report = bp.check_layer(getattr(nn, name)(reduction), *arrays, order=2)
+        report = bp.check_layer(getattr(nn, name)(reduction=reduction), *arrays, order=2)
         assert said(report) == "PASS", str(report)
 
 

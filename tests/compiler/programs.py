@@ -110,7 +110,7 @@ LOSSES: dict[str, tuple[Callable[..., Any], str]] = {
     "l1": (F.l1_loss, "numbers"),
     "by hand": (lambda a, y: ((a - y) ** 2).sum() / len(y), "numbers"),
     "by numpy": (lambda a, y: np.mean(np.log1p(np.square(a - y))), "numbers"),
-    "logits": (nn.BCEWithLogitsLoss("sum"), "probabilities"),
+    "logits": (nn.BCEWithLogitsLoss(reduction="sum"), "probabilities"),
     "bce": (lambda a, y: F.binary_cross_entropy(np.clip(bp.ops.sigmoid(a), 0.01, 0.99), y), "probabilities"),
     "cross entropy": (nn.CrossEntropyLoss(), "labels"),
     "nll": (lambda a, y: F.nll_loss(F.log_softmax(a), y), "labels"),

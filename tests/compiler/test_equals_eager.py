@@ -144,8 +144,8 @@ def test_a_layer(name: str, shape: tuple[int, ...], dtype: str) -> None:
         twins.call(rng.normal(size=shape).astype(dtype))
 
 
-LOSSES: dict[str, tuple[Any, Any, Any]] = {
-    # the loss, what goes in, what it is compared with: functions of the generator
+LOSSES: dict[str, tuple[Any, ...]] = {
+    # the loss, what goes in, what it is compared with: functions of the generator; settings
     "QuadraticLoss": (F.quadratic_loss, lambda r: r.normal(size=(5, 3)), lambda r: r.normal(size=(5, 3))),
     "MSELoss": (F.mse_loss, lambda r: r.normal(size=(5, 3)), lambda r: r.normal(size=(5, 3))),
     "L1Loss": (F.l1_loss, lambda r: r.normal(size=(5, 3)), lambda r: r.normal(size=(5, 3))),
@@ -161,7 +161,39 @@ LOSSES: dict[str, tuple[Any, Any, Any]] = {
         lambda r: r.normal(size=(5, 3)),
         lambda r: r.dirichlet(np.ones(3), 5),
     ),
+    "CrossEntropyLoss with everything": (
+        F.cross_entropy,
+        lambda r: r.normal(size=(5, 3, 2)),
+        lambda r: r.integers(-1, 3, (5, 2)),
+        {"weight": np.array([0.5, 1.0, 2.0]), "ignore_index": -1, "label_smoothing": 0.1},
+    ),
+    "CrossEntropyLoss of weighted distributions": (
+        F.cross_entropy,
+        lambda r: r.normal(size=(5, 3)),
+        lambda r: r.dirichlet(np.ones(3), 5),
+        {"weight": np.array([0.5, 1.0, 2.0]), "label_smoothing": 0.1},
+    ),
     "NLLLoss": (F.nll_loss, lambda r: -r.uniform(size=(5, 3)), lambda r: r.integers(0, 3, 5)),
+    "NLLLoss with everything": (
+        F.nll_loss,
+        lambda r: -r.uniform(size=(5, 3, 2)),
+        lambda r: r.integers(-1, 3, (5, 2)),
+        {"weight": np.array([0.5, 1.0, 2.0]), "ignore_index": -1},
+    ),
+    "BCELoss with a weight": (
+        F.binary_cross_entropy,
+        lambda r: r.uniform(size=(5, 3)),
+        lambda r: r.integers(0, 2, (5, 3)) * 1.0,
+        {"weight": np.array([0.5, 1.0, 2.0])},
+    ),
+    "BCEWithLogitsLoss with weights": (
+        F.binary_cross_entropy_with_logits,
+        lambda r: r.normal(size=(5, 3)),
+        lambda r: r.uniform(size=(5, 3)),
+        {"weight": np.array([[1.0], [2.0], [3.0], [4.0], [0.0]]), "pos_weight": np.array([0.5, 1.0, 2.0])},
+    ),
+    "SmoothL1Loss": (F.smooth_l1_loss, lambda r: r.normal(size=(5, 3)), lambda r: r.normal(size=(5, 3)), {"beta": 0.7}),
+    "HuberLoss": (F.huber_loss, lambda r: r.normal(size=(5, 3)), lambda r: r.normal(size=(5, 3)), {"delta": 0.7}),
 }
 
 
@@ -173,14 +205,15 @@ def test_every_loss_is_in_the_list() -> None:
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss(name: str, reduction: str, dtype: str) -> None:
-    function, inputs, targets = LOSSES[name]
+    function, inputs, targets, *options = LOSSES[name]
+    settings = options[0] if options else {}
 
     def make() -> Any:
-        layer = getattr(nn, name.split()[0])(reduction)
+        layer = getattr(nn, name.split()[0])(reduction=reduction, **settings)
 
         def step(x: Any, y: Any) -> Any:
             spelled = bp.Tensor(x, requires_grad=True), bp.Tensor(x, requires_grad=True)
-            losses = layer(spelled[0], y), function(spelled[1], y, reduction)
+            losses = layer(spelled[0], y), function(spelled[1], y, reduction=reduction, **settings)
             for loss in losses:
                 (loss * loss).sum().backward()
             return losses, [x.grad for x in spelled]

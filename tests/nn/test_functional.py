@@ -50,6 +50,14 @@ LOSSES = {
         -(DISTRIBUTIONS * np.log(np.exp(A) / np.exp(A).sum(1, keepdims=True))).sum(1),
     ),
     "nll": (F.nll_loss, nn.NLLLoss, A, LABELS, -A[np.arange(5), LABELS]),
+    "huber": (F.huber_loss, nn.HuberLoss, A, B, np.where(abs(A - B) < 1, (A - B) ** 2 / 2, abs(A - B) - 0.5)),
+    "smooth l1": (
+        F.smooth_l1_loss,
+        nn.SmoothL1Loss,
+        A,
+        B,
+        np.where(abs(A - B) < 1, (A - B) ** 2 / 2, abs(A - B) - 0.5),
+    ),
 }
 each_loss = pytest.mark.parametrize("name", LOSSES)
 
@@ -134,20 +142,22 @@ def test_a_loss_is_its_formula_in_every_reduction(name):
 def test_gradients_equal_differences(name, reduction):
     function, _, values, target, _ = LOSSES[name]
     x = bp.Tensor(values, requires_grad=True)
-    assert_gradients(lambda: function(x, target, reduction), x)
-    if name in ("quadratic", "mse", "l1", "bce", "bce with logits"):
+    assert_gradients(lambda: function(x, target, reduction=reduction), x)
+    if not name.startswith(("cross", "nll")):
         y = bp.Tensor(target, requires_grad=True)
-        assert_gradients(lambda: function(values, y, reduction), y)
-        assert_gradients(lambda: function(x, y, reduction), x, y)
+        assert_gradients(lambda: function(values, y, reduction=reduction), y)
+        assert_gradients(lambda: function(x, y, reduction=reduction), x, y)
 
 
 @each_loss
 def test_a_class_is_its_function_with_a_reduction(name):
     function, cls, x, y, _ = LOSSES[name]
     for reduction in F.REDUCTIONS:
-        assert np.array_equal(cls(reduction)(bp.tensor(x), y).data, function(bp.tensor(x), y, reduction).data)
+        assert np.array_equal(
+            cls(reduction=reduction)(bp.tensor(x), y).data, function(bp.tensor(x), y, reduction=reduction).data
+        )
     assert cls()(bp.tensor(x), y).item() == function(bp.tensor(x), y).item()
-    assert repr(cls("sum")) == f"{cls.__name__}(reduction='sum')"
+    assert repr(cls(reduction="sum")).startswith(f"{cls.__name__}(reduction='sum'")
 
 
 @each_loss
@@ -189,9 +199,9 @@ def test_an_empty_batch_sums_to_zero_and_has_no_mean(name):
 def test_an_unknown_reduction_is_refused(name, reduction):
     function, cls, x, y, _ = LOSSES[name]
     with pytest.raises(ValueError, match=rf'^{function.__name__}: reduction is {reduction!r}\. Choose "mean", "sum"'):
-        function(x, y, reduction)
+        function(x, y, reduction=reduction)
     with pytest.raises(ValueError, match=rf'^{cls.__name__}: reduction is {reduction!r}\. Choose "mean", "sum"'):
-        cls(reduction)
+        cls(reduction=reduction)
 
 
 @given(n=st.integers(1, 6), classes=st.integers(1, 6), scale=st.sampled_from([1.0, 30.0, 1e4]), seed=st.integers(0, 99))
@@ -312,11 +322,84 @@ class TestLabels:
         with pytest.raises(ValueError, match=re.escape(message)):
             function(bp.tensor(A), np.zeros(shape, int))
 
-    @pytest.mark.parametrize("shape", [(3,), (), (2, 3, 4)])
-    def test_an_input_that_is_no_table(self, function, shape):
-        message = f"{function.__name__}: input has shape {shape}. Pass (n, classes)."
+    def test_an_input_without_classes(self, function):
+        message = f"{function.__name__}: input has shape (). Pass (n, classes), (n, classes, ...) or (classes,)."
         with pytest.raises(ValueError, match=re.escape(message)):
-            function(bp.zeros(*shape), [0])
+            function(bp.tensor(1.0), [0])
+
+    @pytest.mark.parametrize(("shape", "labels"), [((3,), ()), ((2, 3, 4), (2, 4)), ((2, 3, 4, 5), (2, 4, 5))])
+    def test_labels_that_do_not_fit_other_inputs(self, function, shape, labels):
+        for wrong in ((7,), (*labels, 1)):
+            with pytest.raises(
+                ValueError, match=re.escape(f"{function.__name__}: input {shape} needs labels {labels}")
+            ):
+                function(bp.zeros(*shape), np.zeros(wrong, int))
+
+    def test_one_sample_and_many_axes_cost_what_their_rows_cost(self, function):
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(2, 3, 4, 5)), rng.integers(0, 3, (2, 4, 5))
+        rows = function(np.moveaxis(x, 1, -1).reshape(-1, 3), y.reshape(-1), reduction="none")
+        assert close(function(x, y, reduction="none"), rows.reshape(2, 4, 5), 1e-15)
+        assert close(function(x, y), rows.mean(), 1e-15)
+        assert close(function(x[0, :, 0, 0], y[0, 0, 0]), rows[0], 1e-15)
+        assert close(function(x[0, :, 0, 0], int(y[0, 0, 0]), reduction="none"), rows[0], 1e-15)
+        assert function(x[:0], y[:0], reduction="sum") == 0.0
+
+    def test_a_label_that_is_left_out_costs_nothing_whatever_its_logits(self, function):
+        values = A.copy()
+        values[[0, 3]] = [[np.nan] * 3, [np.inf, 0.0, -np.inf]]
+        counted = function(values[[1, 2, 4]], LABELS[[1, 2, 4]])
+        for mark in (-100, -1, 7):
+            labels = LABELS.copy()
+            labels[[0, 3]] = mark
+            for settings in ({}, {"ignore_index": mark}) if mark == -100 else ({"ignore_index": mark},):
+                x = bp.Tensor(values, requires_grad=True)
+                with np.errstate(invalid="ignore"):
+                    loss = function(x, labels, **settings)
+                loss.backward()
+                assert close(loss.data, counted, 1e-15)
+                assert not x.grad.data[[0, 3]].any()
+                assert np.isfinite(x.grad.data).all()
+
+    def test_a_label_that_is_no_class_beside_one_that_is_left_out(self, function):
+        for labels, index, wrong in (([-100, -1, 0, 0, 0], {}, -1), ([5, 0, 5, 3, 0], {"ignore_index": 5}, 3)):
+            with pytest.raises(ValueError, match=rf"^{function.__name__}: label {wrong} at index \d is not a class;"):
+                function(A, np.array(labels), **index)
+
+    def test_nothing_left_has_no_mean(self, function):
+        gone, name = np.full(5, -100), function.__name__
+        message = rf"^{name}: every label is left out or has weight 0, so there is nothing to average\. Skip the batch"
+        with pytest.raises(ValueError, match=message):
+            function(A, gone)
+        with pytest.raises(ValueError, match=message):
+            function(A, LABELS * 0, weight=[0.0, 1.0, 1.0])
+        assert function(A, gone, reduction="sum") == 0.0
+        assert function(A, gone, reduction="none").tolist() == [0.0] * 5
+
+    def test_a_compiled_step_is_told_what_to_leave_out(self, function):
+        labels = np.array([0, -100, 1, 2, 0])
+        with pytest.raises(ValueError, match=r"A compiled step leaves labels out only if ignore_index is another numb"):
+            bp.compile(lambda x, y: function(bp.Tensor(x), y))(A, labels)
+        step = bp.compile(lambda x, y: function(bp.Tensor(x), y, ignore_index=-1))
+        for y in (np.maximum(labels, -1), LABELS):
+            assert close(step(A, y).data, function(A, y, ignore_index=-1), 1e-15)
+
+    @pytest.mark.parametrize(
+        ("settings", "error", "message"),
+        [
+            ({"weight": [1.0, 2.0]}, ValueError, r"weight has shape \(2,\)\. Pass one a class, \(3,\)\."),
+            ({"weight": 2.0}, ValueError, r"weight has shape \(\)\. Pass one a class, \(3,\)\."),
+            ({"weight": [1.0, -2.0, 1.0]}, ValueError, r"weight -2\.0 at index 1 is no finite number >= 0\."),
+            ({"weight": [1.0, 1.0, np.inf]}, ValueError, r"weight inf at index 2 is no finite number >= 0\."),
+            ({"weight": np.array(["a"] * 3)}, TypeError, r"weight has dtype <U1\. Pass numbers\."),
+            ({"weight": "sum"}, TypeError, r"the weight is a str\. Pass a Tensor, an array or a list of numbers\."),
+            ({"ignore_index": 1.0}, TypeError, r"ignore_index is 1\.0, a float\. Pass an integer\."),
+            ({"ignore_index": None}, TypeError, r"ignore_index is None, a NoneType\. Pass an integer\."),
+        ],
+    )
+    def test_settings_that_are_refused(self, function, settings, error, message):
+        with pytest.raises(error, match=f"^{function.__name__}: {message}"):
+            function(A, LABELS, **settings)
 
 
 def test_rows_that_are_no_distribution():
@@ -333,6 +416,64 @@ def test_rows_that_are_no_distribution():
         ValueError, match=r"^cross_entropy: target -0\.5 at index \(1, 0\) is not in \[0, 1\]\. Pass prob"
     ):
         F.cross_entropy(A, wrong)
+
+
+def test_settings_of_losses_that_are_refused():
+    def refused(error, message, call):
+        with pytest.raises(error, match=message):
+            call()
+
+    refused(
+        ValueError,
+        r"^cross_entropy: label_smoothing is 1\.5\. Pass a number from 0 to 1\.$",
+        lambda: F.cross_entropy(A, LABELS, label_smoothing=1.5),
+    )
+    refused(
+        TypeError,
+        r"^cross_entropy: label_smoothing is '1', a str\. Pass",
+        lambda: F.cross_entropy(A, LABELS, label_smoothing="1"),
+    )
+    refused(
+        ValueError,
+        r"^cross_entropy: ignore_index is 1, but the target holds prob",
+        lambda: F.cross_entropy(A, DISTRIBUTIONS, ignore_index=1),
+    )
+    refused(ValueError, r"^huber_loss: delta is -1\.0\. Pass a number >= 0\.$", lambda: F.huber_loss(A, B, delta=-1.0))
+    refused(ValueError, r"^huber_loss: delta is 0, so the loss would be\. Pass", lambda: F.huber_loss(A, B, delta=0))
+    refused(
+        ValueError, r"^smooth_l1_loss: beta is nan\. Pass a number >= 0\.$", lambda: F.smooth_l1_loss(A, B, beta=np.nan)
+    )
+    refused(
+        TypeError,
+        r"^smooth_l1_loss: beta is None, a NoneType\. Pass a number\.$",
+        lambda: F.smooth_l1_loss(A, B, beta=None),
+    )
+    refused(
+        ValueError,
+        r"^binary_cross_entropy: weight has shape \(5,\)\. Pass a shape that broadcasts to \(5, 3\)\.$",
+        lambda: F.binary_cross_entropy(P, Q, [1.0] * 5),
+    )
+    refused(
+        ValueError,
+        r"^binary_cross_entropy_with_logits: pos_weight -1\.0 at index 1 is no",
+        lambda: F.binary_cross_entropy_with_logits(A, Q, pos_weight=[1.0, -1.0, 2.0]),
+    )
+    refused(TypeError, r"^CrossEntropyLoss: the weight is a str\. Pass", lambda: nn.CrossEntropyLoss("sum"))
+
+
+def test_a_smooth_l1_loss_without_a_bend_is_the_l1_loss():
+    assert np.array_equal(F.smooth_l1_loss(A, B, beta=0, reduction="none"), F.l1_loss(A, B, "none"))
+
+
+def test_weights_are_buffers_of_a_loss_and_do_not_change_its_dtype():
+    loss = nn.BCEWithLogitsLoss([1.0, 2.0, 3.0], pos_weight=np.ones(3))
+    assert list(loss.state_dict()) == ["weight", "pos_weight"]
+    assert nn.CrossEntropyLoss([1, 2, 3])(A, LABELS) == F.cross_entropy(A, LABELS, [1, 2, 3])
+    for function, y in ((F.cross_entropy, LABELS), (F.nll_loss, LABELS), (F.cross_entropy, DISTRIBUTIONS)):
+        x = bp.Tensor(A.astype(np.float32), requires_grad=True)
+        loss = function(x, y if y.ndim == 1 else y.astype(np.float32), [1.0, 2.0, 3.0])
+        loss.backward()
+        assert loss.dtype == x.grad.dtype == np.float32
 
 
 @pytest.mark.parametrize("bad", [-0.25, 1.5, np.nan])

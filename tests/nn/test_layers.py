@@ -12,7 +12,6 @@ from tests.differences import assert_gradients, close
 from tinygrad_bp import nn
 from tinygrad_bp.nn import functional as F
 
-
 def flat(layer):
     """A layer that returns several tensors, nested, with all their entries joined."""
 

@@ -6,7 +6,7 @@ are PyTorch's.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from .. import ops
 from . import functional as F
@@ -125,7 +125,7 @@ class GELU(Module):
     tensor([0.        , 0.84134475])
     """
 
-    def __init__(self, approximate: str = "none") -> None:
+    def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
         self.approximate = approximate
 
     def forward(self, input: Any) -> Any:

@@ -1,7 +1,8 @@
 """The losses as modules: built once with their reduction, called with (input, target).
 
-Each holds one function of :mod:`~tinygrad_bp.nn.functional`, where the formulas, shapes and errors are written.
-`reduction` is "mean" (over entries, or over rows where a loss belongs to a row), "sum", or "none".
+Each holds one function of :mod:`~tinygrad_bp.nn.functional`, where the formulas, shapes and errors are written, and its
+settings as attributes. `reduction` is "mean" (over entries, or over rows where a loss belongs to a row), "sum", or
+"none". A weight becomes a buffer.
 """
 
 from __future__ import annotations
@@ -9,24 +10,37 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
+from ..tensor import Tensor
 from . import functional as F
-from .functional.accepted import REDUCTIONS
+from .functional.accepted import IGNORED, REDUCTIONS, as_input
 from .module import Module
 
-__all__ = ["BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "L1Loss", "MSELoss", "NLLLoss", "QuadraticLoss"]
+# fmt: off
+__all__ = [
+    "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "L1Loss", "MSELoss", "NLLLoss", "QuadraticLoss",
+    "SmoothL1Loss",
+]
+# fmt: on
+
+Reduction = Literal["mean", "sum", "none"]
 
 
 class _Loss(Module):
-    function: ClassVar[Callable[[Any, Any, str], Any]]
+    function: ClassVar[Callable[..., Any]]
 
-    def __init__(self, reduction: Literal["mean", "sum", "none"] = "mean") -> None:
+    def __init__(self, reduction: Reduction = "mean") -> None:
         if reduction not in REDUCTIONS:
             name = type(self).__name__
             raise ValueError(f'{name}: reduction is {reduction!r}. Choose "mean", "sum" or "none".')
         self.reduction = reduction
 
     def forward(self, input: Any, target: Any) -> Any:
-        return type(self).function(input, target, self.reduction)
+        settings = {name: value for name, value in vars(self).items() if name != "training"}
+        return type(self).function(input, target, **settings)
+
+    def _weight(self, role: str, weight: Any) -> Tensor | None:
+        """A weight as a buffer."""
+        return None if weight is None else Tensor(as_input(type(self).__name__, role, weight))
 
 
 class QuadraticLoss(_Loss):
@@ -62,6 +76,36 @@ class L1Loss(_Loss):
     function = staticmethod(F.l1_loss)
 
 
+class HuberLoss(_Loss):
+    """mean(d^2 / 2) where abs(d) <= delta, else delta * (abs(d) - delta / 2), of d = a - y.
+
+    >>> import tinygrad_bp as bp
+    >>> HuberLoss()(bp.tensor([1.0, -3.0]), [0.0, 0.0])
+    tensor(1.5)
+    """
+
+    function = staticmethod(F.huber_loss)
+
+    def __init__(self, reduction: Reduction = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.delta = delta
+
+
+class SmoothL1Loss(_Loss):
+    """The Huber loss divided by its `beta`.
+
+    >>> import tinygrad_bp as bp
+    >>> SmoothL1Loss(beta=2.0)(bp.tensor([1.0, -3.0]), [0.0, 0.0])
+    tensor(1.125)
+    """
+
+    function = staticmethod(F.smooth_l1_loss)
+
+    def __init__(self, reduction: Reduction = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.beta = beta
+
+
 class BCELoss(_Loss):
     """mean(-y log(p) - (1 - y) log(1 - p)) for probabilities p.
 
@@ -71,6 +115,10 @@ class BCELoss(_Loss):
     """
 
     function = staticmethod(F.binary_cross_entropy)
+
+    def __init__(self, weight: Any = None, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction)
+        self.weight = self._weight("weight", weight)
 
 
 class BCEWithLogitsLoss(_Loss):
@@ -83,6 +131,11 @@ class BCEWithLogitsLoss(_Loss):
 
     function = staticmethod(F.binary_cross_entropy_with_logits)
 
+    def __init__(self, weight: Any = None, reduction: Reduction = "mean", pos_weight: Any = None) -> None:
+        super().__init__(reduction)
+        self.weight = self._weight("weight", weight)
+        self.pos_weight = self._weight("pos_weight", pos_weight)
+
 
 class CrossEntropyLoss(_Loss):
     """mean(-log(softmax(x)[label])) from logits x, (n, classes).
@@ -94,6 +147,18 @@ class CrossEntropyLoss(_Loss):
 
     function = staticmethod(F.cross_entropy)
 
+    def __init__(
+        self,
+        weight: Any = None,
+        ignore_index: int = IGNORED,
+        reduction: Reduction = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(reduction)
+        self.weight = self._weight("weight", weight)
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+
 
 class NLLLoss(_Loss):
     """mean(-x[label]) from log-probabilities x, (n, classes).
@@ -104,3 +169,8 @@ class NLLLoss(_Loss):
     """
 
     function = staticmethod(F.nll_loss)
+
+    def __init__(self, weight: Any = None, ignore_index: int = IGNORED, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction)
+        self.weight = self._weight("weight", weight)
+        self.ignore_index = ignore_index

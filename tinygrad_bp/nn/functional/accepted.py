@@ -15,11 +15,14 @@ from ...opaque import value_check
 from ...recipe import Node
 
 REDUCTIONS = ("mean", "sum", "none")
+IGNORED = -100
+"""PyTorch's mark of a label that is to be left out."""
 
 # fmt: off
 __all__ = [
-    "REDUCTIONS", "as_input", "as_sizes", "check_distributions", "check_labels", "check_reduction", "check_rows",
-    "check_unit", "input_and_target", "raw",
+    "IGNORED", "REDUCTIONS", "as_input", "as_sizes", "as_weight", "check_classes", "check_distributions",
+    "check_labels", "check_reduction", "check_setting", "check_shares", "check_unit", "input_and_target", "raw",
+    "which_count",
 ]
 # fmt: on
 
@@ -81,11 +84,19 @@ def _fitting(input: Any, target: Any) -> str:
     return f"Reshape: y.reshape{input.shape}{transposed}."
 
 
-def check_rows(name: str, values: Any, reduction: str) -> None:
-    """Refuse what is no matrix, a row a sample."""
-    if values.ndim != 2:
-        raise ValueError(f"{name}: input has shape {values.shape}. Pass (n, classes).")
+def check_classes(name: str, values: Any, reduction: str) -> None:
+    """Refuse what has no axis of classes: it is the second, or the only one."""
+    if not values.ndim:
+        raise ValueError(f"{name}: input has shape (). Pass (n, classes), (n, classes, ...) or (classes,).")
     check_reduction(name, reduction, values.shape)
+
+
+def check_setting(name: str, role: str, value: Any, high: float) -> None:
+    """Refuse what is no number from 0 to `high`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name}: {role} is {value!r}, a {type(value).__name__}. Pass a number.")
+    if not 0.0 <= value <= high:
+        raise ValueError(f"{name}: {role} is {value}. Pass a number {'>= 0' if high > 1 else 'from 0 to 1'}.")
 
 
 def check_reduction(name: str, reduction: str, shape: tuple[int, ...]) -> None:
@@ -96,33 +107,83 @@ def check_reduction(name: str, reduction: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f'{name}: an empty batch of shape {shape} has no mean. Skip it, or use reduction="sum".')
 
 
-def check_labels(name: str, labels: Any, shape: tuple[int, ...], otherwise: str) -> None:
-    """Refuse what is no class of each row of logits of `shape`."""
-    n, classes = shape
-    if labels.shape != (n,):
+def check_labels(name: str, labels: Any, shape: tuple[int, ...], otherwise: str = "") -> None:
+    """Refuse what is no class of each entry of an input of `shape`, (n, classes, ...) or (classes,)."""
+    wanted = shape[:1] + shape[2:] if len(shape) > 1 else ()
+    if labels.shape != wanted:
+        flat = len(shape) == 2 and labels.size == shape[0]
         raise ValueError(
-            f"{name}: input {shape} needs labels ({n},){otherwise}, the target has shape {labels.shape}. "
-            f"{'Flatten it: y.reshape(-1)' if labels.size == n else 'Pass one label a row'}."
+            f"{name}: input {shape} needs labels {wanted}{otherwise}, the target has shape {labels.shape}. "
+            f"{'Flatten it: y.reshape(-1)' if flat else 'Pass one label a row'}."
         )
-    if labels.dtype.kind not in "iu" and n:
+    if labels.dtype.kind not in "iu" and labels.size:
         raise TypeError(f"{name}: labels have dtype {labels.dtype}. Pass integers (labels.astype(int)){otherwise}.")
-    if n:
+
+
+def which_count(name: str, labels: Any, classes: int, ignore_index: int) -> Any:
+    """Which labels are not left out, or None if it is certain that all count; those have to be classes.
+
+    Labels of -100 are looked for where their values are at hand: not while a step is compiled.
+    """
+    if isinstance(ignore_index, bool) or not isinstance(ignore_index, (int, np.integer)):
+        raise TypeError(f"{name}: ignore_index is {ignore_index!r}, a {type(ignore_index).__name__}. Pass an integer.")
+    if not labels.size:
+        return None
+    if ignore_index == IGNORED and not (type(labels) is ndarray and np.minimum.reduce(labels, None) == IGNORED):
         _check_range(name, labels, classes)
+        return None
+    counts = labels != ignore_index
+    _check_range(name, np.where(counts, labels, 0), classes)
+    return counts
 
 
 @value_check
 def _check_range(name: str, labels: Any, classes: int) -> None:
-    if np.minimum.reduce(labels) < 0 or np.maximum.reduce(labels) >= classes:
+    if np.minimum.reduce(labels, None) < 0 or np.maximum.reduce(labels, None) >= classes:
         wrong = (labels < 0) | (labels >= classes)
         advice = "Count labels from 0, and give the input a column for each"
+        if (labels == -100).any():
+            advice = "A compiled step leaves labels out only if ignore_index is another number, such as -1"
         _refuse(name, "label", labels, wrong, f"is not a class; classes are 0 to {classes - 1}. {advice}")
 
 
+def as_weight(name: str, role: str, weight: Any, input: Any, shape: tuple[int, ...]) -> Any:
+    """A weight that broadcasts to `shape`, as an array of the input's dtype: a constant."""
+    w = raw(as_input(name, role, weight))
+    if w.shape != shape and (len(shape) == 1 or not _broadcasts(w.shape, shape)):
+        wanted = f"one a class, {shape}" if len(shape) == 1 else f"a shape that broadcasts to {shape}"
+        raise ValueError(f"{name}: {role} has shape {w.shape}. Pass {wanted}.")
+    if w.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: {role} has dtype {w.dtype}. Pass numbers.")
+    _check_weight(name, role, w)
+    return w.astype(input.dtype if input.dtype.kind == "f" else float, copy=False)
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1]))
+
+
 @value_check
-def check_distributions(name: str, p: Any) -> None:
+def _check_weight(name: str, role: str, w: Any) -> None:
+    if w.size and not (w.min() >= 0 and w.max() < np.inf):
+        _refuse(name, role, w, ~((w >= 0) & (w < np.inf)), "is no finite number >= 0. Pass such numbers")
+
+
+@value_check
+def check_shares(name: str, total: Any) -> None:
+    """Refuse the mean of entries that count nothing."""
+    if total == 0:
+        raise ValueError(
+            f"{name}: every label is left out or has weight 0, so there is nothing to average. "
+            'Skip the batch, or use reduction="sum".'
+        )
+
+
+@value_check
+def check_distributions(name: str, p: Any, axis: int = -1) -> None:
     """Refuse rows that are no distribution."""
     check_unit(name, "target", p)
-    totals = p.sum(-1)
+    totals = np.asarray(p.sum(axis))
     wrong = np.abs(totals - 1.0) > 1e-3  # rounding is far below this, forgotten normalisation far above
     if wrong.any():
         _refuse(name, "the target's row sum", totals, wrong, "is not 1. Divide each row by its sum")

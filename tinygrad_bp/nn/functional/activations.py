@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from ... import ops
 
@@ -126,7 +126,7 @@ def mish(input: Any) -> Any:
     return ops.mish(input)
 
 
-def gelu(input: Any, approximate: str = "none") -> Any:
+def gelu(input: Any, approximate: Literal["none", "tanh"] = "none") -> Any:
     """x times the normal distribution function (Hendrycks and Gimpel, 2016).
 
     `approximate` "tanh" takes ``0.5 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`` in its place: off by at most 0.0005,
