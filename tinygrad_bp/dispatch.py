@@ -21,7 +21,8 @@ __all__ = ["call_function", "call_ufunc"]
 
 UFUNCS: dict[Any, Callable[..., Any]] = {row.forward: row for row in ops.TABLE if isinstance(row.forward, np.ufunc)}
 UFUNCS |= {np.matmul: ops.matmul, np.fabs: ops.absolute, np.conjugate: ops.positive}
-UFUNCS |= {getattr(np, name): getattr(ops, name) for name in ("vecdot", "matvec", "vecmat") if hasattr(np, name)}
+GUFUNCS = ("vecdot", "matvec", "vecmat")  # NumPy 2.0 has the first only
+UFUNCS |= {getattr(np, name): getattr(ops, name) for name in GUFUNCS if hasattr(np, name)}
 
 REDUCTIONS: dict[Any, Op] = {np.add: ops.sum, np.multiply: ops.prod, np.maximum: ops.max, np.minimum: ops.min}
 REDUCTIONS |= {np.logical_and: ops.all, np.logical_or: ops.any, np.logaddexp: ops.logsumexp}
@@ -57,7 +58,7 @@ ROWS |= {
     "np.amax": ops.max,
     "np.linalg.trace": lambda x, offset=0: ops.trace(x, offset, -2, -1),
     "np.amin": ops.min,
-    "np.real": ops.positive,
+    **dict.fromkeys(["np.real", "np.real_if_close"], ops.positive),
     "np.linalg.diagonal": lambda x, offset=0: ops.diagonal(x, offset, -2, -1),
     "np.copy": lambda a: ops.astype(a, a.dtype),
     "np.round": lambda a, decimals=0: ops.rint(a * 10**decimals) / 10**decimals,
@@ -109,8 +110,9 @@ def _raw(value: Any) -> Any:
 @cache
 def _parameters(function: Any) -> tuple[dict[str, Any], bool]:
     """The parameters of a row or of a NumPy function with their defaults, in order, and whether it takes any number."""
-    if isinstance(function, ParamOp):
-        return dict.fromkeys(function.names), False
+    if isinstance(function, Op):
+        names = function.names if isinstance(function, ParamOp) else ("a", "b", "c")[: function.arity]
+        return dict.fromkeys(names), False
     if function in _IN_C:
         return dict.fromkeys(_IN_C[function].split()), False
     found = signature(function).parameters
