@@ -749,7 +749,9 @@ POSITIVE = np.abs(A) + 0.1
             for args, kwargs in (((), {}), ((1,), {}), ((), {"axis": (0, 1)}), ((), {"axis": -1, "keepdims": True}))
         ),
         *((name, (), {"axis": 1, "ddof": 1}) for name in ("var", "std")),
-        *((name, args, {}) for name in ("argmax", "argmin", "cumsum") for args in ((), (0,), (-1,))),
+        *((name, args, {}) for name in ("argmax", "argmin", "cumsum", "cumprod") for args in ((), (0,), (-1,))),
+        *((name, args, {}) for name in ("trace", "diagonal") for args in ((), (1,), (-1, 1, 0))),
+        *(("round", args, {}) for args in ((), (1,))),
         ("argmax", (), {"axis": 1, "keepdims": True}),
         ("reshape", (3, 2), {}),
         ("reshape", ((3, 2),), {}),
@@ -787,7 +789,7 @@ def test_methods_of_arrays(method, args, kwargs):
     assert y.shape == expected.shape
     assert y.dtype == expected.dtype
     np.testing.assert_allclose(y.data, expected, rtol=1e-15)
-    if method in ("all", "any", "argmax", "argmin"):
+    if method in ("all", "any", "argmax", "argmin", "round"):
         assert not y.requires_grad
     else:
         y.backward(np.ones(y.shape))

@@ -473,6 +473,22 @@ class Tensor(Node):
         """Running sums along `axis`."""
         return ops.cumsum(self, axis)
 
+    def cumprod(self, axis: int | None = None) -> Tensor:
+        """Running products along `axis`."""
+        return ops.cumprod(self, axis)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """The sum of the diagonal."""
+        return ops.trace(self, offset, axis1, axis2)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """The entries [i, i + offset] of two axes."""
+        return ops.diagonal(self, offset, axis1, axis2)
+
+    def round(self, decimals: int = 0) -> Tensor:
+        """Every entry rounded, without a derivative."""
+        return ops.round(self, decimals)
+
     def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """log(sum(exp(x))), safe for large entries."""
         return ops.logsumexp(self, axis, keepdims)
