@@ -25,6 +25,38 @@ def refused(f: Callable[..., Any], arrays: list[Any], kind: type[Exception], wor
 
 FIT = "do not broadcast. Make them equal, or 1, axis by axis."
 OURS = [
+    # averages, order, tables
+    refused(
+        lambda x, w: ops.average(x, 1, w),
+        of((2, 3), (2,)),
+        ValueError,
+        "average: weights (2,) do not fit shape (2, 3) with axis=1. Pass one weight for each entry, or for each place",
+    ),
+    refused(
+        lambda x, w: ops.average(x, 0, w),
+        of((2, 3), (2,)),
+        ZeroDivisionError,
+        "average: some weights sum to 0. Pass weights whose sums are not 0.",
+    ),
+    refused(lambda x, w: ops.average(x, 2, w), of((2, 3), (2,)), AxisError, "average: axis 2 is out of bounds"),
+    refused(lambda x: ops.quantile(x, 1.5), of((3,)), ValueError, "quantile: Quantiles must be in the range [0, 1]"),
+    refused(lambda x: ops.quantile(x, 0.5, method="half"), of((3,)), ValueError, "quantile: 'half' is not a valid"),
+    refused(lambda x: ops.partition(x, 4), of((3,)), ValueError, "partition: kth(=4) out of bounds (3)"),
+    refused(
+        ops.interp,
+        of((3,), (2,), (3,)),
+        ValueError,
+        "interp: xp (2,) and fp (3,) are no table. Pass two vectors of one length.",
+    ),
+    refused(ops.interp, of((3,), (0,), (0,)), ValueError, "interp: xp (0,) and fp (0,) are no table."),
+    refused(ops.interp, of((3,), (2, 2), (2, 2)), ValueError, "interp: xp (2, 2) and fp (2, 2) are no table."),
+    refused(lambda y: ops.trapezoid(y, axis=2), of((2, 3)), AxisError, "trapezoid: shape (2, 3) has no axis 2."),
+    refused(
+        lambda y, x: ops.trapezoid(y, x, axis=0),
+        of((2, 3), (3,)),
+        ValueError,
+        "trapezoid: places x (3,) do not fit y (2, 3) with axis=0. Pass one place for each entry, or for each along",
+    ),
     # broadcasting
     refused(ops.add, of((3,), (4,)), ValueError, f"add: shapes (3,) and (4,) {FIT}"),
     refused(ops.maximum, of((2, 3), (2,)), ValueError, f"maximum: shapes (2, 3) and (2,) {FIT}"),

@@ -21,12 +21,13 @@ __all__ = ["call_function", "call_ufunc"]
 
 UFUNCS: dict[Any, Callable[..., Any]] = {row.forward: row for row in ops.TABLE if isinstance(row.forward, np.ufunc)}
 UFUNCS |= {np.matmul: ops.matmul, np.fabs: ops.absolute, np.conjugate: ops.positive}
+UFUNCS |= {np.radians: ops.deg2rad, np.degrees: ops.rad2deg}
 GUFUNCS = ("vecdot", "matvec", "vecmat")  # NumPy 2.0 has the first only
 UFUNCS |= {getattr(np, name): getattr(ops, name) for name in GUFUNCS if hasattr(np, name)}
 
 REDUCTIONS: dict[Any, Op] = {np.add: ops.sum, np.multiply: ops.prod, np.maximum: ops.max, np.minimum: ops.min}
 REDUCTIONS |= {np.logical_and: ops.all, np.logical_or: ops.any, np.logaddexp: ops.logsumexp}
-ACCUMULATIONS: dict[Any, Callable[..., Any]] = {np.add: ops.cumsum}
+ACCUMULATIONS: dict[Any, Callable[..., Any]] = {np.add: ops.cumsum, np.multiply: ops.cumprod}
 
 # Every NumPy function that records, by name: NumPy 2.0 does not have all of them.
 ROWS: dict[str, Callable[..., Any]] = {
@@ -40,7 +41,9 @@ ROWS: dict[str, Callable[..., Any]] = {
         *("dstack", "fliplr", "flipud", "hsplit", "insert", "matrix_transpose", "meshgrid", "ravel", "resize"),
         *("rollaxis", "rot90", "unstack", "vsplit", "choose", "compress", "diag", "diagflat", "diagonal", "diff"),
         *("ediff1d", "extract", "gradient", "select", "trace", "convolve", "correlate", "cross", "inner", "kron"),
-        *("tensordot", "vdot"),
+        *("tensordot", "vdot", "average", "cumprod", "interp", "median", "nan_to_num", "nancumprod", "nancumsum"),
+        *("nanmax", "nanmean", "nanmedian", "nanmin", "nanprod", "nanstd", "nansum", "nanvar", "partition"),
+        *("percentile", "ptp", "quantile", "round", "sinc", "sort", "trapezoid"),
     )
 }
 ROWS |= {
@@ -61,7 +64,8 @@ ROWS |= {
     **dict.fromkeys(["np.real", "np.real_if_close"], ops.positive),
     "np.linalg.diagonal": lambda x, offset=0: ops.diagonal(x, offset, -2, -1),
     "np.copy": lambda a: ops.astype(a, a.dtype),
-    "np.round": lambda a, decimals=0: ops.rint(a * 10**decimals) / 10**decimals,
+    "np.around": ops.round,
+    "np.fix": ops.trunc,
     "np.where": lambda condition, x=None, y=None: (
         np.nonzero(_raw(condition)) if x is None and y is None else ops.where(condition, x, y)
     ),
@@ -94,7 +98,7 @@ PASS_THROUGH = {function for name in PASSED if (function := _found(name))}
 # What NumPy 2.0 does not tell: the parameters of its functions in C.
 _IN_C = {np.concatenate: "arrays axis out", np.where: "condition x y"}
 _IN_C |= {np.dot: "a b out", np.vdot: "a b", np.inner: "a b"}
-_RENAMED = {"newshape": "shape", "min": "a_min", "max": "a_max", "x2": "b"}
+_RENAMED = {"newshape": "shape", "min": "a_min", "max": "a_max", "x2": "b", "correction": "ddof"}
 # Functions that compute in the dtype they are given: what they are given is cast first.
 _WITH_DTYPE = {"sum", "prod", "mean", "var", "std", "cumsum", "cumprod", "trace"}
 _WITH_DTYPE |= {f"nan{name}" for name in _WITH_DTYPE} | {"cumulative_sum", "cumulative_prod"}

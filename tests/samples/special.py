@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy import array
 
-from .values import Domain, S, Samples, above_one, both, positive, real, unit, vary, whole
+from .values import Domain, R, S, Samples, above_one, both, flag, positive, real, unit, vary, whole
 
 
 def spherical(x: Any, n: int) -> Any:
@@ -19,10 +19,11 @@ def spherical(x: Any, n: int) -> Any:
     return (values * weights).sum(-1) / (2.0 ** (n + 1) * math.factorial(n))
 
 
-UNARY: dict[str, Domain] = dict.fromkeys(["erf", "sinc", "deg2rad", "rad2deg", "nan_to_num"], real)
+UNARY: dict[str, Domain] = dict.fromkeys(["erf", "sinc", "deg2rad", "rad2deg", "nan_to_num", "signbit"], real)
 BINARY: dict[str, tuple[Domain, Domain]] = {
     **dict.fromkeys(["fmax", "fmin", "logaddexp2"], (real, real)),
     "fmod": (unit, above_one),
+    **dict.fromkeys(["logical_xor", "bitwise_xor"], (flag, flag)),
 }
 ROWS: dict[str, Samples] = {
     "erf": [S(array([-7.0, -3.0, 0.0, 3.0, 7.0]))],
@@ -38,6 +39,7 @@ ROWS: dict[str, Samples] = {
         S(real(0), -1),
     ],
     "heaviside": [S(whole(2, 3), real(2, 3)), S(whole(2, 3), real(3)), S(whole(3), real(2, 1)), S(0, real())],
+    "round": [R((2, 3)), R((2, 3), decimals=1), S(100.0 * real(3), decimals=-2)],
     "nan_to_num": [S(array([1.5, -2.0]), nan=1.0, posinf=2.0, neginf=3.0)],
 }
 SPELLED: dict[str, Samples] = {}

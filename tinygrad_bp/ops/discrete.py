@@ -14,9 +14,9 @@ from ..recipe import Op, primitive, unary
 
 # fmt: off
 __all__ = [
-    "astype", "bitwise_and", "bitwise_or", "ceil", "equal", "floor", "floor_divide", "greater", "greater_equal",
-    "invert", "isfinite", "isinf", "isnan", "less", "less_equal", "logical_and", "logical_not", "logical_or",
-    "not_equal", "rint", "sign", "trunc",
+    "astype", "bitwise_and", "bitwise_or", "bitwise_xor", "ceil", "equal", "floor", "floor_divide", "greater",
+    "greater_equal", "invert", "isfinite", "isinf", "isnan", "less", "less_equal", "logical_and", "logical_not",
+    "logical_or", "logical_xor", "not_equal", "rint", "round", "sign", "signbit", "trunc",
 ]
 # fmt: on
 
@@ -28,17 +28,21 @@ greater = primitive("greater", np.greater)
 greater_equal = primitive("greater_equal", np.greater_equal)
 logical_and = primitive("logical_and", np.logical_and)
 logical_or = primitive("logical_or", np.logical_or)
+logical_xor = primitive("logical_xor", np.logical_xor)
 logical_not = primitive("logical_not", np.logical_not)
 bitwise_and = primitive("bitwise_and", np.bitwise_and)
 bitwise_or = primitive("bitwise_or", np.bitwise_or)
+bitwise_xor = primitive("bitwise_xor", np.bitwise_xor)
 invert = primitive("invert", np.invert)
 isnan = primitive("isnan", np.isnan)
 isinf = primitive("isinf", np.isinf)
 isfinite = primitive("isfinite", np.isfinite)
 sign = primitive("sign", np.sign)
+signbit = primitive("signbit", np.signbit)
 floor = primitive("floor", np.floor)
 ceil = primitive("ceil", np.ceil)
 rint = primitive("rint", np.rint)
+round = primitive("round", lambda x, decimals=0: np.round(x, decimals))
 trunc = primitive("trunc", np.trunc)
 floor_divide = primitive("floor_divide", np.floor_divide)
 _discrete = primitive("discrete", lambda x, dtype=None: x.astype(dtype))

@@ -132,5 +132,8 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
     before, width = (slice(None),) * axis, dx
     if x is not None:
         x = _array(x)
+        if x.shape != (y.shape if x.ndim != 1 else y.shape[axis : axis + 1]):
+            cure = "Pass one place for each entry, or for each along axis."
+            raise ValueError(f"trapezoid: places x {x.shape} do not fit y {y.shape} with axis={axis}. {cure}")
         width = diff(x).reshape((-1,) + (1,) * (y.ndim - axis - 1)) if x.ndim == 1 else diff(x, axis=axis)
     return sum(width * (y[(*before, slice(1, None))] + y[(*before, slice(None, -1))]) / 2.0, axis)
