@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..recipe import Node, Op, unary
+from ..recipe import Op, unary
 from .arithmetic import subtract, where
 from .discrete import astype, not_equal
 from .reduce import sum
-from .shape import _arranged, _array, _from_zero, broadcast_to, concatenate, moveaxis, reshape
+from .shape import _arranged, _array, _from_zero, _raw, broadcast_to, concatenate, moveaxis, reshape
 
 # fmt: off
 __all__ = [
@@ -64,15 +64,6 @@ def _put_rows(g: Any, rows: Any, shape: tuple[int, ...]) -> Any:
 
 _getitem = unary("getitem", _get, lambda g, y, x, index: put(g, index, x.shape))
 put: Op = unary("put", _put, lambda h, x, g, index, shape: h[index])
-
-
-def _raw(index: Any) -> Any:
-    """An index with Tensors, arrays and lists in it as arrays of its own, which nobody else can write."""
-    if isinstance(index, tuple):
-        return tuple(_raw(part) for part in index)
-    if isinstance(index, (Node, np.ndarray)):
-        return np.copy(index.data if isinstance(index, Node) else index)
-    return np.array(index, dtype=None if index else int) if isinstance(index, list) else index
 
 
 def getitem(x: Any, index: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..recipe import row, unary
+from ..recipe import Node, row, unary
 from .discrete import astype
 
 # fmt: off
@@ -72,6 +72,15 @@ def _from_zero(name: str, x: Any, axis: int) -> int:
 def _array(x: Any) -> Any:
     """A list or a number as an array; arrays and Tensors as they are."""
     return x if hasattr(x, "dtype") else np.asarray(x)
+
+
+def _raw(index: Any) -> Any:
+    """An index with Tensors, arrays and lists in it as arrays of its own, which nobody else can write."""
+    if isinstance(index, tuple):
+        return tuple(_raw(part) for part in index)
+    if isinstance(index, (Node, np.ndarray)):
+        return np.copy(index.data if isinstance(index, Node) else index)
+    return np.array(index, dtype=None if index else int) if isinstance(index, list) else index
 
 
 def ravel(a: Any) -> Any:
@@ -258,7 +267,7 @@ def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
 
 
 def _cut(name: str, x: Any, where: Any, axis: int, equal: bool = False) -> list[Any]:
-    axis = _from_zero(name, x, axis)
+    axis, where = _from_zero(name, x, axis), _raw(where)
     n = x.shape[axis]
     if isinstance(where, (int, np.integer)) and (where < 1 or (equal and n % where)):
         what = f"{name}: {n} entries make no {where} {'equal ' if equal else ''}sections"
@@ -313,18 +322,18 @@ def _refilled(nest: Any, leaves: Iterator[Any]) -> Any:
 
 def resize(a: Any, new_shape: Any) -> Any:
     """The entries, again and again, until the shape is full."""
-    return _arranged("resize", lambda p: np.resize(p, new_shape), a)
+    return _arranged("resize", lambda p: np.resize(p, _raw(new_shape)), a)
 
 
 def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
     """`arr` without the slices at `obj` along an axis (of the flattened array if None)."""
-    return _arranged("delete", lambda p: np.delete(p, obj, axis), arr)
+    return _arranged("delete", lambda p: np.delete(p, _raw(obj), axis), arr)
 
 
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     """`arr` with `values` put in before `obj` along an axis (of the flattened array if None)."""
     arr, values = _array(arr), _array(values)
-    return _arranged("insert", lambda p, new: np.insert(p, obj, new, axis), arr, astype(values, arr.dtype))
+    return _arranged("insert", lambda p, new: np.insert(p, _raw(obj), new, axis), arr, astype(values, arr.dtype))
 
 
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
@@ -332,7 +341,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
     axis = _from_zero("repeat", x, axis)
-    n, counts = x.shape[axis], np.asarray(repeats)
+    n, counts = x.shape[axis], np.asarray(_raw(repeats))
     if np.min(counts, initial=0) < 0 or counts.shape not in ((), (1,), (n,)):
         raise ValueError(f"repeat: repeats {repeats} do not fit {n} entries. Pass one count, or one for each, from 0.")
     return x[(slice(None),) * axis + (np.repeat(np.arange(n), counts),)]
@@ -340,6 +349,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
 
 def tile(x: Any, reps: Any) -> Any:
     """`x` laid side by side `reps` times; the copies' gradients add."""
+    reps = _raw(reps)
     if np.min(reps, initial=0) < 0:
         raise ValueError(f"tile: reps {reps} are negative. Pass counts from 0.")
     return _arranged("tile", lambda p: np.tile(p, reps), x)
