@@ -21,11 +21,17 @@ def without_bias(*args: Any) -> tuple[Any, ...]:
     return z, w, 0.0, *states
 
 
-SIZES = [(3, 2, 1), (2, 1, 2)]  # steps, batch, n
+def with_kinks(*args: Any) -> tuple[Any, ...]:
+    """The same with states that weigh more than z: some units are off where z is above 0, and on where it is below."""
+    z, w, *others = inputs(*args)
+    return z, 4.0 * w, *others
+
+
+SIZES = [(2, 1, 1), (3, 2, 1), (2, 1, 2)]  # steps, batch, n
 ROWS: dict[str, Samples] = {
     "rnn": [
         *[S(*inputs(1, *sizes)) for sizes in [(3, 2, 2), (2, 0, 2)]],
-        *[S(*without_bias(1, 2, 1, 3)), S(*inputs(1, 3, 2, 2), nonlinearity="relu")],
+        *[S(*without_bias(1, 2, 1, 3)), S(*with_kinks(1, 2, 2, 2), nonlinearity="relu")],
     ],
     "lstm": [*[S(*inputs(4, *sizes, 2)) for sizes in [*SIZES, (1, 0, 1)]], S(*without_bias(4, 1, 2, 1, 2))],
     "gru": [*[S(*inputs(3, *sizes)) for sizes in [*SIZES, (1, 0, 1)]], S(*without_bias(3, 1, 2, 1))],

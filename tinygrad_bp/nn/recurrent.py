@@ -125,7 +125,7 @@ class _Layer(_Recurrent):
         self.batch_first = batch_first
         self.dropout = check_probability(type(self).__name__, "dropout", dropout)
         if dropout and num_layers == 1:
-            warnings.warn(self._says(f"dropout {dropout} is between layers, and there is one."), stacklevel=2)
+            warnings.warn(self._says(f"dropout {dropout} is between layers, and there is one. Add layers, or leave it 0."), stacklevel=2)
         self.bidirectional = bidirectional
         for layer in range(num_layers):
             for suffix in self._directions():
