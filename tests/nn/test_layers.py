@@ -12,6 +12,7 @@ from tests.differences import assert_gradients, close
 from tinygrad_bp import nn
 from tinygrad_bp.nn import functional as F
 
+
 def flat(layer):
     """A layer that returns several tensors, nested, with all their entries joined."""
 
@@ -68,6 +69,10 @@ LAYERS = {
     "Embedding": LookedUp,
     "MaxPool1d": lambda: nn.MaxPool1d(2, 1),
     "MaxPool2d": lambda: nn.MaxPool2d((2, 1), padding=(1, 0)),
+    "AvgPool1d": lambda: nn.AvgPool1d(2, 1),
+    "AvgPool2d": lambda: nn.AvgPool2d((2, 1), padding=(1, 0), count_include_pad=False),
+    "AdaptiveAvgPool1d": lambda: nn.AdaptiveAvgPool1d(2),
+    "AdaptiveAvgPool2d": lambda: nn.AdaptiveAvgPool2d((1, None)),
     "RNN": lambda: flat(nn.RNN(3, 1, num_layers=2, bidirectional=True)),
     "LSTM": lambda: flat(nn.LSTM(3, 1)),
     "GRU": lambda: flat(nn.GRU(3, 1, bias=False, batch_first=True)),
@@ -85,8 +90,8 @@ SHAPES = {
     "Conv1d": [(1, 2, 3)],
     **{key: [(2, 2, 2)] for key in ["Conv2d", "ConvTranspose2d"]},
     "Embedding": [(4, 3)],
-    "MaxPool1d": [(2, 1, 3)],
-    "MaxPool2d": [(2, 1, 3, 2)],
+    **{key: [(2, 1, 3)] for key in ["MaxPool1d", "AvgPool1d", "AdaptiveAvgPool1d"]},
+    **{key: [(2, 1, 3, 2)] for key in ["MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d"]},
     "RNN": [(2, 3)],
     **{key: [(2, 2, 3)] for key in ["LSTM", "GRU"]},
     **{key: [(1, 3)] for key in ["RNNCell", "LSTMCell", "GRUCell"]},

@@ -8,13 +8,14 @@ A row or layer that comes without the line it needs fails a test.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import nn, ops
-from ..nn import losses, recurrent
+from ..nn import losses, pooling, recurrent
 from ..recipe import Op, ParamOp
 
 __all__ = ["OURS", "Draw", "call_of"]
@@ -57,7 +58,8 @@ class Draw:
 
     def regular(self, *shape: int) -> Array:
         """Matrices with eigenvalues and singular values apart, positive definite by each triangle."""
-        return np.eye(*shape[-2:]) * np.arange(2.0, 2.0 + shape[-1]) + 0.2 * self.real(*shape)
+        matrix: Array = np.eye(shape[-2], shape[-1]) * np.arange(2.0, 2.0 + shape[-1]) + 0.2 * self.real(*shape)
+        return matrix
 
     def flag(self, *shape: int) -> Array:
         """Bools."""
@@ -80,7 +82,7 @@ DOMAINS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(["log", "log2", "log10", "sqrt"], ("positive",)),
     **dict.fromkeys(["log1p", "tan", "arcsin", "arccos", "arctanh"], ("unit",)),
     "arccosh": ("above_one",),
-    **dict.fromkeys(["power", "float_power"], ("positive", "real")),
+    "power": ("positive", "real"),
     **dict.fromkeys(["remainder", "fmod"], ("unit", "above_one")),
     "copysign": ("real", "flag"),
     "heaviside": ("flag", "real"),
@@ -111,7 +113,8 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "conv2d": ((2, 2, 4, 3), (3, 2, 2, 2), (3,)),
     "conv2d_dx": ((2, 3, 3, 2), (3, 2, 2, 2)),
     "conv2d_dw": ((2, 2, 4, 3), (2, 3, 3, 2)),
-    "max_pool": ((2, 5, 4),),
+    **dict.fromkeys(["max_pool", "avg_pool"], ((2, 5, 4),)),
+    "avg_pool_put": ((2, 2, 2),),
     "max_pool_take": ((2, 5, 4), (2, 5, 4)),
     "max_pool_put": ((2, 2, 2), (2, 5, 4)),
 }
@@ -139,6 +142,8 @@ PARAMS: dict[str, tuple[Any, ...]] = {
     "conv2d": _PLAIN,
     "conv2d_dx": ((4, 3), *_PLAIN),
     "conv2d_dw": ((2, 2), *_PLAIN),
+    "avg_pool": ((2, 2), (2, 2), (0, 0)),
+    "avg_pool_put": ((2, 5, 4), (2, 2), (2, 2), (0, 0), False, True),
     **dict.fromkeys(["max_pool", "max_pool_take", "max_pool_put"], ((2, 2), (2, 2), (0, 0), (1, 1), False)),
 }
 
@@ -154,8 +159,7 @@ MAKERS: dict[str, Callable[[], nn.Module]] = {
     "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 3, 2, stride=2),
     "Dropout": lambda: nn.Dropout(0.5).eval(),
     "Embedding": lambda: nn.Embedding(5, 3),
-    "MaxPool1d": lambda: nn.MaxPool1d(2),
-    "MaxPool2d": lambda: nn.MaxPool2d(2),
+    **{name: partial(getattr(nn, name), 2) for name in pooling.__all__},
     "MultiheadAttention": lambda: nn.MultiheadAttention(2, 2),
     "TransformerEncoderLayer": lambda: nn.TransformerEncoderLayer(3, 1, 2, 0.0, "gelu"),
     "TransformerEncoder": lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(3, 1, 1, 0.0, "gelu"), 2),
@@ -165,8 +169,8 @@ INPUTS: dict[str, Callable[[Draw], tuple[Array, ...]]] = {
     "Conv1d": lambda d: (d.real(2, 2, 4),),
     **dict.fromkeys(["Conv2d", "ConvTranspose2d"], lambda d: (d.real(2, 2, 2, 3),)),
     "Embedding": lambda d: (d.labels(4, 5),),
-    "MaxPool1d": lambda d: (d.real(2, 1, 5),),
-    "MaxPool2d": lambda d: (d.real(2, 1, 4, 3),),
+    **dict.fromkeys(["MaxPool1d", "AvgPool1d", "AdaptiveAvgPool1d"], lambda d: (d.real(2, 1, 5),)),
+    **dict.fromkeys(["MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d"], lambda d: (d.real(2, 1, 4, 3),)),
     "MultiheadAttention": lambda d: (d.real(2, 2, 2), d.real(3, 2, 2), d.real(3, 2, 2)),
     **dict.fromkeys(losses.__all__, lambda d: (d.real(4, 3), d.real(4, 3))),
     **dict.fromkeys(["CrossEntropyLoss", "NLLLoss"], lambda d: (d.real(4, 3), d.labels(4, 3))),

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from . import functional as F
+from .functional.accepted import as_sizes
 from .functional.pooling import Size, check_windows
 from .module import Module
 
-__all__ = ["MaxPool1d", "MaxPool2d"]
+__all__ = ["AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d"]
 
 
 class MaxPool1d(Module):
@@ -70,3 +71,95 @@ class MaxPool2d(Module):
     def forward(self, input: Any) -> Any:
         """The largest entries."""
         return F.max_pool2d(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+
+
+class AvgPool1d(Module):
+    """The mean of every window: (n, channels, length) gives (n, channels, windows).
+
+    >>> import tinygrad_bp as bp
+    >>> AvgPool1d(2)(bp.tensor([[1.0, 3.0, 2.0, 6.0]]))
+    tensor([[2., 4.]])
+    """
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        check_windows("AvgPool1d", 1, kernel_size, stride, padding)
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+
+    def forward(self, input: Any) -> Any:
+        """The means."""
+        sizes = self.kernel_size, self.stride, self.padding
+        return F.avg_pool1d(input, *sizes, self.ceil_mode, self.count_include_pad)
+
+
+class AvgPool2d(Module):
+    """The mean of every window: (n, channels, height, width) gives (n, channels, rows, columns).
+
+    >>> import tinygrad_bp as bp
+    >>> AvgPool2d(3, 2, padding=1)(bp.zeros(10, 20, 24, 24)).shape
+    (10, 20, 12, 12)
+    """
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        check_windows("AvgPool2d", 2, kernel_size, stride, padding)
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+
+    def forward(self, input: Any) -> Any:
+        """The means."""
+        sizes = self.kernel_size, self.stride, self.padding
+        return F.avg_pool2d(input, *sizes, self.ceil_mode, self.count_include_pad)
+
+
+class AdaptiveAvgPool1d(Module):
+    """The means of `output_size` windows that cover the axis: (n, channels, length) gives (n, channels, output_size).
+
+    >>> import tinygrad_bp as bp
+    >>> AdaptiveAvgPool1d(1)(bp.tensor([[1.0, 3.0, 2.0, 6.0]]))
+    tensor([[3.]])
+    """
+
+    def __init__(self, output_size: int) -> None:
+        (self.output_size,) = as_sizes("AdaptiveAvgPool1d", "output_size", output_size, 1, 1)
+
+    def forward(self, input: Any) -> Any:
+        """The means."""
+        return F.adaptive_avg_pool1d(input, self.output_size)
+
+
+class AdaptiveAvgPool2d(Module):
+    """The means of windows that cover the two axes, `output_size` along each: (n, channels, *output_size).
+
+    >>> import tinygrad_bp as bp
+    >>> AdaptiveAvgPool2d(1)(bp.zeros(10, 20, 7, 5)).shape
+    (10, 20, 1, 1)
+    """
+
+    def __init__(self, output_size: int | tuple[int | None, ...] | None) -> None:
+        given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * 2
+        as_sizes("AdaptiveAvgPool2d", "output_size", tuple(1 if size is None else size for size in given), 2, 1)
+        self.output_size = output_size
+
+    def forward(self, input: Any) -> Any:
+        """The means."""
+        return F.adaptive_avg_pool2d(input, self.output_size)

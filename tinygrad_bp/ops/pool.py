@@ -15,23 +15,29 @@ import numpy as np
 
 from ..opaque import kernel
 from ..recipe import Op, primitive, unary
+from .linear import matmul
+from .shape import moveaxis
 
-__all__ = ["max_pool"]
+__all__ = ["adaptive_avg_pool", "avg_pool", "max_pool"]
 
 Sizes = tuple[int, ...]
 Window = tuple[int, int, int, int, int, int]
 """Windows along one axis: (axis, how many, entries of one, stride, padding before, distance of two entries)."""
 
+BLOCK = 1 << 20  # bytes
+
 # ---- windows -----------------------------------------------------------------------------------------------
 
 
 def _windows(
-    x: Any, size: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool
+    shape: Sizes, size: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil_mode: bool
 ) -> tuple[Window, ...]:
-    """The windows along the last axes of x; `ceil_mode` adds one that begins in the input and ends behind it."""
+    """The windows along the last axes; `ceil_mode` adds one that begins in the input and ends behind it."""
     found = []
-    for axis, k, s, p, d in zip(range(x.ndim - len(size), x.ndim), size, stride, padding, dilation, strict=True):
-        n, span = x.shape[axis], (k - 1) * d + 1
+    for axis, k, s, p, d in zip(
+        range(len(shape) - len(size), len(shape)), size, stride, padding, dilation, strict=True
+    ):
+        n, span = shape[axis], (k - 1) * d + 1
         room = n + 2 * p - span
         if room < 0 and not ceil_mode:
             count = 0
@@ -154,19 +160,31 @@ def _given(g: Any, victories: list[Any], length: int, window: Window) -> Any:
     return x
 
 
-@kernel
-def _placed(g: Any, x: Any, windows: tuple[Window, ...]) -> Any:
-    """Zeros with g added where x has the largest entry of each window."""
+def _placed_at_once(g: Any, x: Any, windows: tuple[Window, ...]) -> Any:
     lengths = _lengths(x.shape, windows)
     for window, victories in zip(windows, reversed(_victories(x, windows))):
         g = _given(g, victories, lengths[window[0]], window)
     return g if g.shape == x.shape else g[_inside(x.shape, windows)]
 
 
+@kernel
+def _placed(g: Any, x: Any, windows: tuple[Window, ...]) -> Any:
+    """Zeros with g added where x has the largest entry of each window; in blocks, so that the masks stay in cache."""
+    if x.nbytes <= 2 * BLOCK or x.ndim == len(windows):
+        return _placed_at_once(g, x, windows)
+    dx = np.empty_like(x, dtype=g.dtype)
+    axis = int(np.argmax(x.strides[: x.ndim - len(windows)]))
+    step = max(1, x.shape[axis] * BLOCK // x.nbytes)
+    for start in range(0, x.shape[axis], step):
+        block = (slice(None),) * axis + (slice(start, start + step),)
+        dx[block] = _placed_at_once(g[block], x[block], windows)
+    return dx
+
+
 _take: Op = primitive(
     "max_pool_take",
     lambda h, x, size, stride, padding, dilation, ceil_mode: _picked(
-        h, x, _windows(x, size, stride, padding, dilation, ceil_mode)
+        h, x, _windows(x.shape, size, stride, padding, dilation, ceil_mode)
     ),
     lambda g, y, h, x, *params: _put(g, x, *params),
     None,
@@ -174,7 +192,7 @@ _take: Op = primitive(
 _put: Op = primitive(
     "max_pool_put",
     lambda g, x, size, stride, padding, dilation, ceil_mode: _placed(
-        g, x, _windows(x, size, stride, padding, dilation, ceil_mode)
+        g, x, _windows(x.shape, size, stride, padding, dilation, ceil_mode)
     ),
     lambda h, z, g, x, *params: _take(h, x, *params),
     None,
@@ -182,7 +200,94 @@ _put: Op = primitive(
 max_pool = unary(
     "max_pool",
     lambda x, size, stride, padding, dilation, ceil_mode=False: _largest(
-        x, _windows(x, size, stride, padding, dilation, ceil_mode)
+        x, _windows(x.shape, size, stride, padding, dilation, ceil_mode)
     ),
     lambda g, y, x, *params: _put(g, x, *params),
 )
+
+# ---- the mean ----------------------------------------------------------------------------------------------
+
+
+def _counts(shape: Sizes, windows: tuple[Window, ...], count_include_pad: bool, dtype: Any) -> Any:
+    """How many entries a window averages: one number, or an array that broadcasts against the windows."""
+    total: Any = 1
+    for axis, count, size, stride, padding, _ in windows:
+        n = shape[axis]
+        starts = np.arange(count) * stride - padding
+        ends = np.minimum(starts + size, n + padding)
+        if not count_include_pad:
+            starts, ends = np.maximum(starts, 0), np.minimum(ends, n)
+        lengths = ends - starts
+        same = (lengths == lengths[:1]).all()
+        total = total * (int(lengths[0]) if same else lengths.reshape((-1,) + (1,) * (len(shape) - axis - 1)))
+    return total if isinstance(total, int) else total.astype(dtype)
+
+
+@kernel
+def _totals(x: Any, windows: tuple[Window, ...]) -> Any:
+    """The sum of the entries of every window."""
+    given, x = x, _padded(x, windows, 0.0)
+    for window in reversed(windows):
+        total = x[_tap(0, window)]
+        for k in range(1, window[2]):
+            total = np.add(total, x[_tap(k, window)], out=total if k > 1 else None)
+        x = total
+    return np.copy(x) if np.may_share_memory(x, given) else x
+
+
+@kernel
+def _spread(g: Any, shape: Sizes, windows: tuple[Window, ...]) -> Any:
+    """Zeros of `shape` with g added to every entry of its window: the transpose of the totals."""
+    lengths = _lengths(shape, windows)
+    for window in windows:
+        x, apart = _fresh(g, lengths[window[0]], window)
+        for k in range(window[2]):
+            place = x[_tap(k, window)]
+            np.copyto(place, g) if apart else np.add(place, g, out=place)
+        g = x
+    return g if g.shape == shape else g[_inside(shape, windows)]
+
+
+def _mean(x: Any, windows: tuple[Window, ...], count_include_pad: bool) -> Any:
+    return _totals(x, windows) / _counts(x.shape, windows, count_include_pad, x.dtype)
+
+
+def _mean_dx(g: Any, shape: Sizes, windows: tuple[Window, ...], count_include_pad: bool) -> Any:
+    return _spread(g / _counts(shape, windows, count_include_pad, g.dtype), shape, windows)
+
+
+_share: Op = unary(
+    "avg_pool_put",
+    lambda g, shape, size, stride, padding, ceil_mode, count_include_pad: _mean_dx(
+        g, shape, _windows(shape, size, stride, padding, (1,) * len(size), ceil_mode), count_include_pad
+    ),
+    lambda h, z, g, shape, *params: avg_pool(h, *params),
+)
+avg_pool: Op = unary(
+    "avg_pool",
+    lambda x, size, stride, padding, ceil_mode=False, count_include_pad=True: _mean(
+        x, _windows(x.shape, size, stride, padding, (1,) * len(size), ceil_mode), count_include_pad
+    ),
+    lambda g, y, x, *params: _share(g, x.shape, *params),
+)
+
+
+def adaptive_avg_pool(x: Any, size: Sizes) -> Any:
+    """The means of `size` windows that cover the last axes.
+
+    Of n entries window i has those from ``i n / size``, rounded down, to ``(i + 1) n / size``, rounded up.
+    """
+    lengths = x.shape[x.ndim - len(size) :]
+    if not any(n % count for n, count in zip(lengths, size)):
+        widths = tuple(n // count for n, count in zip(lengths, size))
+        return avg_pool(x, widths, widths, (0,) * len(size))
+    for axis, (n, count) in enumerate(zip(lengths, size), x.ndim - len(size)):
+        x = moveaxis(matmul(moveaxis(x, axis, -1), _averages(n, count).astype(x.dtype)), -1, axis)
+    return x
+
+
+def _averages(n: int, count: int) -> Any:
+    """The matrix, (n, count), whose columns average the windows."""
+    i, entry = np.arange(count), np.arange(n)[:, None]
+    inside = (entry >= i * n // count) & (entry < -(-(i + 1) * n // count))
+    return inside / inside.sum(0)

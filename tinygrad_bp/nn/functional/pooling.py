@@ -11,7 +11,12 @@ from typing import Any
 from ... import ops
 from .accepted import as_input, as_sizes
 
-__all__ = ["check_windows", "max_pool1d", "max_pool2d"]
+# fmt: off
+__all__ = [
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "check_windows", "max_pool1d",
+    "max_pool2d",
+]
+# fmt: on
 
 Size = int | tuple[int, ...]
 
@@ -102,3 +107,85 @@ def max_pool2d(
              [13., 15.]]])
     """
     return _max_pool("max_pool2d", 2, input, (kernel_size, stride, padding, dilation), ceil_mode)
+
+
+def _avg_pool(
+    name: str, axes: int, input: Any, sizes: tuple[Any, ...], ceil_mode: bool, count_include_pad: bool
+) -> Any:
+    size, stride, padding, _ = check_windows(name, axes, *sizes)
+    return ops.avg_pool(_images(name, axes, input), size, stride, padding, bool(ceil_mode), bool(count_include_pad))
+
+
+def avg_pool1d(
+    input: Any,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Any:
+    """The mean of every window of the last axis; arguments as :func:`avg_pool2d`'s.
+
+    >>> import tinygrad_bp as bp
+    >>> avg_pool1d(bp.tensor([[1.0, 3.0, 2.0, 6.0]]), 2)
+    tensor([[2., 4.]])
+    """
+    return _avg_pool("avg_pool1d", 1, input, (kernel_size, stride, padding), ceil_mode, count_include_pad)
+
+
+def avg_pool2d(
+    input: Any,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Any:
+    """The mean of every window of the last two axes; arguments and errors as :func:`max_pool2d`'s, and
+
+    Parameters
+    ----------
+    count_include_pad
+        Whether the rows and columns of zeros that `padding` adds count as entries of a window.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_bp as bp
+    >>> avg_pool2d(bp.tensor(np.arange(16.0).reshape(1, 4, 4)), 2)
+    tensor([[[ 2.5,  4.5],
+             [10.5, 12.5]]])
+    """
+    return _avg_pool("avg_pool2d", 2, input, (kernel_size, stride, padding), ceil_mode, count_include_pad)
+
+
+def adaptive_avg_pool1d(input: Any, output_size: int) -> Any:
+    """The means of `output_size` windows that cover the last axis, as alike in length as they can be.
+
+    >>> import tinygrad_bp as bp
+    >>> adaptive_avg_pool1d(bp.tensor([[1.0, 3.0, 2.0, 6.0]]), 1)
+    tensor([[3.]])
+    """
+    return _adaptive_avg_pool("adaptive_avg_pool1d", 1, input, output_size)
+
+
+def adaptive_avg_pool2d(input: Any, output_size: int | tuple[int | None, ...] | None) -> Any:
+    """The means of windows that cover the last two axes, `output_size` along each; None leaves an axis as it is.
+
+    Window i of an axis of length n goes from i n / size, rounded down, to (i + 1) n / size, rounded up.
+
+    >>> import tinygrad_bp as bp
+    >>> adaptive_avg_pool2d(bp.ones(10, 20, 7, 5), (3, None)).shape
+    (10, 20, 3, 5)
+    """
+    return _adaptive_avg_pool("adaptive_avg_pool2d", 2, input, output_size)
+
+
+def _adaptive_avg_pool(name: str, axes: int, input: Any, output_size: Any) -> Any:
+    input = _images(name, axes, input)
+    lengths = input.shape[-axes:]
+    given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * axes
+    if len(given) == axes:
+        given = tuple(n if size is None else size for n, size in zip(lengths, given, strict=True))
+    if 0 in lengths:
+        raise ValueError(f"{name}: input has shape {input.shape}, nothing to average. Pass axes of at least one entry.")
+    return ops.adaptive_avg_pool(input, as_sizes(name, "output_size", given, axes, 1))
