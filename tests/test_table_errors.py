@@ -12,6 +12,8 @@ import pytest
 from tinygrad_bp import Tensor, ops
 
 AxisError = np.exceptions.AxisError
+LinAlgError = np.linalg.LinAlgError
+NAN = np.full((2, 2), np.nan)
 ZEROS = np.zeros
 
 
@@ -70,12 +72,6 @@ OURS = [
         "astype: dtype complex128 is not offered. Pass one of real numbers or bools.",
     ),
     # shape
-    refused(
-        lambda x: ops.pad(x, 1, "edge"),
-        of((3,)),
-        ValueError,
-        "pad: mode 'edge' is not offered. Pass mode='constant'.",
-    ),
     refused(
         lambda *xs: ops.stack(xs),
         of((2,), (3,)),
@@ -148,12 +144,6 @@ OURS = [
     refused(ops.matmul, of((2, 2, 3), (3, 3, 2)), ValueError, "matmul: shapes (2, 2, 3) and (3, 3, 2) do not fit."),
     refused(ops.matmul, of((), (3,)), ValueError, "matmul: shapes () and (3,) do not fit."),
     refused(
-        ops.dot,
-        of((2, 2, 2), (2,)),
-        ValueError,
-        "dot: shapes (2, 2, 2) and (2,) have more than two axes. Use matmul or einsum.",
-    ),
-    refused(
         lambda x: ops.einsum("ij,jk", x),
         of((2, 3)),
         ValueError,
@@ -165,26 +155,100 @@ OURS = [
         ValueError,
         "einsum: '...i->i' loses the axes of its ellipsis. Put ... into the output, or name them.",
     ),
+    # linear algebra
+    *[
+        refused(f, of((2, 3)), LinAlgError, f"{name}: shape (2, 3) is no square matrix. Pass (..., n, n).")
+        for name, f in {
+            **{name: getattr(ops, name) for name in ("inv", "det", "slogdet", "cholesky", "eigh")},
+            "eigh": ops.eigvalsh,
+            "solve": lambda a: ops.solve(a, a),
+            "matrix_power": lambda a: ops.matrix_power(a, 2),
+            "cond": lambda a: ops.cond(a, 1),
+        }.items()
+    ],
+    *[
+        refused(f, of((3,)), LinAlgError, f"{name}: shape (3,) is no matrix. Pass (..., m, n).")
+        for name, f in {
+            **{name: getattr(ops, name) for name in ("pinv", "qr", "svd", "matrix_norm", "cond")},
+            "svd": ops.svdvals,
+        }.items()
+    ],
     refused(
-        lambda x: ops.einsum(x, [0, 1]),
-        of((2, 3)),
-        TypeError,
-        'Pass a string, such as "ij,jk->ik".',
+        ops.solve,
+        of((2, 2), (3, 1)),
+        ValueError,
+        "solve: matrix (2, 2) and right side (3, 1) do not fit. Pass (..., n, n) and (n,) or (..., n, k).",
     ),
-    # reductions and losses
+    *[
+        refused(
+            f,
+            of((2, 2)),
+            LinAlgError,
+            f"{name}: Singular matrix (shape (2, 2)). Add a multiple of the identity, or use pinv.",
+        )
+        for name, f in {
+            "inv": ops.inv,
+            "solve": lambda a: ops.solve(a, a),
+            "matrix_power": lambda a: ops.matrix_power(a, -1),
+        }.items()
+    ],
     refused(
-        lambda x: ops.norm(x, ord=2),
+        ops.cholesky,
+        of((2, 2)),
+        LinAlgError,
+        "cholesky: Matrix is not positive definite (shape (2, 2)). Add a multiple of the identity.",
+    ),
+    refused(
+        ops.eigh,
+        [np.full((3, 3), np.nan)],
+        LinAlgError,
+        "eigh: Eigenvalues did not converge (shape (3, 3)). Look for nan and inf in it.",
+    ),
+    refused(ops.svd, [NAN], LinAlgError, "svd: SVD did not converge (shape (2, 2)). Look for nan and inf in it."),
+    refused(ops.pinv, [NAN], LinAlgError, "pinv: SVD did not converge (shape (2, 2))."),
+    refused(
+        lambda a: ops.eigh(a, "X"),
+        of((2, 2)),
+        ValueError,
+        "eigh: UPLO is 'X'. Pass 'L' or 'U', the triangle that counts.",
+    ),
+    refused(
+        lambda a: ops.qr(a, "complete"),
+        of((3, 2)),
+        ValueError,
+        "qr: mode 'complete' of shape (3, 2) has no derivative. Pass mode='reduced' or 'r'.",
+    ),
+    refused(lambda a: ops.qr(a, "raw"), of((2, 2)), ValueError, "qr: mode 'raw' of shape (2, 2) has no derivative."),
+    refused(
+        ops.svd,
         of((2, 3)),
         ValueError,
-        "norm: ord=2 of a matrix is not offered. Pass axis=, or ord=None for Frobenius.",
+        "svd: full_matrices=True of shape (2, 3) has no derivative. Pass full_matrices=False.",
+    ),
+    refused(
+        lambda a: ops.svd(a, hermitian=True), of((2, 2)), ValueError, "svd: hermitian=True is not offered. Use eigh."
+    ),
+    refused(
+        lambda x: ops.norm(x, ord=3),
+        of((2, 3)),
+        ValueError,
+        "norm: ord=3 of a matrix is not offered. Pass 'fro', 'nuc', 1, 2, inf, -1, -2 or -inf.",
     ),
     refused(
         lambda x: ops.norm(x, ord=0),
         of((3,)),
         ValueError,
-        "norm: ord=0 of a vector is not offered. Pass a number greater than 0, inf or -inf.",
+        "norm: ord=0 of a vector is not offered. Pass a number that is not 0, inf or -inf.",
     ),
     refused(lambda x: ops.norm(x, ord="nuc"), of((3,)), ValueError, "norm: ord='nuc' of a vector is not offered."),
+    refused(
+        lambda x: ops.norm(x, ord=2),
+        of((2, 3, 2)),
+        ValueError,
+        "norm: ord=2 of 3 axes of (2, 3, 2) is no norm. Pass axis=, one or two of them.",
+    ),
+    refused(lambda x: ops.norm(x, 1, (0, 2)), of((2, 3)), AxisError, "norm: shape (2, 3) has no axis 2."),
+    # losses
     refused(
         lambda a, y: ops.mse_loss(a, y, "average"),
         of((3,), (3,)),

@@ -2,8 +2,9 @@
 
 The words are those of :mod:`~tinygrad_bp.ops.arithmetic`; matrices are the last two axes, those before them a stack.
 A decomposition is one row: its factors lie packed in one array, and the function of NumPy's name cuts them out. What
-NumPy takes from one triangle of a symmetric matrix has its derivative there. The formulas are those of Giles, "Collected
-matrix derivative results for forward and reverse mode algorithmic differentiation" (2008), where no other is named.
+NumPy takes from one triangle of a symmetric matrix has its derivative there. Where no other source is named, the
+formulas are those of Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
+differentiation" (2008).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _told(name: str, function: Callable[..., Any], x: Any, *others: Any) -> Any:
         return function(x, *others)
     except LinAlgError as error:
         cure = CURES.get(str(error), "Look for nan and inf in it")
-        raise LinAlgError(f"{name}: {str(error)[:1].lower()}{str(error)[1:]}, of shape {x.shape}. {cure}.") from None
+        raise LinAlgError(f"{name}: {error} (shape {x.shape}). {cure}.") from None
 
 
 def _matrices(name: str, x: Any, square: bool = False) -> None:
@@ -145,18 +146,17 @@ def _cofactors_of(a: Any) -> Any:
     """The derivative of the determinant, for singular matrices as well: from A = U S V. Nan where A is not finite."""
     finite = np.isfinite(a).all((-2, -1), keepdims=True)
     u, s, v = np.linalg.svd(np.where(finite, a, 0.0))
-    sign = np.sign(np.linalg.det(u @ v))
-    return np.where(finite, (u * (sign[..., None] * _others(s))[..., None, :]) @ v, np.nan)
+    return np.where(finite, np.linalg.det(u @ v)[..., None, None] * (u * _others(s)[..., None, :] @ v), np.nan)
 
 
 def _cofactors_da(g: Any, a: Any) -> Any:
     """As for diagonal matrices, whose minors are products of entries: turned by U and V."""
     u, s, v = svd(a)
     eye = _eye(s)
-    pairs = np.prod(np.where(eye[:, None] + eye > 0, 1.0, s[..., None, None, :]), -1) * (1.0 - eye)
+    pairs = np.prod(np.where(eye[:, None] + eye > 0, 1.0, s[..., None, None, :]), -1)
     turned = u.mT @ g @ v.mT
     inside = eye * (pairs @ (eye * turned).sum(-1)[..., None]) - pairs * turned.mT
-    return np.sign(np.linalg.det(u @ v))[..., None, None] * (u @ inside @ v)
+    return np.linalg.det(u @ v)[..., None, None] * (u @ inside @ v)
 
 
 _cofactors: Op = unary("cofactors", lambda a: _cofactors_of(a), lambda g, y, a: _cofactors_da(g, a))
@@ -170,7 +170,8 @@ def _slogdet(a: Any) -> Any:
 
 def _slogdet_da(g: Any, y: Any, a: Any) -> Any:
     regular = y[..., :1, None] != 0
-    return times(over(g[..., 1:, None], regular), np.linalg.inv(np.where(regular, a, _eye(a))).mT)
+    inverse = np.linalg.inv(np.where(regular, a, _eye(a)))
+    return times(g[..., 1:, None], np.where(regular, inverse.mT, np.nan))
 
 
 _signs_and_logs = unary("slogdet", _slogdet, lambda g, y, a: _slogdet_da(g, y, a))
@@ -235,14 +236,16 @@ def _qr_shapes(a: Any) -> tuple[tuple[int, ...], ...]:
 
 
 def _qr_da(g: Any, y: Any, a: Any) -> Any:
-    """Roberts and Roberts, "QR and LQ Decomposition Matrix Backpropagation Algorithms" (2020): what R has beyond a
-    square is Q^T times the last columns of a."""
+    """Roberts and Roberts, "QR and LQ Decomposition Matrix Backpropagation Algorithms" (2020).
+
+    What R has beyond a square is Q^T times the last columns of a.
+    """
     (q, r), (gq, gr) = _cut(y, *_qr_shapes(a)), _cut(g, *_qr_shapes(a))
     k = q.shape[-1]
     gq = gq + a[..., k:] @ gr[..., k:].mT
     square, eye = r[..., :k], _eye(q)
     m = square @ gr[..., :k].mT - gq.mT @ q
-    regular = np.all(np.where(eye > 0, square, 1.0) != 0, (-2, -1), keepdims=True)
+    regular = np.all(np.where(eye > 0, square, 1.0), (-2, -1), keepdims=True)
     first = over(gq + q @ (np.tril(m) + np.tril(m, -1).mT), regular)
     first = np.linalg.solve(np.where(regular, square, eye), first.mT).mT
     return np.concatenate([first, q @ gr[..., k:]], -1)
@@ -280,7 +283,7 @@ class EighResult(NamedTuple):
 
 
 @kernel
-def _eigh(a: Any, triangle: str) -> Any:
+def _eigh(a: Any, triangle: Any) -> Any:
     return _packed(a.shape[:-2], *np.linalg.eigh(a, triangle))
 
 
@@ -410,8 +413,9 @@ def _matrix_norm(x: Any, ord: Any, axis: Sequence[int], keepdims: bool) -> Any:
 
 
 def matrix_norm(x: Any, *, keepdims: bool = False, ord: Any = "fro") -> Any:
-    """The norm of matrices: "fro" sqrt(sum x^2), "nuc" the sum of the singular values, 2 the largest and -2 the smallest
-    of them, 1 the largest sum |x| of a column, inf of a row, -1 and -inf the smallest.
+    """sqrt(sum x^2) for "fro", the sum of the singular values for "nuc", the largest for 2, the smallest for -2.
+
+    1 is the largest sum |x| of a column, inf of a row, -1 and -inf are the smallest.
     """
     _matrices("matrix_norm", x)
     return _matrix_norm(x, ord, (-2, -1), keepdims)
@@ -426,7 +430,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         return vector_norm(x, axis=axes[0], keepdims=keepdims, ord=ord)
     if len(axes) == 2:
         return _matrix_norm(x, ord, [_from_zero("norm", x, i) for i in axes], keepdims)
-    raise ValueError(f"norm: ord={ord!r} of {len(axes)} axes of {np.shape(x)} is no norm. Pass axis=, one or two of them.")
+    shape = np.shape(x)
+    raise ValueError(f"norm: ord={ord!r} of {len(axes)} axes of {shape} is no norm. Pass axis=, one or two of them.")
 
 
 def cond(x: Any, p: Any = None) -> Any:
