@@ -34,11 +34,10 @@ ALIASES = dict(pair.split() for pair in _ALIASES.split(", "))
 REFUSED = {
     "tensors hold real numbers": "angle imag sort_complex linalg.eig linalg.eigvals",
     "bits and whole numbers have no derivative; give it t.detach().numpy()": (
-        "bitwise_count bitwise_left_shift bitwise_right_shift bitwise_xor gcd lcm left_shift packbits right_shift "
-        "unpackbits"
+        "bitwise_count bitwise_left_shift bitwise_right_shift gcd lcm left_shift packbits right_shift unpackbits"
     ),
     "the pieces of a floating-point number have no derivative; give it t.detach().numpy()": (
-        "frexp ldexp modf nextafter signbit spacing"
+        "frexp ldexp modf nextafter spacing"
     ),
     "counts have no derivative; give it t.detach().numpy()": (
         "bincount histogram histogram2d histogram_bin_edges histogramdd"
@@ -61,7 +60,7 @@ REFUSED = {
         "full_like geomspace linspace logspace"
     ),
     "nobody has asked for it yet; compute it with rows, or give it t.detach().numpy()": (
-        "corrcoef cov divmod i0 interp linalg.lstsq linalg.tensorinv linalg.tensorsolve trim_zeros unwrap"
+        "corrcoef cov divmod i0 linalg.lstsq linalg.tensorinv linalg.tensorsolve trim_zeros unwrap"
     ),
 }
 

@@ -21,7 +21,7 @@ __all__ = ["call_function", "call_ufunc"]
 
 UFUNCS: dict[Any, Callable[..., Any]] = {row.forward: row for row in ops.TABLE if isinstance(row.forward, np.ufunc)}
 UFUNCS |= {np.matmul: ops.matmul, np.fabs: ops.absolute, np.conjugate: ops.positive}
-UFUNCS |= {np.radians: ops.deg2rad, np.degrees: ops.rad2deg}
+UFUNCS |= {np.radians: ops.deg2rad, np.degrees: ops.rad2deg, np.float_power: ops.float_power}
 GUFUNCS = ("vecdot", "matvec", "vecmat")  # NumPy 2.0 has the first only
 UFUNCS |= {getattr(np, name): getattr(ops, name) for name in GUFUNCS if hasattr(np, name)}
 
@@ -114,9 +114,8 @@ def _raw(value: Any) -> Any:
 @cache
 def _parameters(function: Any) -> tuple[dict[str, Any], bool]:
     """The parameters of a row or of a NumPy function with their defaults, in order, and whether it takes any number."""
-    if isinstance(function, Op):
-        names = function.names if isinstance(function, ParamOp) else ("a", "b", "c")[: function.arity]
-        return dict.fromkeys(names), False
+    if isinstance(function, ParamOp):
+        return dict.fromkeys(function.names), False
     if function in _IN_C:
         return dict.fromkeys(_IN_C[function].split()), False
     found = signature(function).parameters
@@ -128,7 +127,7 @@ def _call(name: str, function: Any, row: Any, args: Any, kwargs: Any) -> Any:
     defaults, _ = _parameters(function)
     known, takes_any_number = _parameters(row)
     first, *others = defaults
-    operands = args if takes_any_number else args[:1] or (kwargs.pop(first),)
+    operands = (args if takes_any_number else args[:1]) or (kwargs.pop(first),)
     named = {}
     for n, value in (dict(zip(others, args[len(operands) :])) | kwargs).items():
         default = defaults.get(n)

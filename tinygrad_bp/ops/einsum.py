@@ -76,11 +76,11 @@ def _in_letters(args: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
     def word(axes: Any) -> str:
         if not isinstance(axes, (list, tuple)):
             what = f"axes are a {type(axes).__name__}, they belong after each operand as a list"
-            raise TypeError(
-                f'einsum: {what}. Pass einsum(a, [0, 1], b, [1, 2], [0, 2]), or a string first, "ij,jk->ik".'
-            )
-        letters = ("..." if axis is Ellipsis else _LETTERS[axis] for axis in axes)
-        return "".join(letters)
+            raise TypeError(f'einsum: {what}. Pass einsum(a, [0, 1], b, [1, 2], [0, 2]), or "ij,jk->ik" first.')
+        for axis in axes:
+            if axis is not Ellipsis and not 0 <= axis < len(_LETTERS):
+                raise ValueError(f"einsum: axis {axis} has no letter. Pass numbers from 0 to {len(_LETTERS) - 1}.")
+        return "".join("..." if axis is Ellipsis else _LETTERS[axis] for axis in axes)
 
     n = len(args) // 2
     output = f"->{word(args[-1])}" if len(args) % 2 else ""

@@ -148,6 +148,8 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
     """The sum of a_i v_(k-i) for every k; mode same: as many as the longer has; valid: where the two overlap wholly."""
     if mode not in ("full", "same", "valid"):
         raise ValueError(f"convolve: mode is {mode!r}. Pass 'full', 'same' or 'valid'.")
+    if np.ndim(a) != 1 or np.ndim(v) != 1 or not np.size(a) or not np.size(v):
+        raise ValueError(f"convolve: shapes {np.shape(a)} and {np.shape(v)}. Pass two vectors with entries.")
     y = _convolve(a, v)
     short, long = sorted((np.size(a), np.size(v)))
     start, n = (0, short + long - 1) if mode == "full" else ((short - 1) // 2, long)
