@@ -262,8 +262,7 @@ class Optimizer:
         if sizes != own:
             raise ValueError(f"load_state_dict: groups of {sizes} parameters do not fit this optimizer's {own}.")
         for group, mine in zip(groups, self.param_groups):
-            if set(group) != set(mine):
-                differ = ", ".join(sorted(set(group) ^ set(mine)))
+            if differ := ", ".join(sorted((set(group) ^ set(mine)) - {"initial_lr"})):  # which a schedule adds
                 raise ValueError(f"load_state_dict: a group differs in {differ}. Use the optimizer it was saved from.")
             self._check_settings(group)
         loaded: dict[Tensor, dict[str, Array]] = {p: {} for p in parameters}
