@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_bp import Tensor, ops
+from tinygrad_bp import Tensor, grad, ops
 from tinygrad_bp.ops.special import ERF_SLOPE
 
 from . import samples
@@ -58,6 +58,66 @@ def test_erf_of_other_numbers(x: Any, dtype: Any) -> None:
 def test_erf_of_many_is_erf_of_each() -> None:
     x = np.linspace(-3, 3, 40000).reshape(2, 20000)
     assert np.array_equal(ops.erf(x)[:, ::999], ops.erf(x[:, ::999]))
+
+
+# ---- sinc ------------------------------------------------------------------------------------------------------------
+
+
+def test_sinc_near_0_has_all_the_digits_of_its_slope() -> None:
+    x = 10.0 ** -np.arange(2.0, 300.0, 7.0)
+    z = np.pi * x
+    slope = -np.pi * z / 3 * (1 - z**2 / 10 + z**4 / 280 - z**6 / 15120)
+    assert_close(gradient(ops.sinc, x) / slope, np.ones(len(x)), "slope", 4 * ULP)
+
+
+def test_sinc_at_0_at_every_order() -> None:
+    slope: Any = ops.sinc
+    for order, expected in enumerate([1.0, 0.0, -(np.pi**2) / 3, 0.0, np.pi**4 / 5]):
+        assert_close(slope(Tensor(0.0)).data, expected, f"order {order}", 4 * ULP)
+        slope = grad(slope)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_the_family_of_sinc_is_the_same_on_both_sides_of_its_joint(n: int) -> None:
+    x = np.array([np.nextafter((n + 2) / np.pi, 0.0), (n + 2) / np.pi])
+    below, above = ops.sinc(x, n)
+    assert abs(below / above - 1.0) < 50 * ULP
+
+
+# ---- order -----------------------------------------------------------------------------------------------------------
+
+
+def test_many_equal_entries_keep_their_order() -> None:
+    x = np.tile([2.0, 1.0], 40)
+    ranks = np.argsort(np.argsort(x, kind="stable"))
+    assert gradient(lambda t: np.sort(t) * np.arange(80.0), x).tolist() == ranks.tolist()
+    assert np.nonzero(gradient(np.median, x))[0].tolist() == [0, 79]
+    assert np.nonzero(gradient(lambda t: np.quantile(t, 0.25, method="lower"), x))[0].tolist() == [39]
+
+
+@pytest.mark.parametrize("method", ["linear", "inverted_cdf", "hazen", "normal_unbiased", "nearest", "midpoint"])
+def test_quantiles_of_float32_have_their_gradients_where_their_values_are(method: str) -> None:
+    x = np.random.default_rng(0).normal(size=(1, 501)).astype(np.float32)
+    q = [0.0, 0.1, 0.5, 0.7, 1.0]
+    y = ops.quantile(x, q, 1, method)
+    assert y.dtype == np.float32
+    for k in range(len(q)):
+        shares = gradient(lambda t, k=k: ops.quantile(t, q, 1, method)[k], x)
+        assert shares.dtype == np.float32
+        assert_close((shares * x).sum(), y[k, 0], f"quantile {q[k]}", 1e-6)
+
+
+# ---- running products ------------------------------------------------------------------------------------------------
+
+
+def test_cumprod_of_many_with_zeros() -> None:
+    x = np.random.default_rng(0).uniform(0.5, 1.5, 300)
+    x[[100, 200]] = 0.0
+    before = np.cumprod(np.concatenate([[1.0], x[:100]]))
+    expected = np.zeros(300)
+    for i in range(101):  # the last of them is the first 0, past which products go on until the second
+        expected[i] = before[i] * np.cumprod(np.concatenate([[1.0], x[i + 1 :]])).sum()
+    assert_close(gradient(np.cumprod, x), expected, "slope", 1e-13)
 
 
 # ---- sigmoid and its relatives ---------------------------------------------------------------------------------------

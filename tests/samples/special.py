@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy import array
 
-from .values import Domain, R, S, Samples, above_one, both, flag, positive, real, unit, vary, whole
+from .values import Domain, R, S, Samples, above_one, flag, positive, real, unit, vary, whole
 
 
 def spherical(x: Any, n: int) -> Any:
@@ -28,9 +28,12 @@ BINARY: dict[str, tuple[Domain, Domain]] = {
 ROWS: dict[str, Samples] = {
     "erf": [S(array([-7.0, -3.0, 0.0, 3.0, 7.0]))],
     "sinc": [S(array([0.0, 1e-9, 1e-3, 0.9, 1.1, 4.3])), *vary(array([0.0, 1e-3, 0.94, 0.97, 1.3, -4.2]), n=[1, 2])],
-    "fmod": [S(array([7.3, -5.2, 7.3]), array([2.0, 3.0, -2.0])), S(array([7.3, -5.2]), 2)],
+    "fmod": [
+        S(array([7.3, -5.2, 7.3]), array([2.0, 3.0, -2.0])),
+        S(array([7.3, -5.2]), 2),
+        S(9.0 * real(2, 4), above_one(4)),
+    ],
     "logaddexp2": [S(array([0.0, 30.0, -30.0]), array([0.0, -5.0, 5.0]))],
-    "float_power": [*both(positive, real), *[S(real(3), p) for p in (0, 1, 2, -1, 0.0, 2.0)], S(2, real(3))],
     "copysign": [
         S(real(3), -2.0),
         S(real(2, 3), whole(3)),
@@ -42,7 +45,15 @@ ROWS: dict[str, Samples] = {
     "round": [R((2, 3)), R((2, 3), decimals=1), S(100.0 * real(3), decimals=-2)],
     "nan_to_num": [S(array([1.5, -2.0]), nan=1.0, posinf=2.0, neginf=3.0)],
 }
-SPELLED: dict[str, Samples] = {}
+SPELLED: dict[str, Samples] = {
+    "float_power": [
+        S(positive(2, 3), real(3)),
+        S(real(3), 2),
+        S(2, real(3)),
+        S(real(2, 3), array([2, 3, 0])),
+        R((0,), (0,)),
+    ],
+}
 FORMULAS: dict[str, Callable[..., Any]] = {
     "sinc": lambda x, n=0: np.sinc(x) if n == 0 else spherical(x, n),
     "erf": np.vectorize(math.erf, otypes=[float]),

@@ -165,7 +165,7 @@ def _cumprod_dx(g: Any, y: Any, x: Any, axis: int) -> Any:
     factor, steps = _later(x, 1), 1
     while steps < x.shape[-1]:
         g = g + times(factor, _later(g, steps))
-        factor = times(factor, _later(factor, steps))
+        factor = factor * _later(factor, steps)
         steps = 2 * steps
     return np.moveaxis(times(before, g), -1, axis)
 

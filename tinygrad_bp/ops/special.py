@@ -14,7 +14,8 @@ import numpy as np
 
 from ..opaque import kernel
 from ..recipe import Op, binary, unary
-from .arithmetic import _won, over, times
+from .arithmetic import _won, over, power, times
+from .discrete import astype
 
 # fmt: off
 __all__ = [
@@ -108,7 +109,7 @@ def _spherical(x: Any, n: int) -> Any:
 sinc: Op = unary(
     "sinc",
     lambda x, n=0: _spherical(x, n) if n else np.sinc(x),
-    lambda g, y, x, n: -times(g, times(np.pi**2 * x, sinc(x, n + 1))),
+    lambda g, y, x, n: -times(g, np.pi**2 * x * sinc(x, n + 1)),
 )
 
 # ---- signs and steps -----------------------------------------------------------------------------------------
@@ -143,10 +144,10 @@ fmin = binary(
     lambda g, z, a, b: np.where(np.isnan(b), g, _won(g, b, a)),
     lambda g, z, a, b: np.where(np.isnan(a), g, _won(g, a, b)),
 )
-fmod = binary("fmod", np.fmod, lambda g, z, a, b: g, lambda g, z, a, b: -times(g, np.rint((a - z) / b)))
-float_power = binary(
-    "float_power",
-    np.float_power,
-    lambda g, z, a, p: times(g, times(p, np.float_power(a, p - 1))),
-    lambda g, z, a, p: np.where(np.logical_and(a == 0, p >= 0), 0.0, times(times(g, z), np.log(a))),
-)
+fmod = binary("fmod", np.fmod, lambda g, z, a, b: g, lambda g, z, a, b: -times(g, (a - z) / b))
+
+
+def float_power(x1: Any, x2: Any) -> Any:
+    """x1 ** x2 in float64 at least, whatever the dtypes."""
+    given = [x if hasattr(x, "dtype") else np.asarray(x) for x in (x1, x2)]
+    return power(*[astype(x, np.result_type(x.dtype, float)) for x in given])
