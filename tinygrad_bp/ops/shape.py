@@ -344,12 +344,21 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     n, counts = x.shape[axis], np.asarray(_raw(repeats))
     if np.min(counts, initial=0) < 0 or counts.shape not in ((), (1,), (n,)):
         raise ValueError(f"repeat: repeats {repeats} do not fit {n} entries. Pass one count, or one for each, from 0.")
-    return x[(slice(None),) * axis + (np.repeat(np.arange(n), counts),)]
+    before, after = x.shape[:axis], x.shape[axis + 1 :]
+    if counts.size != 1:
+        return x[(slice(None),) * axis + (np.repeat(np.arange(n), counts),)]
+    copies = broadcast_to(expand_dims(x, axis + 1), (*before, n, counts.item(), *after))
+    return reshape(copies, (*before, n * counts.item(), *after))
 
 
 def tile(x: Any, reps: Any) -> Any:
     """`x` laid side by side `reps` times; the copies' gradients add."""
-    reps = _raw(reps)
-    if np.min(reps, initial=0) < 0:
+    counts = np.atleast_1d(_raw(reps)).tolist()
+    if min(counts, default=0) < 0:
         raise ValueError(f"tile: reps {reps} are negative. Pass counts from 0.")
-    return _arranged("tile", lambda p: np.tile(p, reps), x)
+    n = max(np.ndim(x), len(counts))
+    shape, counts = (1,) * (n - np.ndim(x)) + np.shape(x), [1] * (n - len(counts)) + counts
+    copies = broadcast_to(
+        reshape(x, [k for length in shape for k in (1, length)]), [k for pair in zip(counts, shape) for k in pair]
+    )
+    return reshape(copies, [count * length for count, length in zip(counts, shape)])
