@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 import tinygrad_bp as bp
+from tests.differences import close
 from tinygrad_bp.nn import init
 
 SHAPE = (40, 60, 5)
@@ -32,12 +33,16 @@ DRAWS = {
         lambda t: init.kaiming_normal_(t, mode="fan_out", nonlinearity="relu"),
         stats.norm(0.0, math.sqrt(2 / FAN_OUT)),
     ),
+    "trunc_normal_": (
+        lambda t: init.trunc_normal_(t, 1.0, 2.0, -1.0, 4.0),
+        stats.truncnorm(-1.0, 1.5, loc=1.0, scale=2.0),
+    ),
     "lecun_normal_": (init.lecun_normal_, stats.norm(0.0, 1 / math.sqrt(FAN_IN))),
 }
 
 
 def test_every_draw_is_in_the_list():
-    assert set(init.__all__) == {*DRAWS, "constant_", "zeros_", "ones_", "calculate_gain"}
+    assert set(init.__all__) == {*DRAWS, "constant_", "zeros_", "ones_", "eye_", "orthogonal_", "calculate_gain"}
 
 
 @pytest.mark.parametrize("name", DRAWS)
@@ -70,6 +75,21 @@ def test_constants():
     assert (init.constant_(tensor, 1.5).data == 1.5).all()
     assert (init.ones_(tensor).data == 1.0).all()
     assert (init.zeros_(tensor).data == 0.0).all()
+    assert (init.eye_(tensor).data == np.eye(2, 3)).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4), (2, 3, 2, 2), (8, 3, 2), (1, 1)])
+def test_an_orthogonal_matrix(shape):
+    w = init.orthogonal_(bp.zeros(*shape), gain=2.0).data.reshape(shape[0], -1)
+    product = w @ w.T if len(w) <= w.shape[1] else w.T @ w
+    assert close(product, 4.0 * np.eye(len(product)), 1e-13)
+
+
+def test_all_orthogonal_matrices_are_equally_likely():
+    bp.manual_seed(0)
+    first = [init.orthogonal_(bp.zeros(2, 2)).data[0] for _ in range(500)]
+    angles = [math.atan2(y, x) for x, y in first]
+    assert stats.kstest(angles, stats.uniform(-math.pi, 2 * math.pi).cdf).pvalue > 0.01
 
 
 def test_a_write_between_forward_and_backward_is_noticed():
@@ -81,7 +101,15 @@ def test_a_write_between_forward_and_backward_is_noticed():
 
 
 def test_gains():
-    gains = {"linear": 1, "sigmoid": 1, "tanh": 5 / 3, "relu": math.sqrt(2), "leaky_relu": math.sqrt(2 / 1.0001)}
+    gains = {
+        "selu": 0.75,
+        "conv2d": 1,
+        "linear": 1,
+        "sigmoid": 1,
+        "tanh": 5 / 3,
+        "relu": math.sqrt(2),
+        "leaky_relu": math.sqrt(2 / 1.0001),
+    }
     for name, gain in gains.items():
         assert init.calculate_gain(name) == pytest.approx(gain, rel=1e-15)
     assert init.calculate_gain("leaky_relu", 1.0) == 1.0
@@ -93,13 +121,28 @@ def test_what_is_refused():
         init.uniform_(w, 1.0, 0.0)
     with pytest.raises(ValueError, match=r"^normal_: std is -1\.0\. Pass one >= 0\.$"):
         init.normal_(w, 0.0, -1.0)
-    with pytest.raises(ValueError, match=r"^calculate_gain: 'swish' has no gain\. Choose one of linear, sigmoid,"):
+    with pytest.raises(ValueError, match=r"^eye_: a tensor of shape \(3,\) is no matrix\. Pass one of two axes\.$"):
+        init.eye_(bp.zeros(3))
+    with pytest.raises(
+        ValueError, match=r"^trunc_normal_: std is 0\.0, the bounds -2\.0 and 2\.0\. Pass a std > 0 and"
+    ):
+        init.trunc_normal_(w, std=0.0)
+    with pytest.raises(ValueError, match=r"^trunc_normal_: std is 1\.0, the bounds 1\.0 and 1\.0\. Pass a std > 0 and"):
+        init.trunc_normal_(w, a=1.0, b=1.0)
+    message = (
+        r"^trunc_normal_: N\(0\.0, 1\.0\^2\) falls into \[9\.0, 10\.0\] with probability 0\.0e\+00\. Move the bounds"
+    )
+    with pytest.raises(ValueError, match=message):
+        init.trunc_normal_(w, a=9.0, b=10.0)
+    with pytest.raises(ValueError, match=r"^calculate_gain: 'swish' has no gain\. Choose one of linear, conv1d,"):
         init.kaiming_normal_(w, nonlinearity="swish")
     with pytest.raises(ValueError, match=r"^kaiming_uniform_: mode is 'in'\. Choose fan_in or fan_out\.$"):
         init.kaiming_uniform_(w, mode="in")
 
 
-@pytest.mark.parametrize("name", [n for n in DRAWS if n not in ("uniform_", "normal_")])
+@pytest.mark.parametrize(
+    "name", [n for n in DRAWS if n not in ("uniform_", "normal_", "trunc_normal_")] + ["orthogonal_"]
+)
 @pytest.mark.parametrize("shape", [(3,), (), (0, 3)])
 def test_fans_need_a_weight(name, shape):
     message = f"{name}: a tensor of shape {shape} has no fans. Pass a weight (out, in, ...)."

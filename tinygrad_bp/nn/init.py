@@ -11,14 +11,16 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..random import generator
 from ..recipe import wrote
 from ..tensor import Tensor
 
 # fmt: off
 __all__ = [
-    "calculate_gain", "constant_", "kaiming_normal_", "kaiming_uniform_", "lecun_normal_", "normal_", "ones_",
-    "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
+    "calculate_gain", "constant_", "eye_", "kaiming_normal_", "kaiming_uniform_", "lecun_normal_", "normal_", "ones_",
+    "orthogonal_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
 ]
 # fmt: on
 
@@ -53,6 +55,19 @@ def ones_(tensor: Tensor) -> Tensor:
     return _write(tensor, 1.0)
 
 
+def eye_(tensor: Tensor) -> Tensor:
+    """The identity, of a matrix of any shape.
+
+    >>> import tinygrad_bp as bp
+    >>> eye_(bp.zeros(2, 3))
+    tensor([[1., 0., 0.],
+            [0., 1., 0.]])
+    """
+    if tensor.data.ndim != 2:
+        raise ValueError(f"eye_: a tensor of shape {tensor.data.shape} is no matrix. Pass one of two axes.")
+    return _write(tensor, np.eye(*tensor.data.shape))
+
+
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Draw from U(a, b).
 
@@ -77,6 +92,46 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     if not std >= 0:
         raise ValueError(f"normal_: std is {std}. Pass one >= 0.")
     return _write(tensor, generator().normal(mean, std, tensor.data.shape))
+
+
+def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
+    """Draw from N(mean, std^2), again and again where a number falls outside of [a, b].
+
+    >>> import tinygrad_bp as bp
+    >>> bp.manual_seed(0)
+    >>> trunc_normal_(bp.zeros(2), a=0.0)
+    tensor([0.12573022, 0.10490012])
+    """
+    if not (std > 0 and a < b):
+        raise ValueError(f"trunc_normal_: std is {std}, the bounds {a} and {b}. Pass a std > 0 and a < b.")
+    share = 0.5 * (math.erf((b - mean) / (std * math.sqrt(2.0))) - math.erf((a - mean) / (std * math.sqrt(2.0))))
+    if not share > 1e-3:
+        raise ValueError(
+            f"trunc_normal_: N({mean}, {std}^2) falls into [{a}, {b}] with probability {share:.1e}. "
+            "Move the bounds around the mean."
+        )
+    values = generator().normal(mean, std, tensor.data.shape)
+    while (outside := (values < a) | (values > b)).any():
+        values = np.where(outside, generator().normal(mean, std, values.shape), values)
+    return _write(tensor, values)
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """`gain` times a random orthogonal matrix (Saxe et al., 2014): rows or columns, the fewer, are orthonormal.
+
+    A weight (out, in, *kernel) is taken as a matrix of `out` rows.
+
+    >>> import numpy as np, tinygrad_bp as bp
+    >>> w = orthogonal_(bp.zeros(2, 5)).data
+    >>> np.allclose(w @ w.T, np.eye(2))
+    True
+    """
+    _fans("orthogonal_", tensor)
+    shape = tensor.data.shape
+    rows, columns = shape[0], math.prod(shape[1:])
+    q, r = np.linalg.qr(generator().normal(size=(max(rows, columns), min(rows, columns))))
+    q = q * np.sign(np.diagonal(r))  # so that all orthogonal matrices are equally likely
+    return _write(tensor, gain * (q if rows >= columns else q.T).reshape(shape))
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
@@ -130,10 +185,10 @@ def lecun_normal_(tensor: Tensor) -> Tensor:
 
 
 _GAINS: dict[str, Callable[[float], float]] = {
-    "linear": lambda slope: 1.0,
-    "sigmoid": lambda slope: 1.0,
+    **dict.fromkeys(["linear", "conv1d", "conv2d", "conv_transpose2d", "sigmoid"], lambda slope: 1.0),
     "tanh": lambda slope: 5.0 / 3.0,
     "relu": lambda slope: math.sqrt(2.0),
+    "selu": lambda slope: 0.75,
     "leaky_relu": lambda slope: math.sqrt(2.0 / (1.0 + slope * slope)),
 }
 
