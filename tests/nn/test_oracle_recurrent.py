@@ -98,7 +98,9 @@ def test_cells(kind, sizes, batch, bias, nonlinearity, with_states, seed):
 
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
 def test_first_values_have_the_spread_of_pytorch_s(kind):
-    ours, theirs = getattr(nn, kind)(30, 40), getattr(torch.nn, kind)(30, 40)
+    bp.manual_seed(0)
+    torch.manual_seed(0)
+    ours, theirs = getattr(nn, kind)(30, 400), getattr(torch.nn, kind)(30, 400)
     for (name, p), (same, q) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
         assert name == same
-        assert abs(p.data.std() - q.detach().numpy().std()) < 0.02
+        assert abs(np.abs(p.data).max() / q.detach().abs().max().item() - 1.0) < 0.02

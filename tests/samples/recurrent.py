@@ -17,7 +17,7 @@ def inputs(gates: int, steps: int, batch: int, n: int, states: int = 1) -> tuple
 
 
 def without_bias(*args: Any) -> tuple[Any, ...]:
-    z, w, b, *states = inputs(*args)
+    z, w, _, *states = inputs(*args)
     return z, w, 0.0, *states
 
 
@@ -59,8 +59,8 @@ def lstm(z: Any, w: Any, b: Any, h: Any, c: Any) -> Any:
         i, f, a, o = sigmoid(i), sigmoid(f), np.tanh(a), sigmoid(o)
         c = f * c + i * a
         h = o * np.tanh(c)
-        ys.append(np.concatenate([h, c, i, f, a, o], 1))
-    return np.stack(ys)
+        ys.append([h, c, i, f, a, o])
+    return np.stack(ys, 1)
 
 
 def gru(z: Any, w: Any, b: Any, h: Any) -> Any:
@@ -70,8 +70,8 @@ def gru(z: Any, w: Any, b: Any, h: Any) -> Any:
         r, u = sigmoid(z_r + r), sigmoid(z_u + u)
         a = np.tanh(z_a + r * q)
         h = (1.0 - u) * a + u * h
-        ys.append(np.concatenate([h, a, r, u, q], 1))
-    return np.stack(ys)
+        ys.append([h, a, r, u, q])
+    return np.stack(ys, 1)
 
 
 FORMULAS: dict[str, Callable[..., Any]] = {"rnn": rnn, "lstm": lstm, "gru": gru}

@@ -61,7 +61,7 @@ class _Recurrent(Module):
             uniform_(getattr(self, kind + suffix), -bound, bound)
 
     def _run(self, suffix: str, x: Any, states: list[Any], backwards: bool = False) -> Any:
-        """The states after every step of x (steps, batch, entries), packed as the row does; `backwards` in time."""
+        """What the row stacks, states first, for every step of x (steps, batch, entries); `backwards` in time."""
         w, w_h = getattr(self, f"weight_ih{suffix}"), getattr(self, f"weight_hh{suffix}")
         b, b_h = (getattr(self, f"bias_{k}h{suffix}") for k in "ih") if self.bias else (None, 0.0)
         steps, batch, entries = x.shape
@@ -100,11 +100,6 @@ class _Recurrent(Module):
         """One state, or the tuple of several."""
         return states[0] if len(states) == 1 else tuple(states)
 
-    def _unpacked(self, y: Any) -> list[Any]:
-        """The states at the front of what the row packs."""
-        n = self.hidden_size
-        return [y[..., k * n : (k + 1) * n] for k in range(len(self._states))]
-
 
 class _Layer(_Recurrent):
     """Layers and directions over a sequence."""
@@ -125,7 +120,10 @@ class _Layer(_Recurrent):
         self.batch_first = batch_first
         self.dropout = check_probability(type(self).__name__, "dropout", dropout)
         if dropout and num_layers == 1:
-            warnings.warn(self._says(f"dropout {dropout} is between layers, and there is one. Add layers, or leave it 0."), stacklevel=2)
+            warnings.warn(
+                self._says(f"dropout {dropout} is between layers, and there is one. Add layers, or leave it 0."),
+                stacklevel=2,
+            )
         self.bidirectional = bidirectional
         for layer in range(num_layers):
             for suffix in self._directions():
@@ -157,9 +155,8 @@ class _Layer(_Recurrent):
             outputs = []
             for suffix in self._directions():
                 y = self._run(f"_l{layer}{suffix}", x, [state[len(after)] for state in before], bool(suffix))
-                after.append(self._unpacked(y[-1]))
-                h = self._unpacked(y)[0]
-                outputs.append(ops.flip(h, 0) if suffix else h)
+                after.append([y[k, -1] for k in range(len(self._states))])
+                outputs.append(ops.flip(y[0], 0) if suffix else y[0])
             x = ops.concatenate(outputs, -1) if len(outputs) > 1 else outputs[0]
         states = [ops.stack(each) for each in zip(*after)]
         if alone:
@@ -183,8 +180,8 @@ class _Cell(_Recurrent):
         states = self._given(hx, self.weight_hh, shape)  # type: ignore[attr-defined]
         if alone := x.ndim == 1:
             x, states = ops.expand_dims(x, 0), [ops.expand_dims(state, 0) for state in states]
-        y = self._run("", ops.expand_dims(x, 0), states)[0]
-        return self._answer(self._unpacked(y[0] if alone else y))
+        y = self._run("", ops.expand_dims(x, 0), states)
+        return self._answer([y[k, 0, 0] if alone else y[k, 0] for k in range(len(states))])
 
 
 # ---- the layers --------------------------------------------------------------------------------------------
@@ -247,7 +244,7 @@ class RNN(_Layer):
         self.nonlinearity = self._nonlinearity(nonlinearity)
 
     def _row(self, *inputs: Any) -> Any:
-        return ops.rnn(*inputs, self.nonlinearity)
+        return ops.expand_dims(ops.rnn(*inputs, self.nonlinearity), 0)
 
 
 class LSTM(_Layer):
@@ -312,7 +309,7 @@ class RNNCell(_Cell):
         self.nonlinearity = self._nonlinearity(nonlinearity)
 
     def _row(self, *inputs: Any) -> Any:
-        return ops.rnn(*inputs, self.nonlinearity)
+        return ops.expand_dims(ops.rnn(*inputs, self.nonlinearity), 0)
 
 
 class LSTMCell(_Cell):

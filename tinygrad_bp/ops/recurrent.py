@@ -1,10 +1,11 @@
 """Recurrences over a whole sequence: rnn, lstm and gru, one row each, all steps and all samples of a batch in it.
 
 What the steps take from their inputs is one product, ``z = linear(x, W_ih, b_ih)``, (steps, batch, gates * n); a row
-here is what is left, ``h W^T + b`` and the gates, from a state h before the first step. Its output holds the states
-and, packed behind them along the last axis, what its derivative needs again: cells and gates. That derivative is one
-joint line, right for any incoming gradient of any part; it works step by step, in arrays that stay in the cache. A sigmoid is a tanh here, ``.5 tanh(x / 2) + .5``, so that all gates of a step are one
-call. The words are those of :mod:`~tinygrad_bp.ops.arithmetic`; gates are named where they are packed; b may be 0.0.
+here is what is left, ``h W^T + b`` and the gates, from a state h before the first step. Its output holds the states h,
+(steps, batch, n), and in front of them an axis along which cells and gates are stacked, which its derivative needs
+again. That is one joint line, right for any incoming gradient of any part, and works step by step in arrays that stay
+in the cache. A sigmoid is a tanh here, ``.5 tanh(x / 2) + .5``, so that all gates of a step are one call. The words are
+those of :mod:`~tinygrad_bp.ops.arithmetic`; gates are named where they are stacked; b may be 0.0.
 """
 
 from __future__ import annotations
@@ -41,11 +42,6 @@ def _check(name: str, gates: int, z: Any, w: Any, b: Any, *states: Any) -> None:
 def _before(state: Any, states: Any) -> Any:
     """The state before each step."""
     return np.concatenate([state[None], states[:-1]])
-
-
-def _parts(y: Any, n: int) -> list[Any]:
-    """The arrays packed along the last axis, n entries each."""
-    return [y[..., k : k + n] for k in range(0, y.shape[-1], n)]
 
 
 def _in_time(steps: list[Any]) -> Any:
@@ -88,25 +84,26 @@ def _rnn_joint(g: Any, y: Any, z: Any, w: Any, b: Any, h: Any, nonlinearity: str
 
 rnn = row("rnn", _rnn, joint=_rnn_joint)
 
-# ---- lstm: gates i, f, a, o; c = f c + i a; h = o tanh(c); packed h, c, i, f, a, o -------------------------
+# ---- lstm: gates i, f, a, o; c = f c + i a; h = o tanh(c); stacked h, c, i, f, a, o ------------------------
 
 
 @kernel
 def _lstm_forward(z: Any, w: Any, b: Any, h: Any, c: Any) -> Any:
-    n = w.shape[1]
-    y = np.empty((*z.shape[:2], 6 * n), np.result_type(z, w, b, h, c))
+    (steps, batch, _), n = z.shape, w.shape[1]
+    y = np.empty((6, steps, batch, n), np.result_type(z, w, b, h, c))
     w = np.ascontiguousarray(w.T)
     scale = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], y.dtype), n)  # a sigmoid is scale * tanh(scale * x) + 1 - scale
-    shift, x = 1.0 - scale, np.empty((z.shape[1], 4 * n), y.dtype)
-    for y_t, z_t in zip(y, z):
+    shift, x = 1.0 - scale, np.empty((batch, 4 * n), y.dtype)
+    for t in range(steps):
         np.matmul(h, w, out=x)
-        x += z_t
+        x += z[t]
         x += b
         x *= scale
         np.tanh(x, out=x)
         x *= scale
-        np.add(x, shift, out=y_t[:, 2 * n :])
-        before, (h, c, i, f, a, o) = c, (y_t[:, k * n : (k + 1) * n] for k in range(6))
+        x += shift
+        y[2:, t] = x.reshape(batch, 4, n).swapaxes(0, 1)
+        before, (h, c, i, f, a, o) = c, y[:, t]
         np.multiply(f, before, out=c)
         c += i * a
         np.tanh(c, out=h)
@@ -120,47 +117,48 @@ def _lstm(z: Any, w: Any, b: Any, h: Any, c: Any) -> Any:
 
 
 def _lstm_joint(g: Any, y: Any, z: Any, w: Any, b: Any, h: Any, c: Any) -> list[Any]:
-    n = w.shape[1]
-    is_tanh = np.repeat(np.array([0.0, 0.0, 1.0, 0.0], w.dtype), n)
     back_h, back_c, steps = 0.0, 0.0, []
-    for t in reversed(range(len(y))):
-        h_t, c_t, i, f, a, o = _parts(y[t], n)
-        gates, g_t, before = y[t, :, 2 * n :], g[t], y[t - 1, :, n : 2 * n] if t else c
+    for t in reversed(range(len(z))):
+        h_t, c_t, i, f, a, o = y[:, t]
+        dh, dc, di, df, da, do = g[:, t]
         tanh_c = np.tanh(c_t)
-        dh = g_t[:, :n] + back_h
-        dc = g_t[:, n : 2 * n] + back_c + dh * (o - h_t * tanh_c)
-        d = np.concatenate([dc * a, dc * before, dc * i, dh * tanh_c], -1) + g_t[:, 2 * n :]
-        d = d * ((1.0 - gates) * (gates + is_tanh))  # s (1 - s) of a sigmoid, (1 - a)(1 + a) of a tanh
+        dh = dh + back_h
+        dc = dc + back_c + dh * (o - h_t * tanh_c)
+        di = (di + dc * a) * (i - i * i)
+        df = (df + dc * (y[1, t - 1] if t else c)) * (f - f * f)
+        da = (da + dc * i) * (1.0 - a * a)
+        do = (do + dh * tanh_c) * (o - o * o)
+        d = np.concatenate([di, df, da, do], -1)
         back_h, back_c = _product(d, w), dc * f
         steps.append(d)
     d = _in_time(steps)
-    return [d, _product(_rows(d).T, _rows(_before(h, y[..., :n]))), d.sum((0, 1)), back_h, back_c]
+    return [d, _product(_rows(d).T, _rows(_before(h, y[0]))), d.sum((0, 1)), back_h, back_c]
 
 
 lstm = row("lstm", _lstm, joint=_lstm_joint)
 
-# ---- gru: gates r, u; a = tanh(z_a + r q), q = h W_a^T + b_a; h = (1 - u) a + u h; packed h, a, r, u, q ----
+# ---- gru: gates r, u; a = tanh(z_a + r q), q = h W_a^T + b_a; h = (1 - u) a + u h; stacked h, a, r, u, q ---
 
 
 @kernel
 def _gru_forward(z: Any, w: Any, b: Any, h: Any) -> Any:
-    n = w.shape[1]
-    y = np.empty((*z.shape[:2], 5 * n), np.result_type(z, w, b, h))
+    (steps, batch, _), n = z.shape, w.shape[1]
+    y = np.empty((5, steps, batch, n), np.result_type(z, w, b, h))
     w = np.ascontiguousarray(w.T)
-    products = np.empty((z.shape[1], 3 * n), y.dtype)
-    x = products[:, : 2 * n]
-    for y_t, z_t in zip(y, z):
-        np.matmul(h, w, out=products)
-        products += b
-        x += z_t[:, : 2 * n]
-        x *= 0.5
-        np.tanh(x, out=x)
-        x *= 0.5
-        np.add(x, 0.5, out=y_t[:, 2 * n : 4 * n])
-        before, (h, a, r, u, q) = h, (y_t[:, k * n : (k + 1) * n] for k in range(5))
-        q[...] = products[:, 2 * n :]
+    x = np.empty((batch, 3 * n), y.dtype)
+    gates = x[:, : 2 * n]
+    for t in range(steps):
+        np.matmul(h, w, out=x)
+        x += b
+        gates += z[t, :, : 2 * n]
+        gates *= 0.5
+        np.tanh(gates, out=gates)
+        gates *= 0.5
+        gates += 0.5
+        y[2:, t] = x.reshape(batch, 3, n).swapaxes(0, 1)
+        before, (h, a, r, u, q) = h, y[:, t]
         np.multiply(r, q, out=a)
-        a += z_t[:, 2 * n :]
+        a += z[t, :, 2 * n :]
         np.tanh(a, out=a)
         np.subtract(before, a, out=h)
         h *= u
@@ -176,20 +174,20 @@ def _gru(z: Any, w: Any, b: Any, h: Any) -> Any:
 def _gru_joint(g: Any, y: Any, z: Any, w: Any, b: Any, h: Any) -> list[Any]:
     n = w.shape[1]
     back, steps = 0.0, []
-    for t in reversed(range(len(y))):
-        _, a, r, u, q = _parts(y[t], n)
-        dh, da, dr, du, dq = _parts(g[t], n)
+    for t in reversed(range(len(z))):
+        _, a, r, u, q = y[:, t]
+        dh, da, dr, du, dq = g[:, t]
         dh = dh + back
-        da = (da + (dh - dh * u)) * (1.0 - a * a)
+        da = (da + dh - dh * u) * (1.0 - a * a)
         dr = (dr + da * q) * (r - r * r)
-        du = (du + dh * ((y[t - 1, :, :n] if t else h) - a)) * (u - u * u)
+        du = (du + dh * ((y[0, t - 1] if t else h) - a)) * (u - u * u)
         dq = dq + da * r
         d = np.concatenate([da, dr, du, dq], -1)
         back = dh * u + _product(d[:, n:], w)
         steps.append(d)
     d = _in_time(steps)
     of_products = d[..., n:]
-    dw = _product(_rows(of_products).T, _rows(_before(h, y[..., :n])))
+    dw = _product(_rows(of_products).T, _rows(_before(h, y[0])))
     return [np.concatenate([d[..., n : 3 * n], d[..., :n]], -1), dw, of_products.sum((0, 1)), back]
 
 
