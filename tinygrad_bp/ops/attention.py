@@ -21,7 +21,7 @@ __all__ = ["attention_weights"]
 def _weights(q: Any, k: Any, mask: Any, scale: float) -> Any:
     s = (q * scale) @ k.mT
     if mask is not None:
-        s += np.where(mask, 0.0, -np.inf) if mask.dtype == bool else mask
+        s += np.where(mask, 0.0, -np.inf) if np.asarray(mask).dtype == bool else mask
     with np.errstate(over="ignore"):
         s -= s.max(-1, keepdims=True, initial=np.finfo(s.dtype).min)  # finite where all keys are left out
     np.exp(s, s)
@@ -31,8 +31,8 @@ def _weights(q: Any, k: Any, mask: Any, scale: float) -> Any:
 
 
 def _weights_slopes(g: Any, p: Any, q: Any, k: Any, mask: Any, scale: float) -> tuple[Any, Any, Any]:
-    gp = g * p
-    ds = gp - p * (gp @ np.ones_like(gp, shape=gp.shape[-1:]))[..., None]
+    of_row = (g * p) @ np.ones_like(p, shape=p.shape[-1:])
+    ds = (g - of_row[..., None]) * p
     return scale * (ds @ k), scale * (ds.mT @ q), ds
 
 
