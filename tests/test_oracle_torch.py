@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -82,6 +83,31 @@ def getitem(x: Any, index: Any) -> Any:
     return x[raw(index)]
 
 
+def sinc(x: Any, n: int = 0) -> Any:
+    """As an integral: the second derivative of torch.sinc is nan at 0."""
+    t, weights = (torch.tensor(a) for a in np.polynomial.legendre.leggauss(60))
+    values = torch.cos(np.pi * x[..., None] * t) * (1.0 - t * t) ** n
+    return (values * weights).sum(-1) / (2.0 ** (n + 1) * math.factorial(n))
+
+
+def quantile(x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False) -> Any:
+    """By the order of the entries, and NumPy's word for the place between two of them."""
+
+    def one(rows: Any, dim: int, q: float) -> Any:
+        n = rows.shape[dim]
+        place = float(np.quantile(np.arange(float(n)), q, method=method))  # type: ignore[call-overload]
+        low = int(place)
+        y = rows.sort(dim).values
+        return (1.0 - place + low) * y[..., low] + (place - low) * y[..., min(low + 1, n - 1)]
+
+    found = [reduction(one)(x, axis, keepdims, q=v) for v in np.ravel(q)]
+    return torch.stack(found).reshape(np.shape(q) + found[0].shape)
+
+
+def partition(x: Any, kth: Any, axis: int = -1) -> Any:
+    return torch.take_along_dim(x, torch.tensor(np.argpartition(x.numpy(force=True), kth, axis)), axis)
+
+
 def quadratic_loss(a: Any, y: Any, reduction: str = "mean") -> Any:
     losses = ((a - y) ** 2).reshape(len(a), -1).sum(1) / 2
     return losses if reduction == "none" else getattr(losses, reduction)()
@@ -122,6 +148,21 @@ def counterparts() -> dict[str, Callable[..., Any]]:
         "var": reduction(lambda x, dim, ddof=0: torch.var(x, dim, correction=ddof)),
         "norm": reduction(lambda x, dim: torch.linalg.vector_norm(x, dim=dim)),
         "cumsum": lambda x, axis=None: torch.cumsum(x.flatten() if axis is None else x, axis or 0),
+        "cumprod": lambda x, axis=None: torch.cumprod(x.flatten() if axis is None else x, axis or 0),
+        "nanmean": reduction(torch.nanmean),
+        "nanvar": reduction(lambda x, dim, ddof=0: torch.var(x, dim, correction=ddof)),
+        "nanmax": reduction(torch.amax),
+        "nanmin": reduction(torch.amin),
+        "sinc": sinc,
+        "copysign": torch.copysign,
+        "heaviside": lambda a, b: torch.where(torch.as_tensor(a) == 0, b, torch.as_tensor(a) > 0),
+        "round": lambda x, decimals=0: torch.round(x, decimals=decimals),
+        "permuted": lambda x, order, axis: torch.take_along_dim(x, torch.tensor(order), axis),
+        "sort": lambda x, axis=-1, **_: (x.flatten() if axis is None else x).sort(-1 if axis is None else axis).values,
+        "partition": partition,
+        "median": lambda x, axis=None, keepdims=False: quantile(x, 0.5, axis, keepdims=keepdims),
+        "nanmedian": lambda x, axis=None, keepdims=False: quantile(x, 0.5, axis, keepdims=keepdims),
+        "quantile": quantile,
         "reshape": lambda x, shape: x.reshape(shape),
         "squeeze": lambda x, axis=None: x.squeeze() if axis is None else x.squeeze(axis),
         "expand_dims": expand_dims,
