@@ -56,11 +56,10 @@ REFUSED = {
     ),
     "dates are not numbers": "busday_count busday_offset datetime_as_string is_busday isnat",
     "files take arrays; use bp.save": "save savetxt savez savez_compressed",
-    "it makes a new array; write its formula, such as a + (b - a) * np.linspace(0, 1)": (
-        "full_like geomspace linspace logspace"
-    ),
+    "it makes a new array; write its formula, such as a + (b - a) * np.linspace(0, 1)": ("geomspace linspace logspace"),
     "nobody has asked for it yet; compute it with rows, or give it t.detach().numpy()": (
-        "corrcoef cov divmod i0 linalg.lstsq linalg.tensorinv linalg.tensorsolve trim_zeros unwrap"
+        "corrcoef cov divmod i0 linalg.lstsq linalg.tensorinv linalg.tensorsolve nanpercentile nanquantile trim_zeros "
+        "unwrap"
     ),
 }
 

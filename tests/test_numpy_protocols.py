@@ -407,6 +407,12 @@ CASES = {
     ],
     np.round: [([X(A)], {}), ([X(A), 1], {}), ([X(100 * A)], {"decimals": -1})],
     np.linalg.matmul: [([X(A), X(A.T.copy())], {}), ([A, X(B)], {})],
+    np.full_like: [([X(A), X(V[:1])], {}), ([X(A), X(B)], {}), ([X(B), X(V[:1])], {"shape": (2, 2)})],
+    **{
+        getattr(np, name): [([X(B)], {}), ([X(A)], {"axis": 1})]
+        for name in ("cumulative_sum", "cumulative_prod")
+        if hasattr(np, name)
+    },
     np.astype: [([X(A), np.float64], {}), ([X(A), "float64"], {"copy": True})],
     np.linalg.outer: [([X(B), X(V)], {})],
     **{f: [([X(A)], {})] for f in (np.real, np.real_if_close)},
@@ -489,7 +495,8 @@ def test_functions_refuse_the_arguments_they_do_not_offer(function):
     except ValueError:
         names = ["out"]
     offered |= {"dtype"} if function.__name__ in tables._WITH_DTYPE else set()
-    for word in [n for n in names[1:] if n in values and n not in offered]:
+    defaults, _ = tables._parameters(function)
+    for word in [n for n in names[1:] if n in values and n not in offered and values[n] is not defaults.get(n)]:
         with refuses(
             TypeError, f"{title(function).replace('numpy', 'np')}: {word}= is not offered on a Tensor. Leave it out."
         ):
@@ -598,7 +605,6 @@ def test_concatenate_mixes_arrays_tensors_and_lists():
         ("np.linspace", lambda t: np.linspace(t[0], 1.0)),
         ("np.histogram", lambda t: np.histogram(t)),
         ("np.copyto", lambda t: np.copyto(SQUARE.copy(), t)),
-        ("np.full_like", lambda t: np.full_like(t, t[0, 0])),  # its fill is data
     ],
 )
 def test_76_a_function_without_a_row_is_refused(name, call):
@@ -674,6 +680,9 @@ def test_what_is_not_differentiable_by_nature_passes_through(function, make):
 
 
 def test_like_functions_take_a_shape_by_name():
+    assert type(np.full_like(leaf(A), 2)) is np.ndarray
+    assert np.full_like(leaf(A), 2, dtype=np.float32).dtype == np.float32
+    assert np.full_like(bp.Tensor(MASK), 0.7).tolist() == np.full_like(MASK, 0.7).tolist()
     assert np.zeros_like(leaf(A), shape=(4,)).shape == (4,)
 
 

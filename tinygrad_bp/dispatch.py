@@ -64,6 +64,9 @@ ROWS |= {
     **dict.fromkeys(["np.real", "np.real_if_close"], ops.positive),
     "np.linalg.diagonal": lambda x, offset=0: ops.diagonal(x, offset, -2, -1),
     "np.copy": lambda a: ops.astype(a, a.dtype),
+    "np.cumulative_sum": lambda x, axis=None: ops.cumsum(x, axis),
+    "np.cumulative_prod": lambda x, axis=None: ops.cumprod(x, axis),
+    "np.full_like": lambda a, fill_value, dtype=None, shape=None: _full_like(_raw(a), fill_value, dtype, shape),
     "np.around": ops.round,
     "np.fix": ops.trunc,
     "np.where": lambda condition, x=None, y=None: (
@@ -102,6 +105,12 @@ _RENAMED = {"newshape": "shape", "min": "a_min", "max": "a_max", "x2": "b", "cor
 # Functions that compute in the dtype they are given: what they are given is cast first.
 _WITH_DTYPE = {"sum", "prod", "mean", "var", "std", "cumsum", "cumprod", "trace"}
 _WITH_DTYPE |= {f"nan{name}" for name in _WITH_DTYPE} | {"cumulative_sum", "cumulative_prod"}
+
+
+def _full_like(a: Any, fill_value: Any, dtype: Any, shape: Any) -> Any:
+    """Every entry is `fill_value`, which may be a Tensor; of a number an array, as zeros_like is."""
+    ones = np.ones_like(a, dtype, shape=shape)
+    return ops.astype(ops.multiply(fill_value, ones), ones.dtype)
 
 
 def _raw(value: Any) -> Any:
