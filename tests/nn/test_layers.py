@@ -67,6 +67,11 @@ LAYERS = {
     "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 1, 2, stride=(2, 1), output_padding=(1, 0)),
     "Dropout": lambda: nn.Dropout(0.25).eval(),  # in training every call is another function
     "Embedding": LookedUp,
+    "BatchNorm1d": lambda: nn.BatchNorm1d(3),
+    "BatchNorm2d": lambda: nn.BatchNorm2d(2, momentum=None),
+    "LayerNorm": lambda: nn.LayerNorm(3),
+    "RMSNorm": lambda: nn.RMSNorm(3),
+    "GroupNorm": lambda: nn.GroupNorm(2, 4),
     "MaxPool1d": lambda: nn.MaxPool1d(2, 1),
     "MaxPool2d": lambda: nn.MaxPool2d((2, 1), padding=(1, 0)),
     "AvgPool1d": lambda: nn.AvgPool1d(2, 1),
@@ -79,7 +84,7 @@ LAYERS = {
     "RNNCell": lambda: nn.RNNCell(3, 2),
     "LSTMCell": lambda: flat(nn.LSTMCell(3, 2)),
     "GRUCell": lambda: nn.GRUCell(3, 2),
-    "MultiheadAttention": lambda: flat(SelfAttention(2, 2)),
+    "MultiheadAttention": lambda: flat(SelfAttention(2, 2, bias=False)),  # that of keys changes nothing
     "TransformerEncoderLayer": lambda: nn.TransformerEncoderLayer(3, 1, 1, 0.0, F.tanh, norm_first=True, bias=False),
     "TransformerEncoder": lambda: nn.TransformerEncoder(
         nn.TransformerEncoderLayer(3, 1, 1, 0.0, F.tanh, bias=False), 1
@@ -90,6 +95,11 @@ SHAPES = {
     "Conv1d": [(1, 2, 3)],
     **{key: [(2, 2, 2)] for key in ["Conv2d", "ConvTranspose2d"]},
     "Embedding": [(4, 3)],
+    "BatchNorm1d": [(4, 3), (2, 3, 2)],
+    "BatchNorm2d": [(2, 2, 1, 2)],
+    "LayerNorm": [(4, 3)],
+    "RMSNorm": [(4, 3)],
+    "GroupNorm": [(2, 4, 2)],
     **{key: [(2, 1, 3)] for key in ["MaxPool1d", "AvgPool1d", "AdaptiveAvgPool1d"]},
     **{key: [(2, 1, 3, 2)] for key in ["MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d"]},
     "RNN": [(2, 3)],
