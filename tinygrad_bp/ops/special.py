@@ -61,14 +61,15 @@ def _polynomial(x: Any, coefficients: Any) -> Any:
 
 def _erf_of(x: Any) -> Any:
     """The error function of a vector of float32 or float64."""
-    a = np.minimum(np.abs(x), 6.0)  # from here on it is 1
-    y = _polynomial(a, FAR_P)
-    y /= _polynomial(a, FAR_Q)
-    y *= np.exp(-a * a)
-    y = np.copysign(1.0 - y, x)
-    near = np.nonzero(a < 0.84375)
-    x = x[near]
-    y[near] = x + x * (_polynomial(x * x, NEAR_P) / _polynomial(x * x, NEAR_Q))
+    x = np.clip(x, -6.0, 6.0)  # beyond it is 1
+    y = _polynomial(x * x, NEAR_P)
+    y /= _polynomial(x * x, NEAR_Q)
+    y *= x
+    y += x
+    far = np.nonzero(np.abs(x) >= 0.84375)
+    x = x[far]
+    a = np.abs(x)
+    y[far] = np.copysign(1.0 - np.exp(-a * a) * (_polynomial(a, FAR_P) / _polynomial(a, FAR_Q)), x)
     return y
 
 
@@ -77,8 +78,8 @@ def _erf(x: Any) -> Any:
     """The error function, in blocks that fit the cache."""
     x = np.asarray(x)
     y = x.astype(np.result_type(x.dtype, np.float32)).reshape(-1)
-    for start in range(0, y.size, 16384):
-        block = slice(start, start + 16384)
+    for start in range(0, y.size, 32768):
+        block = slice(start, start + 32768)
         y[block] = _erf_of(y[block])
     return y.reshape(x.shape).astype(np.result_type(x.dtype, np.float16), copy=False)
 
