@@ -33,3 +33,16 @@ def test_a_kernel_is_one_instruction_and_is_printed():
     assert len(compiled.recordings) == 1
     assert compiled.source.count("def swapped_halves(") == 1
     assert "@kernel" not in compiled.source
+
+
+def test_a_table_of_constants_is_read_at_positions_that_are_computed_anew():
+    def step(x):
+        x = bp.Tensor(x, requires_grad=True)
+        y = np.interp(x, [0.0, 1.0, 3.0], [1.0, 3.0, -1.0])
+        y.sum().backward()
+        return y, x.grad
+
+    compiled = bp.compile(step)
+    for x in ([0.2, 2.0], [-1.0, 0.5], [4.0, 1.0]):
+        for a, b in zip(step(np.array(x)), compiled(np.array(x)), strict=True):
+            assert a.tolist() == b.tolist()

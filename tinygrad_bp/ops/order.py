@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..recipe import Op, unary
+from ..recipe import Node, Op, unary
 from .arithmetic import where
 from .index import diff, getitem
 from .reduce import _by_rows, _count, _kept, _known, sum
@@ -108,6 +108,13 @@ def percentile(a: Any, q: Any, axis: Any = None, method: str = "linear", keepdim
 # ---- functions given by a table ----------------------------------------------------------------------------
 
 
+def _at(table: Any, k: Any) -> Any:
+    """The entries of a vector at positions that a compiled step computes anew."""
+    if isinstance(table, Node):
+        return getitem(table, k)
+    return np.take_along_axis(table, np.reshape(k, -1), 0).reshape(np.shape(k))
+
+
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any:
     """The piecewise linear function through the points (xp, fp), xp increasing, at x; constant beyond the ends.
 
@@ -118,9 +125,9 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any
         raise ValueError(f"interp: xp {xp.shape} and fp {fp.shape} are no table. Pass two vectors of one length.")
     k = np.maximum(np.searchsorted(xp, x, "right") - 1, 0)
     after = np.minimum(k + 1, len(xp) - 1)  # from the last point on there is no rise
-    start, value = getitem(xp, k), getitem(fp, k)
-    width = getitem(xp, after) - start
-    slope = (getitem(fp, after) - value) / (width + (width == 0))
+    start, value = _at(xp, k), _at(fp, k)
+    width = _at(xp, after) - start
+    slope = (_at(fp, after) - value) / (width + (width == 0))
     y = where(x < xp[0], fp[0] if left is None else left, slope * (x - start) + value)
     return y if right is None else where(x > xp[-1], right, y)
 
