@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_bp as bp
@@ -36,22 +36,25 @@ def of_axis(value: Any, axis: int) -> Any:
 
 
 @pytest.mark.parametrize("name", ["MaxPool1d", "MaxPool2d", "AvgPool1d", "AvgPool2d"])
+@settings(max_examples=50)
 @given(data=st.data())
 def test_pooling_equals_pytorchs(name: str, data: Any) -> None:
     axes = int(name[-2])
     x = data.draw(images(axes))
-    settings = {"kernel_size": data.draw(size(axes, 1, 4)), "ceil_mode": data.draw(st.booleans())}
-    settings |= data.draw(st.fixed_dictionaries({}, optional={"stride": size(axes, 1, 4), "padding": size(axes, 0, 2)}))
+    arguments = {"kernel_size": data.draw(size(axes, 1, 4)), "ceil_mode": data.draw(st.booleans())}
+    arguments |= data.draw(
+        st.fixed_dictionaries({}, optional={"stride": size(axes, 1, 4), "padding": size(axes, 0, 2)})
+    )
     if name.startswith("Max"):
-        settings["dilation"] = data.draw(size(axes, 1, 3))
+        arguments["dilation"] = data.draw(size(axes, 1, 3))
     else:
         x[~np.isfinite(x)] = 1.0
-        settings["count_include_pad"] = data.draw(st.booleans())
+        arguments["count_include_pad"] = data.draw(st.booleans())
     for axis in range(axes):
-        k, p, d = (of_axis(settings.get(key, 0), axis) for key in ("kernel_size", "padding", "dilation"))
+        k, p, d = (of_axis(arguments.get(key, 0), axis) for key in ("kernel_size", "padding", "dilation"))
         assume(2 * p <= k)
         assume(not p or d <= x.shape[x.ndim - axes + axis])  # else a window may lie beside the input
-    compare(name, settings, x)
+    compare(name, arguments, x)
 
 
 @pytest.mark.parametrize("axes", [1, 2])
@@ -62,18 +65,18 @@ def test_adaptive_pooling_equals_pytorchs(axes: int, data: Any) -> None:
     compare(f"AdaptiveAvgPool{axes}d", {"output_size": data.draw(size(axes, 1, 9))}, x)
 
 
-def compare(name: str, settings: dict[str, Any], values: Any) -> None:
+def compare(name: str, arguments: dict[str, Any], values: Any) -> None:
     torch = pytest.importorskip("torch", reason="needs PyTorch, of the extra 'bench'")
     theirs = torch.tensor(values, requires_grad=True)
     x = bp.Tensor(values)
     x.tracked = True  # requires_grad would copy, and lose the memory order
     try:
-        expected = getattr(torch.nn, name)(**settings)(theirs)
+        expected = getattr(torch.nn, name)(**arguments)(theirs)
     except RuntimeError:  # a window larger than the input
         with pytest.raises(ValueError, match="a window spans"):
-            getattr(nn, name)(**settings)(x)
+            getattr(nn, name)(**arguments)(x)
         return
-    y = getattr(nn, name)(**settings)(x)
+    y = getattr(nn, name)(**arguments)(x)
     g = np.cos(np.arange(y.size)).reshape(y.shape)
     (dx,) = bp.autograd.grad(y, x, g)
     expected.backward(torch.from_numpy(g))
