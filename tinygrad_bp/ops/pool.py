@@ -170,6 +170,9 @@ def _placed_at_once(g: Any, x: Any, windows: tuple[Window, ...]) -> Any:
 @kernel
 def _placed(g: Any, x: Any, windows: tuple[Window, ...]) -> Any:
     """Zeros with g added where x has the largest entry of each window; in blocks, so that the masks stay in cache."""
+    if np.argsort(g.strides).tolist() != np.argsort(x.strides).tolist():  # after Flatten g has lost the order of memory
+        given, g = g, np.empty_like(x, g.dtype, shape=g.shape)
+        g[...] = given
     if x.nbytes <= 2 * BLOCK or x.ndim == len(windows):
         return _placed_at_once(g, x, windows)
     dx = np.empty_like(x, dtype=g.dtype)
