@@ -29,7 +29,11 @@ FAR = [S(array([-40.0, -5.0, -0.1, 5.0, 40.0]))]
 ROWS: dict[str, Samples] = {
     "gelu": [S(array([-3.0, -0.1, 5.0]))],
     **dict.fromkeys(["gelu_tanh", "log_sigmoid", "mish", "selu", "softsign"], FAR),
-    "softplus": [*vary(real(2, 3), beta=[0.5, 3.0]), S(real(2, 3), threshold=0.9), S(real(3), beta=2.0, threshold=1.9)],
+    "softplus": [
+        *vary(real(2, 3), beta=[0.5, 3.0]),
+        S(array([-1.0, 0.5, 1.5]), threshold=0.9),
+        S(array([-1.0, 0.5, 1.5]), beta=2.0, threshold=1.9),
+    ],
 }
 SPELLED: dict[str, Samples] = {}
 FORMULAS: dict[str, Callable[..., Any]] = {

@@ -8,6 +8,7 @@ point (Klambauer et al., 2017), Mish is x tanh(softplus(x)) (Misra, 2019).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,17 @@ from .elementary import _sigmoid
 from .special import erf
 
 __all__ = ["elu", "gelu", "gelu_tanh", "leaky_relu", "log_sigmoid", "mish", "selu", "silu", "softplus", "softsign"]
+
+
+def in_columns(f: Callable[[Any, int], Any]) -> Callable[..., Any]:
+    """f(x, axis) with the rows of a narrow matrix made columns, where NumPy reduces several times as fast."""
+
+    def turned(x: Any, axis: int = -1) -> Any:
+        is_narrow = axis == -1 and type(x) is np.ndarray and x.ndim == 2 and x.shape[1] <= 64
+        return f(x.T.copy(), 0).T if is_narrow else f(x, axis)
+
+    return turned
+
 
 # ---- straight on the right, exponential on the left -------------------------------------------------------
 
@@ -54,9 +66,9 @@ softsign = unary("softsign", lambda x: x / (1.0 + np.abs(x)), lambda g, y, x: ov
 # ---- x times a gate ----------------------------------------------------------------------------------------
 
 
-def _gated_slope(s: Any, x: Any, du: Any = 1.0) -> Any:
-    """The slope of x s, where s = sigmoid(u)."""
-    return s * (1.0 + x * (1.0 - s) * du)
+def _gated_slope(s: Any, turn: Any) -> Any:
+    """The slope of x s, where s = sigmoid(u) and turn = x du/dx."""
+    return s * (1.0 + turn * (1.0 - s))
 
 
 silu = unary("silu", lambda x: x * _sigmoid(x), lambda g, y, x: times(g, _gated_slope(_sigmoid(x), x)))
@@ -87,7 +99,7 @@ def _gelu_gate(x: Any) -> Any:
 gelu_tanh = unary(
     "gelu_tanh",
     lambda x: x * _gelu_gate(x),
-    lambda g, y, x: times(g, _gated_slope(_gelu_gate(x), x, x * x * (3.0 * CUBIC) + LINEAR)),
+    lambda g, y, x: times(g, _gated_slope(_gelu_gate(x), x * (x * x * (3.0 * CUBIC) + LINEAR))),
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..recipe import primitive, unary
+from .activations import in_columns
 from .arithmetic import times
 from .elementary import sigmoid
 
@@ -20,16 +21,18 @@ __all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "log_softmax", "
 # ---- softmax -----------------------------------------------------------------------------------------------
 
 
+@in_columns
 def _softmax(x: Any, axis: int = -1) -> Any:
     with np.errstate(over="ignore"):
-        e = np.exp(x - np.max(x, axis, keepdims=True))
-    return e / np.sum(e, axis, keepdims=True)
+        e = np.exp(x - np.maximum.reduce(x, axis, keepdims=True))
+    return e / np.add.reduce(e, axis, keepdims=True)
 
 
+@in_columns
 def _log_softmax(x: Any, axis: int = -1) -> Any:
     with np.errstate(over="ignore"):
-        x = x - np.max(x, axis, keepdims=True)
-    return x - np.log(np.sum(np.exp(x), axis, keepdims=True))
+        x = x - np.maximum.reduce(x, axis, keepdims=True)
+    return x - np.log(np.add.reduce(np.exp(x), axis, keepdims=True))
 
 
 softmax = unary("softmax", _softmax, lambda g, y, x, axis: times(y, g - times(g, y).sum(axis, keepdims=True)))
@@ -89,13 +92,9 @@ binary_cross_entropy_with_logits = primitive(
 )
 
 
-def _is_labels(x: Any, y: Any) -> bool:
-    return bool(y.ndim < x.ndim)
-
-
 def _cross_entropy(x: Any, y: Any, reduction: str = "mean") -> Any:
     log_p = _log_softmax(x)
-    if _is_labels(x, y):
+    if y.ndim < x.ndim:  # labels
         return _reduced(-log_p[np.arange(len(x)), y], reduction, len(x))
     with np.errstate(invalid="ignore"):
         return _reduced(-times(y, log_p).sum(-1), reduction, len(x))  # 0 log 0 is 0
@@ -103,15 +102,14 @@ def _cross_entropy(x: Any, y: Any, reduction: str = "mean") -> Any:
 
 def _cross_entropy_slope(x: Any, y: Any) -> Any:
     p = softmax(x)
-    if _is_labels(x, y):
+    if y.ndim < x.ndim:
         return p - (y[:, None] == np.arange(x.shape[-1]))
     return p * y.sum(-1, keepdims=True) - y
 
 
 def _per_row(slope: Any, g: Any, reduction: str) -> Any:
     """A slope of every row times its gradient; a row whose loss was left out gets 0, even if it holds no number."""
-    share = _row_share(g, slope, reduction)
-    return times(slope, share) if reduction == "none" else slope * share
+    return (times if reduction == "none" else np.multiply)(slope, _row_share(g, slope, reduction))
 
 
 cross_entropy = primitive(

@@ -129,9 +129,13 @@ def which_count(name: str, labels: Any, classes: int, ignore_index: int) -> Any:
         raise TypeError(f"{name}: ignore_index is {ignore_index!r}, a {type(ignore_index).__name__}. Pass an integer.")
     if not labels.size:
         return None
-    if ignore_index == IGNORED and not (type(labels) is ndarray and np.minimum.reduce(labels, None) == IGNORED):
-        _check_range(name, labels, classes)
-        return None
+    if ignore_index == IGNORED:
+        try:
+            _check_range(name, labels, classes)
+            return None
+        except ValueError:
+            if type(labels) is not ndarray or IGNORED not in labels:
+                raise
     counts = labels != ignore_index
     _check_range(name, np.where(counts, labels, 0), classes)
     return counts
