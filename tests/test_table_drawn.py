@@ -44,8 +44,8 @@ def check(call: Callable[..., Any], reference: Callable[..., Any], sample: Sampl
 
 def check_dtype_and_layout(call: Callable[..., Any], sample: Sample, dtype: Any, layout: Callable[[Any], Any]) -> None:
     """The same numbers, to the precision of the dtype, from an array of another dtype in another layout."""
-    inputs = tuple(layout(x.astype(dtype)) for x in sample.inputs)
-    copies = tuple(x.astype(np.float64, order="C") for x in inputs)
+    inputs = tuple(layout(x.astype(dtype) if x.dtype.kind == "f" else x) for x in sample.inputs)
+    copies = tuple(x.astype(np.float64 if x.dtype.kind == "f" else x.dtype, order="C") for x in inputs)
     y, expected = (call(*map(Tensor, xs), **sample.params) for xs in (inputs, copies))
     assert y.dtype == dtype
     assert_close(y.data, expected.data, "forward", EXACT if dtype == np.float64 else SINGLE)
