@@ -17,13 +17,13 @@ from numpy.typing import DTypeLike
 from .. import ops
 from ..tensor import default_dtype
 from . import functional as F
-from . import normalization
 from .functional.accepted import as_input, as_sizes
 from .functional.attention import as_mask, attend, causal
 from .functional.layers import check_probability
 from .init import xavier_uniform_, zeros_
 from .layers import Dropout, Linear
 from .module import Module, Parameter
+from .normalization import LayerNorm
 
 __all__ = ["MultiheadAttention", "TransformerEncoder", "TransformerEncoderLayer"]
 
@@ -277,8 +277,8 @@ class TransformerEncoderLayer(Module):
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias, dtype)
         self.norm_first = norm_first
-        self.norm1 = normalization.LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.norm2 = normalization.LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
         self.dropout1 = Dropout(dropout)
         self.dropout2 = Dropout(dropout)
         self.activation = activation
