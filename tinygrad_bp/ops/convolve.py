@@ -168,8 +168,11 @@ def _correlated(x: Any, w: Any, size: Pair, how: How) -> Any:
 
 
 @kernel
-def _conv2d(x: Any, w: Any, size: Pair, how: How) -> Any:
-    return _correlated(_chwn(x), w, size, how).transpose(3, 0, 1, 2)
+def _conv2d(x: Any, w: Any, b: Any, size: Pair, how: How) -> Any:
+    y = _correlated(_chwn(x), w, size, how).transpose(3, 0, 1, 2)
+    if b is None:
+        return y
+    return np.add(y, b.reshape(len(w), 1, 1), out=y if y.dtype == np.result_type(y, b) else None)
 
 
 @kernel
@@ -255,11 +258,10 @@ def _check_gradient(name: str, g: Any, filters: int, size: tuple[int, ...]) -> N
 
 def _forward(x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     how = stride, padding, dilation, groups
-    y = _conv2d(x, w, conv_size("conv2d", x.shape, w.shape, *how), how)
-    if b is None:
-        return y
-    check_bias("conv2d", b.shape, w.shape, len(w))
-    return np.add(y, b.reshape(len(w), 1, 1), y if y.dtype == np.result_type(y, b) else None)
+    size = conv_size("conv2d", x.shape, w.shape, *how)
+    if b is not None:
+        check_bias("conv2d", b.shape, w.shape, len(w))
+    return _conv2d(x, w, b, size, how)
 
 
 def _forward_dx(g: Any, w: Any, size: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
