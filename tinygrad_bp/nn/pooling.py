@@ -5,7 +5,8 @@ Arguments, shapes and errors are those of the functions in :mod:`~tinygrad_bp.nn
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from . import functional as F
 from .functional.accepted import as_sizes
@@ -15,7 +16,33 @@ from .module import Module
 __all__ = ["AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d"]
 
 
-class MaxPool1d(Module):
+class _MaxPool(Module):
+    axes: ClassVar[int]
+    function: ClassVar[Callable[..., Any]]
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        dilation: Size = 1,
+        *,
+        ceil_mode: bool = False,
+    ) -> None:
+        check_windows(type(self).__name__, self.axes, kernel_size, stride, padding, dilation)
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.dilation = dilation
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input: Any) -> Any:
+        """The largest entries."""
+        sizes = self.kernel_size, self.stride, self.padding, self.dilation
+        return type(self).function(input, *sizes, self.ceil_mode)
+
+
+class MaxPool1d(_MaxPool):
     """The largest entry of every window: (n, channels, length) gives (n, channels, windows).
 
     >>> import tinygrad_bp as bp
@@ -23,28 +50,11 @@ class MaxPool1d(Module):
     tensor([[3., 5.]])
     """
 
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        dilation: Size = 1,
-        *,
-        ceil_mode: bool = False,
-    ) -> None:
-        check_windows("MaxPool1d", 1, kernel_size, stride, padding, dilation)
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.dilation = dilation
-        self.ceil_mode = ceil_mode
-
-    def forward(self, input: Any) -> Any:
-        """The largest entries."""
-        return F.max_pool1d(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+    axes = 1
+    function = staticmethod(F.max_pool1d)
 
 
-class MaxPool2d(Module):
+class MaxPool2d(_MaxPool):
     """The largest entry of every window: (n, channels, height, width) gives (n, channels, rows, columns).
 
     >>> import tinygrad_bp as bp
@@ -52,28 +62,36 @@ class MaxPool2d(Module):
     (10, 20, 12, 12)
     """
 
+    axes = 2
+    function = staticmethod(F.max_pool2d)
+
+
+class _AvgPool(Module):
+    axes: ClassVar[int]
+    function: ClassVar[Callable[..., Any]]
+
     def __init__(
         self,
         kernel_size: Size,
         stride: Size | None = None,
         padding: Size = 0,
-        dilation: Size = 1,
-        *,
         ceil_mode: bool = False,
+        count_include_pad: bool = True,
     ) -> None:
-        check_windows("MaxPool2d", 2, kernel_size, stride, padding, dilation)
+        check_windows(type(self).__name__, self.axes, kernel_size, stride, padding)
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
-        self.dilation = dilation
         self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
 
     def forward(self, input: Any) -> Any:
-        """The largest entries."""
-        return F.max_pool2d(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        """The means."""
+        sizes = self.kernel_size, self.stride, self.padding
+        return type(self).function(input, *sizes, self.ceil_mode, self.count_include_pad)
 
 
-class AvgPool1d(Module):
+class AvgPool1d(_AvgPool):
     """The mean of every window: (n, channels, length) gives (n, channels, windows).
 
     >>> import tinygrad_bp as bp
@@ -81,28 +99,11 @@ class AvgPool1d(Module):
     tensor([[2., 4.]])
     """
 
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-    ) -> None:
-        check_windows("AvgPool1d", 1, kernel_size, stride, padding)
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.ceil_mode = ceil_mode
-        self.count_include_pad = count_include_pad
-
-    def forward(self, input: Any) -> Any:
-        """The means."""
-        sizes = self.kernel_size, self.stride, self.padding
-        return F.avg_pool1d(input, *sizes, self.ceil_mode, self.count_include_pad)
+    axes = 1
+    function = staticmethod(F.avg_pool1d)
 
 
-class AvgPool2d(Module):
+class AvgPool2d(_AvgPool):
     """The mean of every window: (n, channels, height, width) gives (n, channels, rows, columns).
 
     >>> import tinygrad_bp as bp
@@ -110,25 +111,8 @@ class AvgPool2d(Module):
     (10, 20, 12, 12)
     """
 
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-    ) -> None:
-        check_windows("AvgPool2d", 2, kernel_size, stride, padding)
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.ceil_mode = ceil_mode
-        self.count_include_pad = count_include_pad
-
-    def forward(self, input: Any) -> Any:
-        """The means."""
-        sizes = self.kernel_size, self.stride, self.padding
-        return F.avg_pool2d(input, *sizes, self.ceil_mode, self.count_include_pad)
+    axes = 2
+    function = staticmethod(F.avg_pool2d)
 
 
 class AdaptiveAvgPool1d(Module):

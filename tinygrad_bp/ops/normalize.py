@@ -30,7 +30,7 @@ def _matrix(x: Any, axes: int) -> Any:
 
 @kernel
 def _normalized(x: Any, w: Any, b: Any, axes: int, eps: float, centred: bool) -> Any:
-    rows = x.reshape(math.prod(x.shape[: x.ndim - axes]), math.prod(x.shape[x.ndim - axes :]))
+    rows = _matrix(x, axes)
     n = rows.shape[1]
     c = rows - (rows @ np.full(n, 1.0 / n, x.dtype))[:, None] if centred else rows
     r = 1.0 / np.sqrt(np.vecdot(c, c) / n + eps)
@@ -95,7 +95,7 @@ def _samples(y: Any, shape: tuple[int, ...]) -> Any:
 @kernel
 def channel_moments(x: Any) -> Any:
     """The mean and the variance (over n, not n - 1) of every channel of (n, c, ...), as the rows of a matrix."""
-    rows = x.transpose(*range(1, x.ndim), 0).reshape(x.shape[1], math.prod(x.shape[2:]) * x.shape[0])
+    rows = _channels(x)
     even = np.full(rows.shape[1], 1.0 / rows.shape[1], x.dtype)
     mean = rows @ even
     c = rows - mean[:, None]

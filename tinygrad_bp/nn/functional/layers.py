@@ -11,7 +11,7 @@ from ...opaque import value_check
 from ...random import generator
 from .accepted import as_input, raw
 
-__all__ = ["check_probability", "dropout", "embedding", "linear"]
+__all__ = ["dropout", "embedding", "linear"]
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:

@@ -11,12 +11,7 @@ from typing import Any
 from ... import ops
 from .accepted import as_input, as_sizes
 
-# fmt: off
-__all__ = [
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "check_windows", "max_pool1d",
-    "max_pool2d",
-]
-# fmt: on
+__all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d"]
 
 Size = int | tuple[int, ...]
 
