@@ -117,6 +117,13 @@ def cross_entropy(x: Any, y: Any, reduction: str = "mean") -> Any:
     return torch.nn.functional.cross_entropy(x, y % x.shape[1] if y.ndim < x.ndim else y, reduction=reduction)
 
 
+def attention_weights(q: Any, k: Any, mask: Any, scale: float = 1.0) -> Any:
+    """What attention makes of values that are the columns of 1."""
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):  # which has second derivatives
+        one = torch.eye(k.shape[-2], dtype=q.dtype)
+        return torch.nn.functional.scaled_dot_product_attention(q, k, one, mask, scale=scale)
+
+
 def counterparts() -> dict[str, Callable[..., Any]]:
     """PyTorch's function for the name of a row."""
     F = torch.nn.functional
@@ -178,6 +185,7 @@ def counterparts() -> dict[str, Callable[..., Any]]:
         "concatenate": gathered(lambda xs, axis=0: torch.cat(xs, axis)),
         "getitem": getitem,
         "put": put,
+        "attention_weights": attention_weights,
         "linear": F.linear,
         "matmul": torch.matmul,
         "einsum": subscripted(torch.einsum),

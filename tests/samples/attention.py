@@ -17,7 +17,7 @@ ROWS: dict[str, Samples] = {
         S(real(3, 2), real(4, 2, k=1), ONE_KEY_LEFT_OUT, scale=0.7),
         S(real(2, 3), real(2, 3, k=1), NO_KEYS),
         R((2, 2, 1, 3), (2, 1, 2, 3), (1, 2), scale=0.5),
-        R((2, 0, 2), (2, 1, 2), (0, 1)),
+        S(real(2, 0, 2), real(2, 1, 2), None),
     ]
 }
 SPELLED: dict[str, Samples] = {}
