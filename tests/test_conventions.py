@@ -150,3 +150,14 @@ def test_the_variance_of_one_with_nobody_to_spare() -> None:
     assert x.grad is not None
     assert np.isnan(y.data)
     assert np.isnan(x.grad.data).all()
+
+
+def test_the_vectors_of_a_singular_square_matrix_have_slopes() -> None:
+    """A single singular value of 0 is apart from the others: as the eigenvectors of x x^T and x^T x."""
+    (x,) = samples.linalg.SINGULAR.inputs
+    for by_svd, by_eigh in [
+        (lambda x: np.linalg.svd(x).U, lambda x: np.linalg.eigh(x @ x.mT).eigenvectors),
+        (lambda x: np.linalg.svd(x).Vh, lambda x: np.linalg.eigh(x.mT @ x).eigenvectors),
+    ]:
+        (found, expected) = (slopes(lambda x, f=f: np.abs(f(x)), x, orders=1)[0][0] for f in (by_svd, by_eigh))
+        assert_close(found, expected, "singular vectors", 1e-12)

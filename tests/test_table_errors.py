@@ -205,6 +205,7 @@ OURS = [
         "eigh: Eigenvalues did not converge (shape (3, 3)). Look for nan and inf in it.",
     ),
     refused(ops.svd, [NAN], LinAlgError, "svd: SVD did not converge (shape (2, 2)). Look for nan and inf in it."),
+    refused(ops.svdvals, [np.full((2, 2), np.inf)], LinAlgError, "svd: SVD did not converge (shape (2, 2))."),
     refused(ops.pinv, [NAN], LinAlgError, "pinv: SVD did not converge (shape (2, 2))."),
     refused(
         lambda a: ops.eigh(a, "X"),

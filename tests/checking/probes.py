@@ -150,7 +150,7 @@ def points_of(row: Op, call: Callable[..., Any]) -> list[Point]:
     rng = np.random.default_rng(0)
     points = []
     for sample, share in drawn(row, rng):
-        inputs, params = sample
+        inputs, params = sample = differentiable(row, sample)
         try:
             shape = np.shape(call(*inputs, **params))
         except (ValueError, TypeError):
@@ -164,6 +164,12 @@ def points_of(row: Op, call: Callable[..., Any]) -> list[Point]:
         for y in (array([0, 1]), np.eye(2)):
             points.append(Point(S(LEFT_OUT, y, reduction="none"), array([0.0, 1.0]), *EXACT, False))
     return points
+
+
+def differentiable(row: Op, sample: Sample) -> Sample:
+    """The sample with bools in the place of inputs without a derivative."""
+    without = [k for k in floats(sample.inputs) if row.partials and row.partials[k] is None]
+    return Sample(tuple(x > 0 if k in without else x for k, x in enumerate(sample.inputs)), sample.params)
 
 
 Draws = Iterator[tuple[Sample, float]]

@@ -19,7 +19,7 @@ THREE = array([[3.1, 0.5, -0.3], [0.4, -2.2, 0.7], [-0.6, 0.2, 1.3]])
 STACK = array([[[1.2, -0.3], [0.8, 2.5]], [[-0.4, 1.9], [3.0, 0.6]], [[2.2, 0.7], [1.5, -0.9]]])
 TALL = array([[2.0, 0.3], [-0.5, 1.1], [0.8, 0.9]])
 TALLS = array([TALL, TALL[::-1] * array([1.3, -0.8])])
-RANK_TWO = array([[1.0, 2.0, 0.5], [-1.5, 0.4, 1.0], [-0.5, 2.4, 1.5]])
+SINGULAR = S(array([[1.0, 2.0, 0.5], [-1.5, 0.4, 1.0], [-0.5, 2.4, 1.5]]))
 # Positive definite by their lower triangles, also when each entry takes the place of the next.
 DEFINITE = [
     array([[2.0, 0.3], [1.1, 3.0]]),
@@ -35,8 +35,8 @@ ROWS: dict[str, Samples] = {
         *[S(TWO, real(2, 1)), S(THREE, real(3, 2)), S(STACK, real(2, 3)), S(TWO, real(3, 2, 2))],
         *[S(STACK, real(3, 1, 2, 1)), S(STACK[:1], real(2, 2, 1))],
     ],
-    "det": [*map(S, SQUARE), S(RANK_TWO), R((1, 1))],
-    "cofactors": [*map(S, SQUARE), S(RANK_TWO), R((1, 1))],
+    "det": [*map(S, SQUARE), SINGULAR, R((1, 1))],
+    "cofactors": [*map(S, SQUARE), SINGULAR, R((1, 1))],
     "slogdet": [*map(S, SQUARE), R((1, 1))],
     "cholesky": [*map(S, DEFINITE)],
     "qr": [*map(S, ANY)],

@@ -103,10 +103,22 @@ def solve(a: Any, b: Any) -> Any:
     return _solutions(a, b) if np.ndim(b) > 1 else _solutions(a, expand_dims(b, 1))[..., 0]
 
 
+def _finite(a: Any) -> Any:
+    """`a`, for LAPACK to find the singular values of: at infinity it may look for them forever."""
+    if not np.isfinite(a).all():
+        raise LinAlgError("SVD did not converge")
+    return a
+
+
+@kernel
+def _pinv_of(a: Any, tolerance: tuple[tuple[str, Any], ...]) -> Any:
+    return np.linalg.pinv(_finite(a), **dict(tolerance))
+
+
 def _pinv(a: Any, rcond: Any = None, rtol: Any = np._NoValue) -> Any:
     _matrices("pinv", a)
-    tolerance = {"rcond": rcond} if rtol is np._NoValue else {"rcond": rcond, "rtol": rtol}
-    return _told("pinv", lambda a: np.linalg.pinv(a, **tolerance), a)
+    tolerance = (("rcond", rcond),) if rtol is np._NoValue else (("rcond", rcond), ("rtol", rtol))
+    return _told("pinv", _pinv_of, a, tolerance)
 
 
 def _pinv_da(g: Any, p: Any, a: Any) -> Any:
@@ -327,7 +339,7 @@ class SVDResult(NamedTuple):
 
 @kernel
 def _svd(a: Any) -> Any:
-    return _packed(a.shape[:-2], *np.linalg.svd(a, full_matrices=False))
+    return _packed(a.shape[:-2], *np.linalg.svd(_finite(a), full_matrices=False))
 
 
 def _svd_shapes(a: Any) -> tuple[tuple[int, ...], ...]:
