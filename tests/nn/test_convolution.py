@@ -80,6 +80,23 @@ def test_the_three_rows_are_what_the_definition_says(case, dtype):
             assert_close(found, right, row.name, 1e-13 if dtype == "float64" else 1e-4)
 
 
+@pytest.mark.usefixtures("winograd")
+@pytest.mark.parametrize(("of_x", "of_w"), [("u1", "f4"), ("i8", "i8"), ("f4", "f8"), ("f2", "f2"), (">f8", ">f8")])
+def test_other_and_mixed_types_are_computed_with_as_numpy_does(of_x, of_w):
+    x, w, g = (RNG.integers(0, 256, (2, 3, 4, 5)), RNG.integers(-9, 9, (2, 3, 3, 3)), RNG.integers(0, 9, (2, 2, 4, 5)))
+    if of_x == "f2":
+        x = x % 4  # sums of which half precision holds
+    how, wanted = definition.how(padding=(1, 1)), np.result_type(of_x, of_w)
+    y = ops.conv2d(x.astype(of_x), w.astype(of_w), None, **how)
+    dx = ops.conv2d_dx(g.astype(of_x), w.astype(of_w), (4, 5), **how)
+    dw = ops.conv2d_dw(x.astype(of_x), g.astype(of_w), (3, 3), **how)
+    assert y.dtype == dx.dtype == dw.dtype == wanted
+    assert np.array_equal(y, definition.conv2d(x, w, None, **how))
+    assert np.array_equal(dx, definition.conv2d_dx(g, w, (4, 5), **how))
+    if of_x != "f2":
+        assert np.array_equal(dw, definition.conv2d_dw(x, g, (3, 3), **how))
+
+
 def test_results_keep_the_order_that_is_fast_and_are_flattened_without_a_copy():
     x, w = bp.Tensor(normal(5, 2, 6, 4), requires_grad=True), normal(3, 2, 3, 3)
     y = F.relu(F.conv2d(x, w, np.ones(3)))

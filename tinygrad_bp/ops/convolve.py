@@ -102,10 +102,12 @@ def _windows(x: Any, kernel_size: Pair, size: Pair, how: How) -> Any:
 _G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 
 
-def _suits_winograd(f: int, c: int, n: int, kernel_size: Pair, how: How) -> bool:
+def _suits_winograd(a: Any, b: Any, f: int, c: int, kernel_size: Pair, how: How) -> bool:
+    """Whether to do so what a, (c, h, w, n), and b are part of: a convolution of c channels by f filters."""
     stride, _, dilation, groups = how
     plain = kernel_size == (3, 3) and stride == dilation == (1, 1) and groups == 1
-    return plain and min(f, c) >= FILTERS and n >= SAMPLES
+    exact = a.dtype == b.dtype and a.dtype in (np.float32, np.float64)  # sums of bytes would overflow
+    return plain and exact and min(f, c) >= FILTERS and a.shape[3] >= SAMPLES
 
 
 def _sums(x: Any, size: Pair, padding: Pair) -> Any:
@@ -159,7 +161,7 @@ def _winograd_dw(x: Any, g: Any, padding: Pair) -> Any:
 def _correlated(x: Any, w: Any, size: Pair, how: How) -> Any:
     """The weights times every window."""
     f, n, groups = len(w), x.shape[3], how[3]
-    if _suits_winograd(f, len(x), n, w.shape[2:], how):
+    if _suits_winograd(x, w, f, len(x), w.shape[2:], how):
         return _winograd(x, w, size, how[1])
     windows, y = _windows(x, w.shape[2:], size, how), np.empty((f, *size, n), np.result_type(x, w))
     rows = y.reshape(groups, f // groups, windows.shape[1], windows.shape[3]).transpose(0, 2, 1, 3)
@@ -179,8 +181,8 @@ def _conv2d(x: Any, w: Any, b: Any, size: Pair, how: How) -> Any:
 def _conv2d_dw(x: Any, g: Any, kernel_size: Pair, how: How) -> Any:
     """The windows times g, summed over the rows of the result."""
     x, g, (_, padding, _, groups) = _chwn(x), _chwn(g), how
-    (f, height, width, n), c = g.shape, len(x) // groups
-    if _suits_winograd(f, c, n, kernel_size, how):
+    (f, height, width, _), c = g.shape, len(x) // groups
+    if _suits_winograd(x, g, f, c, kernel_size, how):
         return _winograd_dw(x, g, padding)
     windows = _windows(x, kernel_size, (height, width), how)
     rows = g.reshape(groups, f // groups, windows.shape[1], windows.shape[3])
@@ -197,7 +199,7 @@ def _conv2d_dx(g: Any, w: Any, size: Pair, how: How) -> Any:
     """
     g, (f, c, kh, kw), (stride, padding, dilation, groups) = _chwn(g), w.shape, how
     up, left = dilation[0] * (kh - 1) - padding[0], dilation[1] * (kw - 1) - padding[1]
-    if _suits_winograd(c, f, g.shape[3], (kh, kw), how):
+    if _suits_winograd(g, w, c, f, (kh, kw), how):
         return _winograd(g, w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3), size, (up, left)).transpose(3, 0, 1, 2)
     w, (_, rows, columns, n) = w.reshape(groups, f // groups, c, kh, kw), g.shape
     if stride[0] == 1:
