@@ -151,6 +151,15 @@ def test_large_gates_saturate_without_a_warning():
     assert np.array_equal(y[:2, -1, 0, 0], [np.tanh(1.0), 1.0])
 
 
+def test_every_output_of_a_layer_is_checked_also_the_nested_ones():
+    bp.manual_seed(0)
+    report = bp.check_layer(nn.LSTM(2, 1), real(2, 1, 2), order=2)
+    assert report.status == "PASS"
+    assert {"y[0]", "y[1][0]", "y[1][1]"} <= {
+        output for output, _ in bp.check_layer(nn.LSTM(2, 1), real(2, 1, 2)).blocks
+    }
+
+
 # ---- compiled --------------------------------------------------------------------------------------------------------
 
 

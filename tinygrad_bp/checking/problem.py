@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import autograd, random
+from ..containers import paths
 from ..recipe import Node, leaf
 from ..tensor import Tensor
 from .report import Diagnosis, counted
@@ -231,14 +232,19 @@ def _require_finite(what: str, array: Array, hint: str = "Pass finite numbers") 
         raise Broken("NONFINITE", f"{what} is {np.asarray(array)[index]}{at}", hint)
 
 
+def _named(result: Any) -> dict[str, Any]:
+    """What a forward returned by its names or places, also what is nested in tuples and lists."""
+    if isinstance(result, Mapping):
+        return {str(key): value for key, value in result.items()}
+    if not isinstance(result, (tuple, list)):
+        return {"y": result}
+    parts = [paths(y) if isinstance(y, (tuple, list)) else [("", y)] for y in result]
+    return {f"y[{k}]{way}": y for k, part in enumerate(parts) for way, y in part}
+
+
 def _float_outputs(result: Any) -> dict[str, Array]:
     """The float arrays among what a forward returned, by name."""
-    if isinstance(result, Mapping):
-        named = {str(key): value for key, value in result.items()}
-    elif isinstance(result, (tuple, list)):
-        named = {f"y[{k}]": value for k, value in enumerate(result)}
-    else:
-        named = {"y": result}
+    named = _named(result)
     arrays = {key: value.data if isinstance(value, Node) else np.asarray(value) for key, value in named.items()}
     for key, value in arrays.items():
         if value.dtype.kind not in "fiub":
@@ -267,7 +273,5 @@ def tracked(arrays: Sequence[Array]) -> list[Any]:
 
 def tensors(result: Any) -> list[Any]:
     """The float outputs in the order of `value`; constants count as Tensors."""
-    several = list(result.values()) if isinstance(result, Mapping) else result
-    values = several if isinstance(several, (list, tuple)) else [several]
-    found = [y if isinstance(y, Node) else Tensor(y) for y in values]
+    found = [y if isinstance(y, Node) else Tensor(y) for y in _named(result).values()]
     return [y for y in found if y.data.dtype.kind == "f"]
