@@ -6,6 +6,7 @@ here. The lists are those of NumPy 2.0 to 2.4, so the pages are the same whichev
 
 from __future__ import annotations
 
+import enum
 import importlib
 import inspect
 import re
@@ -214,7 +215,7 @@ def signature_of(thing: Any) -> str:
 
 def line_of(name: str, thing: Any) -> str:
     """A name, with its arguments and what its docstring promises first."""
-    if inspect.isroutine(thing) or inspect.isclass(thing):
+    if inspect.isroutine(thing) or (inspect.isclass(thing) and not issubclass(thing, enum.Enum)):
         name += signature_of(thing)
     is_plain = not (callable(thing) or inspect.ismodule(thing) or inspect.isdatadescriptor(thing))
     return f"- `{name}`" if is_plain else f"- `{name}`: {first_line(thing)}"
