@@ -163,12 +163,12 @@ def _cofactors_of(a: Any) -> Any:
 
 def _cofactors_da(g: Any, a: Any) -> Any:
     """As for diagonal matrices, whose minors are products of entries: turned by U and V."""
-    u, s, v = svd(a)
+    u, s, v = svd(np.where(np.isfinite(a), a, 0.0))
     eye = _eye(s)
     pairs = np.prod(np.where(eye[:, None] + eye > 0, 1.0, s[..., None, None, :]), -1)
     turned = u.mT @ g @ v.mT
     inside = eye * (pairs @ (eye * turned).sum(-1)[..., None]) - pairs * turned.mT
-    return np.linalg.det(u @ v)[..., None, None] * (u @ inside @ v)
+    return slogdet(u @ v).sign[..., None, None] * (u @ inside @ v)
 
 
 _cofactors: Op = unary("cofactors", lambda a: _cofactors_of(a), lambda g, y, a: _cofactors_da(g, a))
