@@ -44,7 +44,7 @@ def layer(position, key):
 def test_the_registries_hold_the_public_classes_and_nothing_else():
     assert set(LAYERS) == set(bp.nn.layers.__all__)
     assert set(LOSSES) == set(bp.nn.losses.__all__)
-    assert set(OPTIMIZERS) == {"SGD", "Adam"}
+    assert set(OPTIMIZERS) == set(bp.optim.__all__) - {"Optimizer", "lr_scheduler"}
     assert set(DATA) == {"digits", "mnist"}
 
 
@@ -349,7 +349,7 @@ MISTAKES = [
     (
         ["optim", "type"],
         "Optimizer",
-        r'optim\.type = "Optimizer": there is no such optimizer\. Choose from SGD, Adam\.',
+        r'optim\.type = "Optimizer": there is no such optimizer\. Choose from SGD, Adagrad, Adam, AdamW, RMSprop\.',
     ),
     (["optim", "lr"], ..., r"optim\.lr: is missing from SGD\. Give a number\."),
     (["optim", "lr"], "0.05", r'optim\.lr = "0\.05": is a string\. Give a number\.'),
