@@ -86,13 +86,16 @@ def _padded(x: Any, windows: tuple[Window, ...], number: float) -> Any:
     return padded
 
 
-def _fresh(like: Any, length: int, window: Window) -> tuple[Any, bool]:
-    """An array to put entries of windows into, and whether no two of them share a place: then it holds no zeros."""
+def _fresh(like: Any, length: int, window: Window) -> tuple[Any, int]:
+    """An array to put entries of windows into; and how many, one after the other, never meet in a place.
+
+    If these are all, and there is nothing beside them, it need not hold zeros.
+    """
     axis, count, size, stride, _, dilation = window
     shape = (*like.shape[:axis], length, *like.shape[axis + 1 :])
-    apart = stride > (size - 1) * dilation
-    whole = apart and length == count * size and 1 == dilation < size
-    return (np.empty_like if whole else np.zeros_like)(like, shape=shape), apart
+    alone = size if stride > (size - 1) * dilation else stride if dilation == 1 else 1
+    whole = alone == size > 1 and length == count * size
+    return (np.empty_like if whole else np.zeros_like)(like, shape=shape), alone
 
 
 # ---- the largest -------------------------------------------------------------------------------------------
@@ -147,14 +150,14 @@ def _picked(h: Any, x: Any, windows: tuple[Window, ...]) -> Any:
 
 def _given(g: Any, victories: list[Any], length: int, window: Window) -> Any:
     """G to the last entry that won; where it has not, to the one before it; and so on, up to the first entry."""
-    x, apart = _fresh(g, length, window)
-    first, rest = x[_tap(0, window)], g
-    for k in range(len(victories), 0, -1):
+    x, alone = _fresh(g, length, window)
+    size, first, rest = len(victories) + 1, x[_tap(0, window)], g
+    for k in range(size - 1, 0, -1):
         place = x[_tap(k, window)]
-        part = np.multiply(rest, victories[k - 1], out=place if apart else None)
-        if not apart:
+        part = np.multiply(rest, victories[k - 1], out=place if k >= size - alone else None)
+        if part is not place:
             place += part
-        rest = np.subtract(rest, part, out=first if apart and k == 1 else None if rest is g else rest)
+        rest = np.subtract(rest, part, out=first if k == 1 and alone == size else None if rest is g else rest)
     if rest is not first:
         first += rest
     return x
@@ -243,10 +246,10 @@ def _spread(g: Any, shape: Sizes, windows: tuple[Window, ...]) -> Any:
     """Zeros of `shape` with g added to every entry of its window: the transpose of the totals."""
     lengths = _lengths(shape, windows)
     for window in windows:
-        x, apart = _fresh(g, lengths[window[0]], window)
+        x, alone = _fresh(g, lengths[window[0]], window)
         for k in range(window[2]):
             place = x[_tap(k, window)]
-            np.copyto(place, g) if apart else np.add(place, g, out=place)
+            np.copyto(place, g) if k < alone else np.add(place, g, out=place)
         g = x
     return g if g.shape == shape else g[_inside(shape, windows)]
 
