@@ -177,6 +177,7 @@ MAKERS: dict[str, Callable[[], nn.Module]] = {
 }
 INPUTS: dict[str, Callable[[Draw], tuple[Array, ...]]] = {
     "Flatten": lambda d: (d.real(2, 3, 2),),
+    **dict.fromkeys(["RNNCell", "GRUCell"], lambda d: (d.real(2, 3), d.real(2, 2))),
     "Conv1d": lambda d: (d.real(2, 2, 4),),
     **dict.fromkeys(["Conv2d", "ConvTranspose2d"], lambda d: (d.real(2, 2, 2, 3),)),
     "Embedding": lambda d: (d.labels(4, 5),),
