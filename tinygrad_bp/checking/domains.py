@@ -157,7 +157,7 @@ PARAMS: dict[str, tuple[Any, ...]] = {
 MAKERS: dict[str, Callable[[], nn.Module]] = {
     "Linear": lambda: nn.Linear(3, 4),
     "Sequential": lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)),
-    **{name: lambda make=getattr(nn, name): make(3, 2) for name in recurrent.__all__},
+    **{name: partial(getattr(nn, name), 3, 2) for name in recurrent.__all__},
     "Conv1d": lambda: nn.Conv1d(2, 3, 2),
     "Conv2d": lambda: nn.Conv2d(2, 3, 2, padding=1),
     "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 3, 2, stride=2),
