@@ -135,7 +135,7 @@ def test_001_a_step_of_sgd():
 
 
 def test_001_overfitting_replayed(data_file):
-    """Nielsen's published curves of 400 epochs, 40,000 steps: costs within 1e-9, every count of right answers."""
+    """Nielsen's published curves of 400 epochs, 40,000 steps, seen after every fourth: costs within 1e-9, all counts."""
     published = np.array(json.loads(data_file("nielsen/overfitting.json").read_text()))
     (x, labels), _, (x_test, labels_test) = mnist(data_file("mnist.pkl.gz").parent)
     x, labels, x_test = x[:1000].astype(float), labels[:1000], x_test.astype(float)
@@ -147,16 +147,19 @@ def test_001_overfitting_replayed(data_file):
     random.seed(12345678)
     order = list(range(1000))
     curves = []
-    for _ in range(400):
+    for epoch in range(400):
         nielsen.shuffle(order)
         for k in range(0, 1000, 10):
             net.backprop(x[order[k : k + 10]], y[order[k : k + 10]])
             optimizer.step()
+        if epoch % 4 < 3:
+            continue
         with bp.no_grad():
             z, z_test = net.logits(x), net.logits(x_test)
         right = [np.sum(a.data.argmax(axis=1) == b) for a, b in ((z_test, labels_test), (z, labels))]
         curves.append((cross_entropy(z_test, y_test).item(), right[0], cross_entropy(z, y).item(), right[1]))
     test_cost, test_right, cost, right = np.transpose(curves)
+    published = published[:, 3::4]
     assert np.array_equal(right, published[3])
     assert np.array_equal(test_right, published[1])
     assert np.max(np.abs(cost / published[2] - 1)) < 1e-9
