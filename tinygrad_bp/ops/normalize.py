@@ -53,10 +53,11 @@ def _row_slopes(g: Any, x: Any, w: Any, b: Any, axes: int, eps: float, centred: 
     dx = gs if w is None else gs * w.reshape(-1)
     if centred:
         dx = dx - (gs @ weights)[:, None]
-    dx = dx * r[:, None] - c * (r * r * r * (gc @ weights))[:, None]
+    dx = dx * r[:, None]
+    dx -= c * (r * r * r * (gc @ weights))[:, None]
     dw = None if w is None else (r @ gc).reshape(w.shape)
     db = None if b is None else (np.ones_like(r) @ gs).reshape(b.shape)
-    return dx.reshape(x.shape), dw, db
+    return dx if dx.shape == x.shape else dx.reshape(x.shape), dw, db
 
 
 layer_norm = row(
