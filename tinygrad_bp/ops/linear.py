@@ -21,7 +21,9 @@ __all__ = ["linear", "matmul"]
 
 
 def _product(a: Any, b: Any) -> Any:
-    """a @ b; small matrices by their own method, whose call costs a third of np.matmul's."""
+    """a @ b, as one product of matrices; small ones by their own method, whose call costs a third of np.matmul's."""
+    if a.ndim > 2:
+        return _product(_rows(a), b).reshape((*a.shape[:-1], b.shape[-1]))
     return a.dot(b) if a.ndim == 2 and len(a) * b.shape[-1] < 4096 else a @ b
 
 
@@ -57,7 +59,7 @@ linear = primitive(
     _linear,
     lambda g, z, x, w, b: _product(g, w),  #                 BP2: the error, back through the weights
     lambda g, z, x, w, b: _product(_rows(g).T, _rows(x)),  # BP4: error times input
-    lambda g, z, x, w, b: g,  #                              BP3: the error itself
+    lambda g, z, x, w, b: _rows(g),  #                       BP3: the error itself
 )
 
 # ---- matmul ------------------------------------------------------------------------------------------------
