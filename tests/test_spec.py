@@ -42,7 +42,8 @@ def layer(position, key):
 
 
 def test_the_registries_hold_the_public_classes_and_nothing_else():
-    assert set(LAYERS) == set(bp.nn.layers.__all__)
+    pages = (bp.nn.layers, bp.nn.activations, bp.nn.convolution, bp.nn.pooling, bp.nn.normalization)
+    assert set(LAYERS) == {name for page in pages for name in page.__all__}
     assert set(LOSSES) == set(bp.nn.losses.__all__)
     assert set(OPTIMIZERS) == set(bp.optim.__all__) - {"Optimizer", "lr_scheduler"}
     assert set(DATA) == {"digits", "mnist"}
@@ -185,7 +186,9 @@ def test_a_model_and_its_table_are_each_others_inverse(stages):
 
 
 def test_every_layer_goes_there_and_back():
-    needed = {"Linear": (64, 10)}
+    needed = {"Linear": (64, 10), "Embedding": (5, 3), "Conv1d": (2, 3, 3), "Conv2d": (2, 3, 3)}
+    needed |= {"ConvTranspose2d": (2, 3, 3), "GroupNorm": (2, 4)}
+    needed |= {name: (2,) for name in LAYERS if "Pool" in name or name.startswith(("Batch", "Layer", "RMS"))}
     for name, make in LAYERS.items():
         assert bp.to_spec(bp.nn.Sequential(make(*needed.get(name, ()))))["layers"][0]["type"] == name
 
@@ -214,7 +217,7 @@ class ReLU(bp.nn.ReLU):
     [
         (bp.nn.ReLU(), r"to_spec: the model is a ReLU\. Pass a Sequential"),
         (bp.nn.Sequential(bp.nn.ReLU(), abs), r"to_spec: stage 1 is a builtins\.builtin_function_or_method\. A doc"),
-        (bp.nn.Sequential(Doubled(1, 1)), r"to_spec: stage 0 is a .*\.Doubled\. A document knows only nn's ELU, "),
+        (bp.nn.Sequential(Doubled(1, 1)), r"to_spec: stage 0 is a .*\.Doubled\. A document knows only nn's Dropout, "),
         (bp.nn.Sequential(ReLU()), r"to_spec: stage 0 is a .*test_spec\.ReLU\. A document knows only"),
         (bp.nn.Sequential(bp.nn.Sequential()), r"to_spec: stage 0 is a tinygrad_bp\.nn\.module\.Sequential\."),
     ],
@@ -289,8 +292,8 @@ MISTAKES = [
     ),
     (layer(1, "type"), "relu", r'model\.layers\[1\]\.type = "relu": there is no such layer\. Did you mean "ReLU"\?'),
     (layer(1, "type"), "RELU", r'model\.layers\[1\]\.type = "RELU": there is no such layer\. Did you mean "ReLU"\?'),
-    (layer(0, "type"), "os.system", r'= "os\.system": there is no such layer\. Choose from ELU, Flatten, .*, Tanh\.'),
-    (layer(0, "type"), ..., r"model\.layers\[0\]\.type: is missing\. Choose from ELU, "),
+    (layer(0, "type"), "os.system", r'= "os\.system": there is no such layer\. Choose from Dropout, Embedding, .*, RMSNorm\.'),
+    (layer(0, "type"), ..., r"model\.layers\[0\]\.type: is missing\. Choose from Dropout, "),
     (
         layer(2, "out_featurs"),
         10,

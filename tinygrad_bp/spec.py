@@ -58,7 +58,9 @@ def _classes(package: Any, base: type) -> dict[str, Any]:
 
 DATA: dict[str, Callable[..., tuple[Pair, Pair]]] = {"digits": _digits, "mnist": _mnist}
 LOSSES = _classes(losses, nn.Module)
-LAYERS = {name: made for name, made in _classes(nn, nn.Module).items() if name not in {"Module", "Sequential", *LOSSES}}
+_OF_OTHER_CALLS = {"Module", "Sequential", *nn.recurrent.__all__, *nn.attention.__all__, *LOSSES}
+LAYERS = {name: made for name, made in _classes(nn, nn.Module).items() if name not in _OF_OTHER_CALLS}
+"""Layers that take one array and return one, made from plain values."""
 OPTIMIZERS = {name: made for name, made in _classes(optim, optim.Optimizer).items() if name != "Optimizer"}
 
 

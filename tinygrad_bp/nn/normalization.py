@@ -152,6 +152,7 @@ class LayerNorm(Module):
         dtype: DTypeLike | None = None,
     ) -> None:
         self.normalized_shape = as_shape("LayerNorm", normalized_shape)
+        self.elementwise_affine = elementwise_affine
         self.eps = eps
         self.weight = _learned(self.normalized_shape, 1.0, elementwise_affine, dtype)
         self.bias = _learned(self.normalized_shape, 0.0, elementwise_affine and bias, dtype)
@@ -180,6 +181,7 @@ class RMSNorm(Module):
         dtype: DTypeLike | None = None,
     ) -> None:
         self.normalized_shape = as_shape("RMSNorm", normalized_shape)
+        self.elementwise_affine = elementwise_affine
         self.eps = eps
         self.weight = _learned(self.normalized_shape, 1.0, elementwise_affine, dtype)
 
