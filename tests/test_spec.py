@@ -292,7 +292,11 @@ MISTAKES = [
     ),
     (layer(1, "type"), "relu", r'model\.layers\[1\]\.type = "relu": there is no such layer\. Did you mean "ReLU"\?'),
     (layer(1, "type"), "RELU", r'model\.layers\[1\]\.type = "RELU": there is no such layer\. Did you mean "ReLU"\?'),
-    (layer(0, "type"), "os.system", r'= "os\.system": there is no such layer\. Choose from Dropout, Embedding, .*, RMSNorm\.'),
+    (
+        layer(0, "type"),
+        "os.system",
+        r'= "os\.system": there is no such layer\. Choose from Dropout, Embedding, .*, RMSNorm\.',
+    ),
     (layer(0, "type"), ..., r"model\.layers\[0\]\.type: is missing\. Choose from Dropout, "),
     (
         layer(2, "out_featurs"),

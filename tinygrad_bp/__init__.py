@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# Arrays of some MB come and go in every step. Once a block of up to 32 MB was freed, glibc keeps as much for the next;
+# until then it returns it to the system, and to get it back, page by page, takes up to half of a step.
+numpy.empty(2**25 - 2**16, numpy.uint8)
+
 _LATER = {"fit": "training", "from_spec": "spec", "to_spec": "spec", "load": "io.weights", "save": "io.weights"}
 _LATER |= {name: name for name in ("checking", "compiler", "data", "io", "spec", "training", "view")}
 _LATER["compile"] = "compiler.step"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy import array
 from scipy import special
 
-from .values import S, Samples, real, vary
+from .values import S, Samples, each, real, vary
 
 
 def gelu_tanh(x: Any) -> Any:
@@ -27,7 +27,7 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
 
 FAR = [S(array([-40.0, -5.0, -0.1, 5.0, 40.0]))]
 ROWS: dict[str, Samples] = {
-    "gelu": [S(array([-3.0, -0.1, 5.0]))],
+    "ndtr": [S(array([-3.0, -0.1, 5.0]))],
     **dict.fromkeys(["gelu_tanh", "log_sigmoid", "mish", "selu", "softsign"], FAR),
     "softplus": [
         *vary(real(2, 3), beta=[0.5, 3.0]),
@@ -35,8 +35,9 @@ ROWS: dict[str, Samples] = {
         S(array([-1.0, 0.5, 1.5]), beta=2.0, threshold=1.9),
     ],
 }
-SPELLED: dict[str, Samples] = {}
+SPELLED: dict[str, Samples] = {"gelu": [*each(real)[:4], S(array([-3.0, -0.1, 5.0]))]}
 FORMULAS: dict[str, Callable[..., Any]] = {
+    "ndtr": special.ndtr,
     "gelu": lambda x: x / 2 * (1 + special.erf(x / np.sqrt(2))),
     "gelu_tanh": gelu_tanh,
     "log_sigmoid": lambda x: -np.log(1 + np.exp(-x)),

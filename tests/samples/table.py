@@ -36,7 +36,7 @@ UNARY = {
     **dict.fromkeys(["log1p", "tan", "arcsin", "arccos", "arctanh"], unit),
     "arccosh": above_one,
     **dict.fromkeys(["sigmoid", "relu", "leaky_relu", "elu", "softplus", "silu"], real),
-    **dict.fromkeys(["gelu", "gelu_tanh", "log_sigmoid", "mish", "selu", "softsign"], real),
+    **dict.fromkeys(["ndtr", "gelu_tanh", "log_sigmoid", "mish", "selu", "softsign"], real),
     **dict.fromkeys(["isnan", "isinf", "isfinite", "sign", "floor", "ceil", "rint", "trunc"], real),
     **dict.fromkeys(["logical_not", "invert"], flag),
     **special.UNARY,

@@ -22,7 +22,7 @@ from .trace import Trace
 __all__ = ["named"]
 
 _ACTIVATIONS = {
-    *("sigmoid", "tanh", "relu", "leaky_relu", "elu", "silu", "softplus", "softmax", "log_softmax", "gelu", "mish"),
+    *("sigmoid", "tanh", "relu", "leaky_relu", "elu", "silu", "softplus", "softmax", "log_softmax", "mish"),
 }
 
 

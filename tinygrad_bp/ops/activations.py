@@ -14,11 +14,23 @@ from typing import Any
 import numpy as np
 
 from ..recipe import unary
-from .arithmetic import over, times
+from .arithmetic import multiply, over, times
 from .elementary import _sigmoid
 from .special import erf
 
-__all__ = ["elu", "gelu", "gelu_tanh", "leaky_relu", "log_sigmoid", "mish", "selu", "silu", "softplus", "softsign"]
+__all__ = [
+    "elu",
+    "gelu",
+    "gelu_tanh",
+    "leaky_relu",
+    "log_sigmoid",
+    "mish",
+    "ndtr",
+    "selu",
+    "silu",
+    "softplus",
+    "softsign",
+]
 
 
 def in_columns(f: Callable[[Any, int], Any]) -> Callable[..., Any]:
@@ -76,16 +88,17 @@ silu = unary("silu", lambda x: x * _sigmoid(x), lambda g, y, x: times(g, _gated_
 ROOT_HALF, ROOT_TAU = math.sqrt(0.5), math.sqrt(2.0 * math.pi)
 
 
-def _normal(x: Any) -> Any:
-    """The normal distribution function."""
-    return 0.5 * (1.0 + erf(x * ROOT_HALF))
-
-
-gelu = unary(
-    "gelu",
-    lambda x: x * _normal(x),
-    lambda g, y, x: times(g, _normal(x) + x * (np.exp(-0.5 * x * x) / ROOT_TAU)),
+ndtr = unary(
+    "ndtr",
+    lambda x: 0.5 * (1.0 + erf(x * ROOT_HALF)),
+    lambda g, y, x: times(g, np.exp(-0.5 * x * x) / ROOT_TAU),
 )
+
+
+def gelu(x: Any) -> Any:
+    """x times the normal distribution function, which is a value of the graph: erf is computed once."""
+    return multiply(x, ndtr(x))
+
 
 LINEAR = 2.0 * math.sqrt(2.0 / math.pi)
 CUBIC = 0.044715 * LINEAR

@@ -28,10 +28,6 @@ How = tuple[Pair, Pair, Pair, int]
 """Stride, padding, dilation and groups."""
 FILTERS, SAMPLES = 16, 8  # from which on Winograd's algorithm wins
 
-# Windows take some MB at every call. Once a block of up to 32 MB was freed, glibc keeps as much for the next; until
-# then it returns it to the system, and to get it back, page by page, costs a quarter of a convolutional net's step.
-np.empty(2**25 - 2**16, np.uint8)
-
 # ---- geometry ------------------------------------------------------------------------------------------------------
 
 
