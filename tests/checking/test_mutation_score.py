@@ -50,9 +50,9 @@ def test_the_checker_kills_what_the_checks_of_the_table_kill() -> None:
     for name, line in LINES.items():  # right, they pass
         by_the_checker(entry_of(line.row).call, next(s for s in samples.of(name) if floats(s.inputs)))
     ours, its = (Judge(checks=checks, suite=False) for checks in (CHECKS, [by_the_checker]))
-    chosen = [mutant for mutant in mutants()[:: len(mutants()) // 240] if ours.fate(mutant).kind == "killed"]
+    chosen = [mutant for mutant in mutants()[:: len(mutants()) // 160] if ours.fate(mutant).kind == "killed"]
     survivors = [str(mutant) for mutant in chosen if its.fate(mutant).kind != "killed"]
-    assert len(chosen) > 180
+    assert len(chosen) > 120
     assert not survivors, "\n".join(survivors)
 
 
@@ -83,8 +83,8 @@ def test_every_derivative_of_the_table_is_mutated() -> None:
         ("softmax", "times(y, g - times(g, y))"),  # a sum dropped
         ("linear", "_product(_rows(g), _rows(x))"),  # a transpose dropped
         ("divide", "g / b"),  # a guard dropped
-        ("relu", "np.where(x >= 0, g, 0.0)"),  # a comparison
-        ("where", "np.where(c, 0.0, g)"),  # a branch
+        ("relu", "gate(g, x >= 0)"),  # a comparison
+        ("where", "gate(g, c)"),  # a branch
         ("flip", ": g"),  # a step dropped
         ("multiply", "times(g, a)"),  # another input
         ("exp", "times(g * g, y)"),  # the incoming gradient twice
