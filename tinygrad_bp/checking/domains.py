@@ -90,6 +90,7 @@ DOMAINS: dict[str, tuple[str, ...]] = {
     "where": ("flag", "real", "real"),
     **dict.fromkeys(["rnn", "lstm", "gru"], ("unit",) * 5),
     "binary_cross_entropy_with_logits": ("real", "fraction"),
+    "binary_cross_entropy": ("fraction", "fraction"),
     **dict.fromkeys(_DECOMPOSED, ("regular",)),
 }
 BROADCAST: tuple[Shape, ...] = ((2, 3), (3,), (2, 1))
@@ -210,11 +211,12 @@ def call_of(thing: Any, seed: int) -> tuple[Callable[..., Any], list[Any]]:
         return MAKERS.get(thing.__name__, thing)(), [*inputs(draw)] if inputs else [draw.real(2, 3)]
     shapes = SHAPES.get(thing.name) or BROADCAST[: thing.arity]
     arrays, params = [draw.input_of(thing, k, shape) for k, shape in enumerate(shapes)], PARAMS.get(thing.name, ())
-    if not (isinstance(thing, ParamOp) and thing.variadic):
+    variadic = isinstance(thing, ParamOp) and thing.variadic
+    if not variadic and not any(isinstance(param, float) for param in params):
         return thing, [*arrays, *params]
 
-    def gathered(*inputs: Any) -> Any:
-        return thing(inputs, *params)
+    def bound(*inputs: Any) -> Any:
+        return thing(inputs, *params) if variadic else thing(*inputs, *params)
 
-    gathered.__name__ = thing.name
-    return gathered, [*arrays]
+    bound.__name__ = thing.name
+    return bound, [*arrays]
