@@ -135,7 +135,7 @@ def test_001_a_step_of_sgd():
 
 
 def test_001_overfitting_replayed(data_file):
-    """Nielsen's published curves of 400 epochs, 40,000 steps, seen after every fourth: costs within 1e-9, all counts."""
+    """Nielsen's published curves of 400 epochs, 40,000 steps, seen after every fourth: costs within 1e-9, counts."""
     published = np.array(json.loads(data_file("nielsen/overfitting.json").read_text()))
     (x, labels), _, (x_test, labels_test) = mnist(data_file("mnist.pkl.gz").parent)
     x, labels, x_test = x[:1000].astype(float), labels[:1000], x_test.astype(float)

@@ -17,8 +17,8 @@ from ..recipe import Op, binary, primitive, unary
 
 # fmt: off
 __all__ = [
-    "absolute", "add", "clip", "divide", "gate", "hypot", "maximum", "minimum", "multiply", "negative", "over", "positive",
-    "power", "reciprocal", "remainder", "square", "subtract", "times", "where",
+    "absolute", "add", "clip", "divide", "gate", "hypot", "maximum", "minimum", "multiply", "negative", "over",
+    "positive", "power", "reciprocal", "remainder", "square", "subtract", "times", "where",
 ]
 # fmt: on
 
