@@ -36,6 +36,7 @@ MAP = [
     "ops/einsum.py",
     "ops/linalg.py",
     "ops/fused.py",
+    "ops/losses.py",
     "ops/normalize.py",
     "ops/convolve.py",
     "ops/pool.py",

@@ -49,7 +49,8 @@ def test_two_classes(shape: tuple[int, ...], seed: int, reduction: str, weighted
     rng = np.random.default_rng(seed)
     y = np.asarray(rng.uniform(size=shape) if seed % 2 else rng.integers(0, 2, shape) * 1.0)
     settings = {"weight": rng.uniform(size=shape[-1:])} if weighted else {}
-    same("binary_cross_entropy", np.asarray(rng.uniform(size=shape)), y, reduction=reduction, **settings)
+    p = np.asarray(rng.uniform(-0.2, 1.2, shape).clip(0.0, 1.0))
+    same("binary_cross_entropy", p, y, reduction=reduction, **settings)
     if by_hits:
         settings["pos_weight"] = rng.uniform(0.0, 3.0, shape[-1:])
     same(

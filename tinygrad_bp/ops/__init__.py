@@ -18,6 +18,7 @@ from . import (
     fused,
     index,
     linalg,
+    losses,
     normalize,
     order,
     pool,
@@ -42,6 +43,7 @@ from .fused import *
 from .index import *
 from .linalg import *
 from .linear import *
+from .losses import *
 from .normalize import *
 from .order import *
 from .pool import *
@@ -54,7 +56,7 @@ from .special import *
 # fmt: off
 PAGES = (
     arithmetic, discrete, elementary, circular, special, activations, reduce, shape, index, order, _linear, products,
-    _einsum, linalg, fused, normalize, _convolve, pool, recurrent, attention,
+    _einsum, linalg, fused, losses, normalize, _convolve, pool, recurrent, attention,
 )
 # fmt: on
 _FOUND = (row for page in PAGES for row in vars(page).values() if isinstance(row, Op))

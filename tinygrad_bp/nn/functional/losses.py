@@ -111,9 +111,10 @@ def _huber(input: Any, target: Any, delta: float) -> Any:
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """mean(-y log(p) - (1 - y) log(1 - p)) over all entries, for probabilities p and targets y in [0, 1].
 
-    A logarithm counts at least -100, as in PyTorch, so that a certain and wrong answer costs 100 and not infinity;
-    below that the cost is flat. `weight`, of a shape that broadcasts to the input's, multiplies the entries; the mean
-    divides by their number all the same. From logits, :func:`binary_cross_entropy_with_logits` is exact everywhere.
+    As in PyTorch a logarithm counts at least -100 and a slope at most 1e12, so that a certain and wrong answer costs
+    100 and not infinity, and still learns. `weight`, of a shape that broadcasts to the input's, multiplies the entries;
+    the mean divides by their number all the same. From logits, :func:`binary_cross_entropy_with_logits` is exact
+    everywhere.
 
     >>> import tinygrad_bp as bp
     >>> binary_cross_entropy(bp.tensor([0.5, 0.0]), [1.0, 1.0], reduction="none")
@@ -123,10 +124,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     input, target = input_and_target(name, input, target, reduction)
     check_unit(name, "input", raw(input))
     check_unit(name, "target", raw(target))
-    with np.errstate(divide="ignore"):
-        log_p, log_q = ops.log(input), ops.log1p(ops.negative(input))
-    losses = _two_classes(target, ops.maximum(log_p, -100.0), ops.maximum(log_q, -100.0))
-    return _reduced(_weighted(name, losses, weight, input), reduction)
+    return _reduced(_weighted(name, ops.binary_cross_entropy(input, target), weight, input), reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -150,14 +148,10 @@ def binary_cross_entropy_with_logits(
         losses = ops.binary_cross_entropy_with_logits(input, target, "none")
     else:
         of_hits = as_weight(name, "pos_weight", pos_weight, input, input.shape)
-        log_p, log_q = ops.log_sigmoid(input), ops.log_sigmoid(ops.negative(input))
-        losses = _two_classes(target, ops.multiply(of_hits, log_p), log_q)
+        hits = ops.multiply(ops.multiply(of_hits, target), ops.log_sigmoid(input))
+        misses = ops.multiply(ops.subtract(1.0, target), ops.log_sigmoid(ops.negative(input)))
+        losses = ops.negative(ops.add(hits, misses))
     return _reduced(_weighted(name, losses, weight, input), reduction)
-
-
-def _two_classes(target: Any, log_p: Any, log_q: Any) -> Any:
-    hits, misses = ops.multiply(target, log_p), ops.multiply(ops.subtract(1.0, target), log_q)
-    return ops.negative(ops.add(hits, misses))
 
 
 def _weighted(name: str, losses: Any, weight: Any, input: Any) -> Any:
