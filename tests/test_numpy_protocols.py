@@ -728,3 +728,16 @@ def test_results_on_tensors_that_require_no_grad_are_tensors_too():
     for y in (np.exp(t), np.sum(t), np.concatenate([t, t]), A * t, np.add.reduce(t)):
         assert type(y) is bp.Tensor
         assert not y.requires_grad
+
+
+def test_a_number_may_be_an_operand_of_einsum():
+    x = bp.Tensor([1.0, 2.0], requires_grad=True)
+    np.einsum(",i->i", 3.0, x).sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+
+
+def test_ends_of_differences_take_their_dtype():
+    x = bp.Tensor(np.array([1.0, 3.0], np.float32), requires_grad=True)
+    y = np.ediff1d(x, to_begin=1.0, to_end=[2.0, 4.0])
+    assert y.dtype == np.float32
+    assert y.tolist() == [1.0, 2.0, 2.0, 4.0]

@@ -235,12 +235,6 @@ OURS = [
         ValueError,
         "norm: ord=3 of a matrix is not offered. Pass 'fro', 'nuc', 1, 2, inf, -1, -2 or -inf.",
     ),
-    refused(
-        lambda x: ops.norm(x, ord=0),
-        of((3,)),
-        ValueError,
-        "norm: ord=0 of a vector is not offered. Pass a number that is not 0, inf or -inf.",
-    ),
     refused(lambda x: ops.norm(x, ord="nuc"), of((3,)), ValueError, "norm: ord='nuc' of a vector is not offered."),
     refused(
         lambda x: ops.norm(x, ord=2),

@@ -59,6 +59,7 @@ SPELLED: dict[str, Samples] = {
     "svdvals": [S(TALL), S(TWO), S(STACK)],
     "norm": [
         *vary(real(3), ord=[-1, -2, 2.5]),
+        S(array([[1.0, 0.0], [0.5, -2.0]]), axis=0, ord=0),
         *[S(TALLS, ord=p, axis=(2, 1)) for p in ("nuc", 1, -1, 2, -2, np.inf, -np.inf)],
         *[S(TALL, ord=np.inf), S(TALL, ord=1), S(TALLS, ord=2, axis=(-1, 1), keepdims=True), R((2, 3), axis=(0,))],
         *[S(TALLS, ord=-1, axis=(0, 2)), S(TALLS, ord=1, axis=(2, 0), keepdims=True)],

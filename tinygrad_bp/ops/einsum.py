@@ -24,12 +24,15 @@ def _einsum_partials(g: Any, z: Any, xs: Sequence[Any], subscripts: str, optimiz
     terms, output = subscripts.split("->")
     operands = terms.split(",")
     how = optimize if isinstance(optimize, (bool, str)) else True  # a path is that of the forward alone
-    partials = []
+    partials: list[Any] = []
     for k, (term, x) in enumerate(zip(operands, xs, strict=True)):
+        if isinstance(x, (int, float)):
+            partials.append(None)
+            continue
         own = _distinct(term, subscripts)
         words = [output, *operands[:k], *operands[k + 1 :]]
         arrays = [g, *xs[:k], *xs[k + 1 :]]
-        known = {axis for word, array in zip(words, arrays) for axis in zip(word, array.shape)}
+        known = {axis for word, array in zip(words, arrays) for axis in zip(word, np.shape(array))}
         if own != term or not known.issuperset(zip(term, x.shape)):
             words, arrays = [*words, own], [*arrays, _diagonal(term, x)]
         partials.append(np.einsum(f"{','.join(words)}->{own}", *arrays, optimize=how))

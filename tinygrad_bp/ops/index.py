@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..recipe import Op, unary
+from ..recipe import Node, Op, unary
 from .arithmetic import subtract, where
 from .discrete import astype, not_equal
 from .reduce import sum
@@ -170,8 +170,9 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """The differences of the flattened array, between what is to be put before and after them."""
-    parts = (to_begin, diff(reshape(ary, (-1,))), to_end)
-    return concatenate([reshape(x, (-1,)) for x in parts if x is not None])
+    inner = diff(reshape(ary, (-1,)))
+    ends = [None if x is None else x if isinstance(x, Node) else np.asarray(x, inner.dtype) for x in (to_begin, to_end)]
+    return concatenate([reshape(x, (-1,)) for x in (ends[0], inner, ends[1]) if x is not None])
 
 
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:

@@ -20,6 +20,7 @@ from ..opaque import kernel
 from ..recipe import Op, row, unary
 from . import reduce
 from .arithmetic import over, times
+from .discrete import astype, not_equal
 from .reduce import _norm, _others
 from .shape import _from_zero, expand_dims, moveaxis, squeeze
 
@@ -392,11 +393,13 @@ def svdvals(x: Any) -> Any:
 
 
 def vector_norm(x: Any, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
-    """(sum |x|^ord)^(1/ord), the largest |x| for inf and the smallest for -inf, over any axes; all if None."""
+    """(sum |x|^ord)^(1/ord), the largest |x| for inf, the smallest for -inf, how many are not 0 for 0; over any axes."""
     if ord is None or ord == 2:
         return _norm(x, axis, keepdims)
-    if isinstance(ord, str) or ord == 0:
-        raise ValueError(f"norm: ord={ord!r} of a vector is not offered. Pass a number that is not 0, inf or -inf.")
+    if isinstance(ord, str):
+        raise ValueError(f"norm: ord={ord!r} of a vector is not offered. Pass a number, inf or -inf.")
+    if ord == 0:
+        return reduce.sum(astype(not_equal(x, 0), np.result_type(x.dtype, np.float16)), axis, keepdims)
     if ord in (np.inf, -np.inf):
         return (reduce.max if ord > 0 else reduce.min)(abs(x), axis, keepdims)
     if ord == 1:
