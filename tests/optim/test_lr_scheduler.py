@@ -287,6 +287,18 @@ OTHER = optimizer_of()
             TypeError,
             "ReduceLROnPlateau: step() was called without metrics. Pass what was measured, step(loss).",
         ),
+        (lambda: MultiStepLR(O, 5), TypeError, "MultiStepLR: milestones is 5. Pass a list."),
+        (lambda: SequentialLR(O, None, []), TypeError, "SequentialLR: schedulers is None. Pass a list."),
+        (lambda: SequentialLR(O, [], 3), TypeError, "SequentialLR: milestones is 3. Pass a list."),
+        (lambda: LambdaLR(O, lambda k: "a"), TypeError, "LambdaLR: lr_lambda(0) is a str. Pass a number."),
+        (lambda: LambdaLR(O, lambda k: None), TypeError, "LambdaLR: lr_lambda(0) is a NoneType. Pass a number."),
+        (lambda: LambdaLR(O, lambda k: -1), ValueError, "LambdaLR: lr is -0.5. Pass a number in [0, inf)."),
+        (lambda: ReduceLROnPlateau(O).step("a"), TypeError, "ReduceLROnPlateau: metrics is a str. Pass a number."),
+        (
+            lambda: ReduceLROnPlateau(O).step(np.ones(3)),
+            TypeError,
+            "ReduceLROnPlateau: metrics is a ndarray. Pass a number.",
+        ),
         (
             lambda: LRScheduler(O),
             NotImplementedError,
@@ -312,6 +324,24 @@ OTHER = optimizer_of()
 def test_what_is_refused(make, error, message):
     with pytest.raises(error, match="^" + re.escape(message)):
         make()
+
+
+def test_a_rate_that_is_refused_is_not_written():
+    optimizer = optimizer_of()
+    scheduler = LambdaLR(optimizer, [lambda k: 0.5, lambda k: 1.0 - k])
+    scheduler.step()
+    with pytest.raises(ValueError, match=r"^LambdaLR: lr is -0\.1\. Pass"):
+        scheduler.step()
+    assert [group["lr"] for group in optimizer.param_groups] == scheduler.get_last_lr() == [0.25, 0.0]
+
+
+def test_what_is_printed():
+    scheduler = StepLR(optimizer_of(), 3)
+    assert repr(scheduler) == "StepLR(step_size=3, gamma=0.1, base_lrs=[0.5, 0.1], last_epoch=0)"
+    assert repr(scheduler.optimizer) == (
+        "SGD(lr=0.5, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, initial_lr=0.5; "
+        "lr=0.1, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, initial_lr=0.1)"
+    )
 
 
 def test_a_group_added_later_is_refused():

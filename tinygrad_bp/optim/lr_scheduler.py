@@ -129,9 +129,13 @@ class LRScheduler:
     def _name(self) -> str:
         return type(self).__name__
 
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.state_dict().items() if name[0] != "_")
+        return f"{self._name}({settings})"
+
     def _rates(self) -> list[float]:
         """The present rates."""
-        return [float(group["lr"]) for group in self.optimizer.param_groups]
+        return [self._float("lr", group["lr"]) for group in self.optimizer.param_groups]
 
     def _write(self, rates: Sequence[float]) -> None:
         groups = self.optimizer.param_groups
@@ -140,6 +144,8 @@ class LRScheduler:
                 f"{self._name}.step: the optimizer has {len(groups)} groups, the schedule was made for "
                 f"{len(self.base_lrs)}. Add groups first, then make the schedule."
             )
+        for lr in rates:
+            self._number("lr", lr)
         for group, lr in zip(groups, rates, strict=True):
             group["lr"] = lr
         self._last_lr = list(rates)
@@ -158,6 +164,17 @@ class LRScheduler:
 
     def _number(self, name: str, value: Any, low: float = 0.0, high: float = inf) -> None:
         check_number(self._name, name, value, low, high)
+
+    def _float(self, name: str, value: Any) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise TypeError(f"{self._name}: {name} is a {type(value).__name__}. Pass a number.") from None
+
+    def _list(self, name: str, values: Any) -> list[Any]:
+        if not isinstance(values, Iterable):
+            raise TypeError(f"{self._name}: {name} is {values!r}. Pass a list.")
+        return list(values)
 
 
 # ---- factors -----------------------------------------------------------------------------------------------
@@ -190,7 +207,8 @@ class LambdaLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         """initial_lr * lr_lambda(epoch)"""
-        return [base * float(f(self.last_epoch)) for base, f in zip(self.base_lrs, self._lambdas)]
+        factors = [self._float(f"lr_lambda({self.last_epoch})", f(self.last_epoch)) for f in self._lambdas]
+        return [base * factor for base, factor in zip(self.base_lrs, factors)]
 
 
 class ExponentialLR(LRScheduler):
@@ -253,7 +271,7 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.milestones = list(milestones)
+        self.milestones = self._list("milestones", milestones)
         for epoch in self.milestones:
             self._whole("a milestone", epoch, 0)
         self._number("gamma", gamma)
@@ -359,7 +377,8 @@ class SequentialLR(LRScheduler):
         milestones: Sequence[int],
         last_epoch: int = -1,
     ) -> None:
-        self._schedulers, self.milestones = list(schedulers), list(milestones)
+        self._schedulers = self._list("schedulers", schedulers)
+        self.milestones = self._list("milestones", milestones)
         for k, scheduler in enumerate(self._schedulers):
             if not isinstance(scheduler, LRScheduler) or isinstance(scheduler, ReduceLROnPlateau):
                 raise TypeError(
@@ -369,9 +388,9 @@ class SequentialLR(LRScheduler):
                 raise ValueError(f"SequentialLR: schedule {k} is of another optimizer. Make all of them for this one.")
         for epoch in self.milestones:
             self._whole("a milestone", epoch, 1)
-        if len(schedulers) != len(milestones) + 1 or self.milestones != sorted(set(milestones)):
+        if len(self._schedulers) != len(self.milestones) + 1 or self.milestones != sorted(set(self.milestones)):
             raise ValueError(
-                f"SequentialLR: {len(schedulers)} schedules and the milestones {self.milestones} do not fit. "
+                f"SequentialLR: {len(self._schedulers)} schedules and the milestones {self.milestones} do not fit. "
                 "Pass one milestone fewer than schedules, in increasing order."
             )
         super().__init__(optimizer, last_epoch)
@@ -471,7 +490,7 @@ class ReduceLROnPlateau(LRScheduler):
     def _look_at(self, metrics: Any) -> None:
         if metrics is None:
             raise TypeError(f"{self._name}: step() was called without metrics. Pass what was measured, step(loss).")
-        measured = float(metrics)
+        measured = self._float("metrics", metrics)
         better = self._is_better(measured)
         self.best = measured if better else self.best
         self.num_bad_epochs = 0 if better else self.num_bad_epochs + 1

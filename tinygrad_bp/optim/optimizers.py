@@ -203,6 +203,10 @@ class Optimizer:
     def _name(self) -> str:
         return type(self).__name__
 
+    def __repr__(self) -> str:
+        shown = [{name: value for name, value in group.items() if name != "params"} for group in self.param_groups]
+        return f"{self._name}({'; '.join(', '.join(f'{k}={v!r}' for k, v in group.items()) for group in shown)})"
+
     def _listed(self, params: Any) -> list[Any]:
         """What an iterator or a sequence holds; a network and its method are near misses."""
         if isinstance(params, (Module, Mapping, str)) or not isinstance(params, Iterable):
