@@ -198,7 +198,7 @@ class LambdaLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         groups = len(getattr(optimizer, "param_groups", ()))
-        self._lambdas = lr_lambda if isinstance(lr_lambda, (list, tuple)) else [lr_lambda] * groups
+        self._lambdas: Any = lr_lambda if isinstance(lr_lambda, (list, tuple)) else [lr_lambda] * groups
         if not all(map(callable, self._lambdas)):
             raise TypeError("LambdaLR: lr_lambda is no function of the epoch. Pass one, or a list of one a group.")
         if len(self._lambdas) != groups:
@@ -377,7 +377,7 @@ class SequentialLR(LRScheduler):
         milestones: Sequence[int],
         last_epoch: int = -1,
     ) -> None:
-        self._schedulers = self._list("schedulers", schedulers)
+        self._schedulers: list[LRScheduler] = self._list("schedulers", schedulers)
         self.milestones = self._list("milestones", milestones)
         for k, scheduler in enumerate(self._schedulers):
             if not isinstance(scheduler, LRScheduler) or isinstance(scheduler, ReduceLROnPlateau):
