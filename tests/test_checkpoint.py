@@ -165,7 +165,46 @@ def test_what_is_refused():
         y.sum().backward()
     y = bp.checkpoint(lambda x: x * x)(x)
     x.data = x.data.copy()
-    with refuses(RuntimeError, "backward: an input of a checkpointed function was replaced since. Run the"):
+    with refuses(RuntimeError, "backward: an input of a checkpointed function was replaced or written since. Run the"):
         y.sum().backward()
+    with refuses(TypeError, "checkpoint: got a int, not a function. Call it as bp.checkpoint(f)(x)."):
+        bp.checkpoint(3)
     with pytest.raises(ZeroDivisionError):
         bp.checkpoint(lambda x: x * (1 / 0))(x)
+
+
+ELSE = "backward: a checkpointed function used or gave something else when computed again. Make it depend on nothing"
+
+
+def test_other_numbers_the_second_time_are_refused():
+    x, rng = bp.Tensor(X, requires_grad=True), np.random.default_rng(0)
+    y = bp.checkpoint(lambda x: x * rng.random(x.shape))(x)
+    with refuses(RuntimeError, ELSE):
+        y.sum().backward()
+    assert x.grad is None
+
+
+def test_a_result_of_nan_or_one_that_is_rounded_otherwise_is_no_other():
+    x, factors = bp.Tensor([1.0, np.nan, np.inf], requires_grad=True), iter([1.0, 1.0])
+    bp.checkpoint(lambda x: x * next(factors))(x).sum().backward()
+    x, factors = bp.Tensor(X, requires_grad=True), iter([1.0, 1.0 + 1e-15])
+    bp.checkpoint(lambda x: x * next(factors))(x).sum().backward()
+    assert_close(x.grad.data, np.ones_like(X), "gradient", 1e-14)
+
+
+@pytest.mark.parametrize("value", [2.0, 5.0])
+def test_another_parameter_the_second_time_is_refused(value):
+    x, net = bp.Tensor(X, requires_grad=True), nn.Module()
+    net.w = nn.Parameter([2.0])
+    y = bp.checkpoint(lambda x: net.w * x)(x)
+    net.w = nn.Parameter([value])
+    with refuses(RuntimeError, ELSE):
+        y.sum().backward()
+
+
+def test_a_constant_that_was_written_in_between_is_refused():
+    x, b = bp.Tensor(np.zeros(2), requires_grad=True), bp.Tensor([2.0, 2.0])
+    y = bp.checkpoint(lambda x: b * x)(x)  # 0, whatever b is
+    nn.init.constant_(b, 7.0)
+    with refuses(RuntimeError, "backward: an input of a checkpointed function was replaced or written since. Run the"):
+        y.sum().backward()

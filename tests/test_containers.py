@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, defaultdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -212,6 +213,22 @@ def test_jvp_and_hvp_leave_nothing_behind():
     assert x.grad is None
 
 
+def test_an_ordered_dict_stays_one():
+    for kind in (OrderedDict, lambda **parts: defaultdict(list, parts)):
+        x = kind(b=X, a=B)
+        found = bp.grad(lambda p: (p["a"] * p["b"]).sum())(x)
+        assert type(found) is type(x)
+        assert list(found) == ["b", "a"]
+        assert found["a"].tolist() == X.tolist()
+        assert x["b"] is X
+
+
+def test_the_derivative_of_integers_is_zero():
+    y, dy = bp.jvp(lambda x: {"y": 2.0 * x, "n": np.argmax(x), "b": x > 0}, X, B)
+    assert y["n"].item() == np.argmax(X)
+    assert [dy["y"].tolist(), dy["n"].tolist(), dy["b"].tolist()] == [(2.0 * B).tolist(), 0.0, [0.0, 0.0]]
+
+
 def test_what_does_not_depend_on_the_argument_has_zeros():
     assert bp.jvp(lambda x: np.ones(3), X, B)[1].tolist() == [0.0, 0.0, 0.0]
     assert bp.hvp(lambda x: x.sum(), X, B).tolist() == [0.0, 0.0]
@@ -228,5 +245,7 @@ def test_vectors_that_do_not_fit_are_refused():
             call(lambda a, b: a.sum(), (X, B), X)
         with refuses(TypeError, f"{name}: argument 0['n'] has dtype int64. Pass floats, such as 2.0."):
             call(lambda p: p["n"].sum(), {"n": np.arange(2)}, {"n": X})
+        with refuses(TypeError, f"{name}: the vector ['w']: dtype <U1 is not offered. Pass real numbers or bools."):
+            call(lambda p: p["w"].sum(), {"w": X}, {"w": "a"})
         with refuses(TypeError, f"{name}: got a float, not a function."):
             call(1.0, X, X)

@@ -431,7 +431,7 @@ def test_what_is_differentiated_is_a_function(transform):
 
 @pytest.mark.parametrize("x", [1j, "a", object()])
 def test_12_13_arguments_must_be_numbers(x):
-    with refuses(TypeError, "Tensor: dtype"):
+    with refuses(TypeError, "grad: argument 0: dtype"):
         bp.grad(ops.sum)(x)
     with refuses(TypeError, "grad: argument 0 is None. Pass an array, a number or a container of them."):
         bp.grad(ops.sum)(None)
@@ -492,7 +492,7 @@ def test_06_a_vector_that_does_not_fit():
     _, pull = bp.vjp(lambda x: x * x, V)
     with refuses(ValueError, "vjp: the vector has shape (3,), not (4,). Pass one of that shape."):
         pull(np.ones(3))
-    with refuses(TypeError, "Tensor: dtype complex128 is not offered."):
+    with refuses(TypeError, "vjp: the vector: dtype complex128 is not offered."):
         pull(np.ones(4) * 1j)
 
 

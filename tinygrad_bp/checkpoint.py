@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
+
 from . import opaque, random
 from .autograd import walk
 from .containers import leaves, like
@@ -33,7 +35,9 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     Raises
     ------
     RuntimeError
-        f gives other results the second time; an input was written in between.
+        f gives other results the second time, or uses other tensors; a tensor it used was written in between.
+    TypeError
+        f is no function.
 
     Examples
     --------
@@ -42,6 +46,8 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     >>> bp.grad(lambda x: block(block(x)))(0.0)
     tensor(4.)
     """
+    if not callable(f):
+        raise TypeError(f"checkpoint: got a {type(f).__name__}, not a function. Call it as bp.checkpoint(f)(x).")
 
     @functools.wraps(f)
     def evaluate(*args: Any, **named: Any) -> Any:
@@ -65,49 +71,58 @@ def _is_inside(x: Any, begin: int) -> bool:
 
 
 def _graph(outputs: Sequence[Tensor], begin: int) -> tuple[list[Tensor], list[Tensor]]:
-    """What was computed for `outputs` after the time `begin`, inputs first, and the tracked tensors it came from."""
+    """What was computed for `outputs` after the time `begin`, inputs first, and the older tensors it came from."""
     inside: dict[Tensor, None] = dict.fromkeys(outputs)
-    sources: dict[Tensor, None] = {}
+    outside: dict[Tensor, None] = {}
     stack = list(outputs)
     while stack:
         for x in stack.pop().recipe[1]:  # type: ignore[index]
             if _is_inside(x, begin) and x not in inside:
                 inside[x] = None
                 stack.append(x)
-            elif isinstance(x, Tensor) and x.tracked and x not in inside:
-                sources[x] = None
-    return sorted(inside, key=attrgetter("clock")), list(sources)
+            elif isinstance(x, Tensor) and x not in inside and (x.tracked or x.clock <= begin):
+                outside[x] = None
+    return sorted(inside, key=attrgetter("clock")), list(outside)
 
 
 class _Segment:
-    """One call of a function: how to compute it again, and the tracked tensors from outside that it used."""
+    """One call of a function: how to compute it again, and the tensors from outside that it used, tracked or not."""
 
     def __init__(self, f: Any, args: Any, named: Any, begin: int, state: Any, outputs: Sequence[Tensor]) -> None:
         self.f, self.args, self.named, self.state = f, args, named, state
         self.results: Any = tuple(y.data for y in outputs)
-        self.shapes = [y.shape for y in outputs]
-        self.sources = _graph(outputs, begin)[1]
-        self.arrays = [x.data for x in self.sources]
+        self.outside = _graph(outputs, begin)[1]
+        self.sources = [x for x in self.outside if x.tracked]
+        self.arrays, self.end = [x.data for x in self.outside], leaf(None).clock
 
-    def gradients(self, incoming: Sequence[Any]) -> list[Any]:
-        """The function computed again, and walked back to its sources."""
-        if any(x.data is not array for x, array in zip(self.sources, self.arrays)):
+    def gradients(self, results: Sequence[Tensor], incoming: Sequence[Any]) -> list[Any]:
+        """The function computed again, with the same results, and walked back to its sources."""
+        if any(x.data is not array or x.clock > self.end for x, array in zip(self.outside, self.arrays)):
             raise RuntimeError(
-                "backward: an input of a checkpointed function was replaced since. Run the forward again."
+                "backward: an input of a checkpointed function was replaced or written since. Run the forward again."
             )
         begin, nested = leaf(None).clock, is_grad_enabled()
         with enable_grad():
             with _drawn_again(self.state):
                 outputs = [x for x in leaves(self.f(*self.args, **self.named)) if _is_inside(x, begin)]
-            shapes = [y.shape for y in outputs]
-            if shapes != self.shapes:
+            order, outside = _graph(outputs, begin)
+            before, again = ([y.shape for y in ys] for ys in (results, outputs))
+            if before != again or set(outside) != set(self.outside) or not all(map(_are_alike, outputs, results)):
+                what = f"gave shapes {before}, then {again}" if before != again else "used or gave something else"
                 raise RuntimeError(
-                    f"backward: a checkpointed function gave shapes {self.shapes}, then {shapes} when computed again. "
+                    f"backward: a checkpointed function {what} when computed again. "
                     "Make it depend on nothing but its arguments and parameters."
                 )
-            order, _ = _graph(outputs, begin)
             found = walk(order, zip(outputs, incoming if nested else [g.data for g in incoming]), None, nested)
         return [found.get(x) for x in self.sources]
+
+
+def _are_alike(new: Tensor, old: Tensor) -> bool:
+    """Whether these are equal but for rounding."""
+    if np.array_equal(new.data, old.data, equal_nan=True):
+        return True
+    d = new.data - old.data
+    return bool(np.vdot(d, d) <= 1e-6 * np.vdot(old.data, old.data))
 
 
 class _Recomputed(Function):
@@ -120,7 +135,7 @@ class _Recomputed(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        return (None, *ctx.segment.gradients(gradients))
+        return (None, *ctx.segment.gradients(ctx._outputs, gradients))
 
 
 @contextmanager

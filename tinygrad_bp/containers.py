@@ -1,8 +1,8 @@
 """Nested lists, tuples and dicts of arrays: taken apart into a flat list of leaves, and put together again.
 
 A dict, and a list or tuple that holds an array, a Tensor, None or another container at any depth, is a container; a
-list of numbers is an array, as everywhere in NumPy. None is an empty container. Named tuples keep their type. The
-structure of a container is the container itself: no second description is kept.
+list of numbers is an array, as everywhere in NumPy. None is an empty container. Named tuples and ordered dicts keep
+their type. The structure of a container is the container itself: no second description is kept.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _like(x: Any, new: Iterator[Any]) -> Any:
         return next(new)
     filled = [_like(part, new) for _, part in parts]
     if isinstance(x, dict):
-        return dict(zip(x, filled))
+        return x | dict(zip(x, filled))
     if hasattr(x, "_make"):  # a named tuple
         return x._make(filled)
     return None if x is None else type(x)(filled)

@@ -65,7 +65,7 @@ class _Traced:
         if isinstance(x, Tensor) and x.tracked:
             with enable_grad():
                 return ops.positive(x)
-        array = as_array(x)
+        array = _array(f"{self.name}: argument {position}", x)
         if array.dtype.kind != "f":
             raise TypeError(f"{self.name}: argument {position} has dtype {array.dtype}. Pass floats, such as 2.0.")
         return _Variable(array, open=True)
@@ -143,12 +143,20 @@ def _positions(name: str, argnums: Argnums, n: int) -> tuple[int, ...]:
 
 def _vectors(name: str, x: Any, given: Any) -> list[Any]:
     """The leaves of `given`, one of the shape of each leaf of `x`."""
-    vectors = [v if isinstance(v, Tensor) else as_array(v) for v in matched(name, x, given)]
-    for (way, leaf), v in zip(paths(x), vectors):
-        if v.shape != np.shape(leaf):
-            which = f"the vector {way}" if way else "the vector"
-            raise ValueError(f"{name}: {which} has shape {v.shape}, not {np.shape(leaf)}. Pass one of that shape.")
+    vectors = []
+    for (way, leaf), v in zip(paths(x), matched(name, x, given)):
+        which = f"{name}: the vector {way}".rstrip()
+        vectors.append(v if isinstance(v, Tensor) else _array(which, v))
+        if vectors[-1].shape != np.shape(leaf):
+            raise ValueError(f"{which} has shape {vectors[-1].shape}, not {np.shape(leaf)}. Pass one of that shape.")
     return vectors
+
+
+def _array(what: str, x: Any) -> Any:
+    try:
+        return as_array(x)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{what}: {str(error).removeprefix('Tensor: ')}") from None
 
 
 def vjp(f: Callable[..., Any], *x: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
@@ -187,7 +195,8 @@ def jvp(f: Callable[..., Any], x: Any, t: Any) -> tuple[Any, Any]:
     args = x if isinstance(x, tuple) else (x,)
     tangents = _vectors("jvp", x, t)
     traced = _Traced("jvp", f, args, range(len(args)))
-    seeds = [_Variable(np.zeros_like(y.data), open=False) for y in traced.outputs]
+    dtypes = [y.dtype if y.dtype.kind == "f" else float for y in traced.outputs]  # of integers dy is 0
+    seeds = [_Variable(np.zeros_like(y.data, dtype), open=False) for y, dtype in zip(traced.outputs, dtypes)]
     with enable_grad():
         pulled = _gradients(traced.outputs, traced.variables, seeds, True)
     return traced.value, like(traced.y, _gradients(pulled, seeds, tangents, traced.nested or _are_tracked(tangents)))
