@@ -140,6 +140,32 @@ def test_what_is_refused():
         init.kaiming_uniform_(w, mode="in")
 
 
+WRITERS = [name for name in init.__all__ if name.endswith("_")]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_only_tensors_of_floats_are_written(name):
+    arguments = {"constant_": (1.5,)}.get(name, ())
+    message = rf"^{name}: the tensor has dtype int64\. Pass one of floats\.$"
+    with pytest.raises(TypeError, match=message):
+        getattr(init, name)(bp.tensor([[1, 2], [3, 4]]), *arguments)
+    for wrong in (None, np.ones((2, 2))):
+        message = rf"^{name}: got a {type(wrong).__name__} for a tensor\. Pass one, such as layer\.weight\.$"
+        with pytest.raises(TypeError, match=message):
+            getattr(init, name)(wrong, *arguments)
+
+
+def test_settings_that_are_no_numbers_are_named():
+    w = bp.zeros(2, 3)
+    with pytest.raises(TypeError, match=r"^constant_: val is 'a', a str\. Pass a number\.$"):
+        init.constant_(w, "a")
+    with pytest.raises(TypeError, match=r"^uniform_: b is True, a bool\. Pass a number\.$"):
+        init.uniform_(tensor=w, b=True)
+    with pytest.raises(TypeError, match=r"^xavier_normal_: gain is None, a NoneType\. Pass a number\.$"):
+        init.xavier_normal_(w, None)
+    assert w.data.tolist() == np.zeros((2, 3)).tolist()
+
+
 @pytest.mark.parametrize(
     "name", [n for n in DRAWS if n not in ("uniform_", "normal_", "trunc_normal_")] + ["orthogonal_"]
 )

@@ -7,9 +7,11 @@ weight (out, in, *kernel) they are in * prod(kernel) and out * prod(kernel). Eve
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,7 +26,30 @@ __all__ = [
 ]
 # fmt: on
 
+Initializer = TypeVar("Initializer", bound=Callable[..., Tensor])
 
+
+def _initializer(f: Initializer) -> Initializer:
+    """A function that writes into a tensor of floats, given numbers where it says so; it refuses anything else."""
+    signature, name = inspect.signature(f), f.__name__
+
+    @functools.wraps(f)
+    def checked(*args: Any, **named: Any) -> Tensor:
+        tensor, *settings = signature.bind(*args, **named).arguments.items()
+        if not isinstance(tensor[1], Tensor):
+            raise TypeError(f"{name}: got a {type(tensor[1]).__name__} for a tensor. Pass one, such as layer.weight.")
+        if tensor[1].dtype.kind != "f":
+            raise TypeError(f"{name}: the tensor has dtype {tensor[1].dtype}. Pass one of floats.")
+        for role, value in settings:
+            is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+            if signature.parameters[role].annotation == "float" and not is_number:
+                raise TypeError(f"{name}: {role} is {value!r}, a {type(value).__name__}. Pass a number.")
+        return f(*args, **named)
+
+    return checked  # type: ignore[return-value]
+
+
+@_initializer
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Every entry becomes `val`.
 
@@ -35,6 +60,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     return _write(tensor, val)
 
 
+@_initializer
 def zeros_(tensor: Tensor) -> Tensor:
     """Every entry becomes 0.
 
@@ -45,6 +71,7 @@ def zeros_(tensor: Tensor) -> Tensor:
     return _write(tensor, 0.0)
 
 
+@_initializer
 def ones_(tensor: Tensor) -> Tensor:
     """Every entry becomes 1.
 
@@ -55,6 +82,7 @@ def ones_(tensor: Tensor) -> Tensor:
     return _write(tensor, 1.0)
 
 
+@_initializer
 def eye_(tensor: Tensor) -> Tensor:
     """The identity, of a matrix of any shape.
 
@@ -68,6 +96,7 @@ def eye_(tensor: Tensor) -> Tensor:
     return _write(tensor, np.eye(*tensor.data.shape))
 
 
+@_initializer
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Draw from U(a, b).
 
@@ -81,6 +110,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     return _write(tensor, generator().uniform(a, b, tensor.data.shape))
 
 
+@_initializer
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Draw from N(mean, std^2).
 
@@ -94,6 +124,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     return _write(tensor, generator().normal(mean, std, tensor.data.shape))
 
 
+@_initializer
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
     """Draw from N(mean, std^2), again and again where a number falls outside of [a, b].
 
@@ -116,6 +147,7 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
     return _write(tensor, values)
 
 
+@_initializer
 def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """`gain` times a random orthogonal matrix (Saxe et al., 2014): rows or columns, the fewer, are orthonormal.
 
@@ -134,6 +166,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     return _write(tensor, gain * (q if rows >= columns else q.T).reshape(shape))
 
 
+@_initializer
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """U(-l, l), l = gain * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010, equation 16).
 
@@ -144,6 +177,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     return _symmetric(tensor, gain * math.sqrt(2.0 / sum(_fans("xavier_uniform_", tensor))))
 
 
+@_initializer
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """N(0, gain^2 * 2 / (fan_in + fan_out)) (Glorot and Bengio, 2010, equation 12).
 
@@ -154,6 +188,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_fans("xavier_normal_", tensor))))
 
 
+@_initializer
 def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
     """U(-l, l), l = gain * sqrt(3 / fan) (He et al., 2015); `a` is the negative slope of leaky_relu.
 
@@ -164,6 +199,7 @@ def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonli
     return _symmetric(tensor, calculate_gain(nonlinearity, a) / math.sqrt(_fan("kaiming_uniform_", tensor, mode)))
 
 
+@_initializer
 def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
     """N(0, gain^2 / fan) (He et al., 2015, equation 14); `a` is the negative slope of leaky_relu.
 
@@ -174,6 +210,7 @@ def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlin
     return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_fan("kaiming_normal_", tensor, mode)))
 
 
+@_initializer
 def lecun_normal_(tensor: Tensor) -> Tensor:
     """N(0, 1 / fan_in) (LeCun et al., 1998); Nielsen's better initialisation, chapter 3.
 

@@ -66,8 +66,9 @@ def clip_grad_norm_(
     if error_if_nonfinite:
         _check_norm(name, norm.data)
     factor: Any = raw(np.minimum(max_norm / (norm + 1e-6), 1.0))
-    for g in gradients:
-        np.multiply(g.data, factor.astype(g.dtype), out=g.data)
+    with np.errstate(invalid="ignore"):
+        for g in gradients:
+            np.multiply(g.data, factor.astype(g.dtype), out=g.data)
     wrote(*gradients)
     return norm
 

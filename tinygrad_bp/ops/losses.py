@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..recipe import primitive
+from .arithmetic import times
 
 __all__ = ["binary_cross_entropy"]
 
@@ -34,7 +35,7 @@ def _target_slope(p: Any) -> Any:
 binary_cross_entropy = primitive(
     "binary_cross_entropy",
     _binary_cross_entropy,
-    lambda g, c, p, y: g * ((p - y) / np.maximum(p * (1.0 - p), 1e-12)),
-    lambda g, c, p, y: g * _target_slope(p),
+    lambda g, c, p, y: times(g, (p - y) / np.maximum(p * (1.0 - p), 1e-12)),
+    lambda g, c, p, y: times(g, _target_slope(p)),
 )
 """-y log(p) - (1 - y) log(1 - p), no logarithm below -100, no slope above 1e12: a certain and wrong answer has both."""
