@@ -104,7 +104,7 @@ def check(plan: Plan, memory: Memory | None = None, blas: bool = True, steps: in
     return source
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(plans())
 def test_drawn_plans_compute_what_they_mean(plan: Plan) -> None:
     check(plan)

@@ -86,7 +86,7 @@ def printable(plan: Plan) -> Plan:
     return plan.mapped(body, new)
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(plans())
 def test_drawn_plans_compute_what_they_mean(plan: Plan) -> None:
     plan = printable(plan)

@@ -382,7 +382,7 @@ def assert_equal_results(new: Plan, old: Plan, seed: int) -> None:
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1, np.max(np.abs(b), initial=0)))
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(plans())
 def test_drawn_plans_keep_their_results(plan: Plan) -> None:
     for improve in (dead_code, fold_constants, simplify, common_subexpressions, optimize):
