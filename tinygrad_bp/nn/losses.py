@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from ..tensor import Tensor
 from . import functional as F
-from .functional.accepted import IGNORED, REDUCTIONS, as_input
+from .functional.accepted import IGNORED, as_input, check_loss, check_reduction
 from .module import Module
 
 # fmt: off
@@ -29,14 +29,17 @@ class _Loss(Module):
     function: ClassVar[Callable[..., Any]]
 
     def __init__(self, reduction: Reduction = "mean") -> None:
-        if reduction not in REDUCTIONS:
-            name = type(self).__name__
-            raise ValueError(f'{name}: reduction is {reduction!r}. Choose "mean", "sum" or "none".')
+        check_reduction(type(self).__name__, reduction, ())
         self.reduction = reduction
 
     def forward(self, input: Any, target: Any) -> Any:
         settings = {name: value for name, value in vars(self).items() if name != "training"}
         return type(self).function(input, target, **settings)
+
+    def _set(self, **settings: Any) -> None:
+        check_loss(type(self).__name__, **settings)
+        for role, value in settings.items():
+            setattr(self, role, value)
 
     def _weight(self, role: str, weight: Any) -> Tensor | None:
         """A weight as a buffer."""
@@ -88,7 +91,7 @@ class HuberLoss(_Loss):
 
     def __init__(self, reduction: Reduction = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
-        self.delta = delta
+        self._set(delta=delta)
 
 
 class SmoothL1Loss(_Loss):
@@ -103,7 +106,7 @@ class SmoothL1Loss(_Loss):
 
     def __init__(self, reduction: Reduction = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction)
-        self.beta = beta
+        self._set(beta=beta)
 
 
 class BCELoss(_Loss):
@@ -156,8 +159,7 @@ class CrossEntropyLoss(_Loss):
     ) -> None:
         super().__init__(reduction)
         self.weight = self._weight("weight", weight)
-        self.ignore_index = ignore_index
-        self.label_smoothing = label_smoothing
+        self._set(ignore_index=ignore_index, label_smoothing=label_smoothing)
 
 
 class NLLLoss(_Loss):
@@ -173,4 +175,4 @@ class NLLLoss(_Loss):
     def __init__(self, weight: Any = None, ignore_index: int = IGNORED, reduction: Reduction = "mean") -> None:
         super().__init__(reduction)
         self.weight = self._weight("weight", weight)
-        self.ignore_index = ignore_index
+        self._set(ignore_index=ignore_index)

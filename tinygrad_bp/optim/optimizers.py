@@ -463,7 +463,7 @@ class Adam(Optimizer):
     def update(self, p: Array, g: Array, state: dict[str, Any], group: Group) -> None:
         """p -= lr * m / (sqrt(v) + eps), m and v freed of their bias: in the order of Kingma and Ba's section 2."""
         beta1, beta2 = group["betas"]
-        _begin(p, state, ("exp_avg", "exp_avg_sq"), ("_g",))
+        _begin(p, state, ("exp_avg", "exp_avg_sq"), ("_g",) if group["weight_decay"] else ())
         if "_rate" not in state:
             state |= {name: np.empty_like(p, shape=()) for name in ("_rate", "_eps")}
         t, m, v, scratch = state["step"], state["exp_avg"], state["exp_avg_sq"], state["_scratch"]

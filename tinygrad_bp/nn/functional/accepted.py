@@ -21,8 +21,8 @@ IGNORED = -100
 # fmt: off
 __all__ = [
     "IGNORED", "REDUCTIONS", "as_input", "as_sizes", "as_weight", "check_classes", "check_distributions",
-    "check_labels", "check_reduction", "check_setting", "check_shares", "check_unit", "input_and_target", "raw",
-    "which_count",
+    "check_labels", "check_loss", "check_reduction", "check_setting", "check_shares", "check_unit",
+    "input_and_target", "raw", "which_count",
 ]
 # fmt: on
 
@@ -88,7 +88,20 @@ def check_classes(name: str, values: Any, reduction: str) -> None:
     """Refuse what has no axis of classes: it is the second, or the only one."""
     if not values.ndim:
         raise ValueError(f"{name}: input has shape (). Pass (n, classes), (n, classes, ...) or (classes,).")
+    if not values.shape[min(1, values.ndim - 1)]:
+        raise ValueError(f"{name}: input has shape {values.shape}, so there are no classes. Pass one score a class.")
     check_reduction(name, reduction, values.shape)
+
+
+def check_loss(name: str, **settings: Any) -> None:
+    """Refuse settings of a loss that are out of range, by the names of their arguments."""
+    for role, value in settings.items():
+        if role != "ignore_index":
+            check_setting(name, role, value, 1.0 if role == "label_smoothing" else np.inf)
+        elif isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise TypeError(f"{name}: {role} is {value!r}, a {type(value).__name__}. Pass an integer.")
+        if role == "delta" and not value:
+            raise ValueError(f"{name}: delta is 0, so the loss would be. Pass a number > 0.")
 
 
 def check_setting(name: str, role: str, value: Any, high: float) -> None:
@@ -125,8 +138,6 @@ def which_count(name: str, labels: Any, classes: int, ignore_index: int) -> Any:
 
     Labels of -100 are looked for where their values are at hand: not while a step is compiled.
     """
-    if isinstance(ignore_index, bool) or not isinstance(ignore_index, (int, np.integer)):
-        raise TypeError(f"{name}: ignore_index is {ignore_index!r}, a {type(ignore_index).__name__}. Pass an integer.")
     if not labels.size:
         return None
     if ignore_index == IGNORED:
@@ -151,11 +162,11 @@ def _check_range(name: str, labels: Any, classes: int) -> None:
         _refuse(name, "label", labels, wrong, f"is not a class; classes are 0 to {classes - 1}. {advice}")
 
 
-def as_weight(name: str, role: str, weight: Any, input: Any, shape: tuple[int, ...]) -> Any:
-    """A weight that broadcasts to `shape`, as an array of the input's dtype: a constant."""
+def as_weight(name: str, role: str, weight: Any, input: Any, classes: int | None = None) -> Any:
+    """A weight that broadcasts to the input, or has one number a class, as an array of its dtype: a constant."""
     w = raw(as_input(name, role, weight))
-    if w.shape != shape and (len(shape) == 1 or not _broadcasts(w.shape, shape)):
-        wanted = f"one a class, {shape}" if len(shape) == 1 else f"a shape that broadcasts to {shape}"
+    if w.shape != (classes,) if classes else not _broadcasts(w.shape, input.shape):
+        wanted = f"one a class, ({classes},)" if classes else f"a shape that broadcasts to {input.shape}"
         raise ValueError(f"{name}: {role} has shape {w.shape}. Pass {wanted}.")
     if w.dtype.kind not in "fiub":
         raise TypeError(f"{name}: {role} has dtype {w.dtype}. Pass numbers.")

@@ -19,7 +19,7 @@ from .accepted import (
     check_classes,
     check_distributions,
     check_labels,
-    check_setting,
+    check_loss,
     check_shares,
     check_unit,
     input_and_target,
@@ -82,9 +82,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     tensor([0.5, 4. ])
     """
     input, target = input_and_target("huber_loss", input, target, reduction)
-    check_setting("huber_loss", "delta", delta, np.inf)
-    if not delta > 0:
-        raise ValueError("huber_loss: delta is 0, so the loss would be. Pass a number > 0.")
+    check_loss("huber_loss", delta=delta)
     return _reduced(_huber(input, target, delta), reduction)
 
 
@@ -96,7 +94,7 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     tensor([0.25, 2.  ])
     """
     input, target = input_and_target("smooth_l1_loss", input, target, reduction)
-    check_setting("smooth_l1_loss", "beta", beta, np.inf)
+    check_loss("smooth_l1_loss", beta=beta)
     if not beta:
         return l1_loss(input, target, reduction)
     return _reduced(ops.divide(_huber(input, target, beta), beta), reduction)
@@ -147,7 +145,7 @@ def binary_cross_entropy_with_logits(
     if pos_weight is None:
         losses = ops.binary_cross_entropy_with_logits(input, target, "none")
     else:
-        of_hits = as_weight(name, "pos_weight", pos_weight, input, input.shape)
+        of_hits = as_weight(name, "pos_weight", pos_weight, input)
         hits = ops.multiply(ops.multiply(of_hits, target), ops.log_sigmoid(input))
         misses = ops.multiply(ops.subtract(1.0, target), ops.log_sigmoid(ops.negative(input)))
         losses = ops.negative(ops.add(hits, misses))
@@ -155,7 +153,7 @@ def binary_cross_entropy_with_logits(
 
 
 def _weighted(name: str, losses: Any, weight: Any, input: Any) -> Any:
-    return losses if weight is None else ops.multiply(losses, as_weight(name, "weight", weight, input, input.shape))
+    return losses if weight is None else ops.multiply(losses, as_weight(name, "weight", weight, input))
 
 
 # ---- of classes --------------------------------------------------------------------------------------------
@@ -206,6 +204,7 @@ def cross_entropy(
     tensor(0.69314718)
     """
     name = "cross_entropy"
+    check_loss(name, ignore_index=ignore_index, label_smoothing=label_smoothing)
     input, target = as_input(name, "input", input), as_input(name, "target", target)
     x, y = raw(input), raw(target)
     check_classes(name, x, reduction)
@@ -222,9 +221,8 @@ def cross_entropy(
             )
     if weight is None and counts is None and x.ndim == 2 and not label_smoothing:
         return ops.cross_entropy(input, target, reduction)
-    check_setting(name, "label_smoothing", label_smoothing, 1.0)
     classes = x.shape[axis]
-    w = None if weight is None else as_weight(name, "weight", weight, x, (classes,))
+    w = None if weight is None else as_weight(name, "weight", weight, x, classes)
     targets = _labels(y, counts) if labeled else _rows(target)
     shares = _shares(x, targets, w, counts) if labeled else None
     if labeled and (w is not None or label_smoothing):
@@ -247,13 +245,14 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = IG
     tensor([0.28768207, 0.69314718])
     """
     name = "nll_loss"
+    check_loss(name, ignore_index=ignore_index)
     input, target = as_input(name, "input", input), as_input(name, "target", target)
     x, y = raw(input), raw(target)
     check_classes(name, x, reduction)
     check_labels(name, y, x.shape)
     axis = min(1, x.ndim - 1)
     counts = which_count(name, y, x.shape[axis], ignore_index)
-    w = None if weight is None else as_weight(name, "weight", weight, x, (x.shape[axis],))
+    w = None if weight is None else as_weight(name, "weight", weight, x, x.shape[axis])
     labels = _labels(y, counts)
     losses = ops.negative(ops.getitem(_rows(input), (np.arange(labels.size), labels)))
     if w is not None:
