@@ -305,7 +305,7 @@ MISTAKES = [
     ),
     (layer(2, "out_features"), ..., r"model\.layers\[2\]\.out_features: is missing from Linear\. Give an integer\."),
     (layer(2, "out_features"), "10", r'model\.layers\[2\]\.out_features = "10": is a string\. Give an integer\.'),
-    (layer(2, "out_features"), 0, r"model\.layers\[2\]: Linear: out_features is 0\. Give an integer >= 1\."),
+    (layer(2, "out_features"), 0, r"model\.layers\[2\]: Linear: out_features is 0\. Pass numbers >= 1\."),
     (layer(2, "out_features"), 10**15, r"model\.layers\[2\]: .*(Unable to allocate|array is too big|dimension)"),
     (layer(2, "out_features"), 10**30, r"model\.layers\[2\]: .*(dimension|too large)"),
     (
@@ -320,8 +320,8 @@ MISTAKES = [
     ),
     (layer(2, "bias"), 0, r"model\.layers\[2\]\.bias = 0: is an integer\. Give true or false\."),
     (layer(2, "dtype"), 32, r"model\.layers\[2\]\.dtype = 32: is an integer\. Give a string\."),
-    (layer(2, "dtype"), "flaot32", r"model\.layers\[2\]: data type 'flaot32' not understood"),
-    (layer(2, "dtype"), "int64", r"model\.layers\[2\]: Parameter: only floating dtypes can require grad, not int64"),
+    (layer(2, "dtype"), "flaot32", r"model\.layers\[2\]: Linear: dtype is 'flaot32'\. Pass one of floats"),
+    (layer(2, "dtype"), "int64", r"model\.layers\[2\]: Linear: dtype is 'int64'\. Pass one of floats"),
     (layer(1, "alpha"), 1, r"model\.layers\[1\]\.alpha = 1: ReLU has no such key\. Its keys: none\."),
     # loss
     (

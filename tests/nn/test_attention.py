@@ -111,8 +111,8 @@ def test_second_derivatives_by_inputs_and_mask():
         ((Q, K, V, np.ones((4, 2, 3, 5))), ValueError, "attn_mask has shape (4, 2, 3, 5), the scores (2, 3, 5)."),
         ((Q, K, V, np.ones((3, 5), int)), TypeError, "attn_mask has dtype int64. Pass bools, or floats to add"),
         ((Q, K, V, {}), TypeError, "the attn_mask is a dict. Pass a Tensor, an array or a list of numbers."),
-        ((Q, K, V, None, 1.5), ValueError, "dropout_p is 1.5. Give a number from 0 to 1."),
-        ((Q, K, V, None, np.nan), ValueError, "dropout_p is nan. Give a number from 0 to 1."),
+        ((Q, K, V, None, 1.5), ValueError, "dropout_p is 1.5. Pass a number from 0 to 1."),
+        ((Q, K, V, None, np.nan), ValueError, "dropout_p is nan. Pass a number from 0 to 1."),
         ((Q, K, V, np.ones(5, bool), 0.0, True), ValueError, "attn_mask and is_causal=True are both given. Pass one"),
         ((Q, K, "v"), TypeError, "the value is a str. Pass a Tensor, an array or a list of numbers."),
     ],
@@ -194,8 +194,8 @@ def test_dropout_in_training_only():
         ((0, 1), ValueError, "embed_dim is 0. Pass numbers >= 1."),
         ((4, 0), ValueError, "num_heads is 0. Pass numbers >= 1."),
         ((4, 2.0), TypeError, "num_heads is 2.0. Pass an integer."),
-        ((4, 2, 1.1), ValueError, "dropout is 1.1. Give a number from 0 to 1."),
-        ((4, 2, -0.1), ValueError, "dropout is -0.1. Give a number from 0 to 1."),
+        ((4, 2, 1.1), ValueError, "dropout is 1.1. Pass a number from 0 to 1."),
+        ((4, 2, -0.1), ValueError, "dropout is -0.1. Pass a number from 0 to 1."),
     ],
 )
 def test_settings_that_are_refused(settings, error, message):

@@ -249,7 +249,7 @@ X, W = np.zeros((2, 4, 5, 6)), np.zeros((6, 4, 3, 3))
             lambda: F.conv1d(X[0], np.zeros((1, 5, 9))),
             "conv1d: the kernel (9,) spans (9,), the padded input (6,). Pass",
         ),
-        (lambda: F.conv2d(X, W[..., :0]), "conv2d: the kernel (3, 0) spans"),
+        (lambda: F.conv2d(X, W[..., :0]), "conv2d: weight has shape (6, 4, 3, 0). Pass filters"),
         (lambda: F.conv2d(X, W, padding="full"), 'conv2d: padding is \'full\'. Pass "valid", "same" or numbers.'),
         (lambda: F.conv2d(X, W, None, 2, "same"), 'conv2d: padding="same" needs stride 1, got (2, 2). Pass numbers.'),
         (lambda: F.conv_transpose2d(X, W), "conv_transpose2d: input (2, 4, 5, 6) and weight (6, 4, 3, 3) do not fit."),

@@ -145,8 +145,8 @@ def test_moments():
             ValueError,
             r"^layer_norm: input \(4, 3\) does not end in normalized_shape \(3, 2\)\. Make them fit\.$",
         ),
-        (lambda: nn.LayerNorm(()), TypeError, r"^LayerNorm: normalized_shape is None\. Pass an integer\.$"),
-        (lambda: nn.RMSNorm(0), ValueError, r"^RMSNorm: normalized_shape is \(0,\)\. Pass numbers >= 1\.$"),
+        (lambda: nn.LayerNorm(()), TypeError, r"^LayerNorm: normalized_shape is \(\)\. Pass an integer\.$"),
+        (lambda: nn.RMSNorm(0), ValueError, r"^RMSNorm: normalized_shape is 0\. Pass numbers >= 1\.$"),
         (
             lambda: F.layer_norm(np.zeros((4, 3)), 3, np.ones((1, 3))),
             ValueError,

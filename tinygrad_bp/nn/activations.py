@@ -1,15 +1,15 @@
 """The activations as layers.
 
-Each calls one row of the table (:mod:`tinygrad_bp.ops`), where the formulas are computed. Argument names and defaults
-are PyTorch's.
+Each calls one function of :mod:`~tinygrad_bp.nn.functional`. Argument names and defaults are PyTorch's.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
-from .. import ops
 from . import functional as F
+from .functional.accepted import as_sizes, check_settings
 from .module import Module
 
 # fmt: off
@@ -20,7 +20,16 @@ __all__ = [
 # fmt: on
 
 
-class Sigmoid(Module):
+class _Activation(Module):
+    function: ClassVar[Callable[..., Any]]
+    _settings: ClassVar[tuple[str, ...]] = ()
+
+    def forward(self, input: Any) -> Any:
+        """What the function of this name gives for these settings."""
+        return type(self).function(input, *(getattr(self, name) for name in self._settings))
+
+
+class Sigmoid(_Activation):
     """1 / (1 + exp(-x)).
 
     >>> import tinygrad_bp as bp
@@ -28,12 +37,10 @@ class Sigmoid(Module):
     tensor([0.5])
     """
 
-    def forward(self, input: Any) -> Any:
-        """1 / (1 + exp(-x))."""
-        return ops.sigmoid(input)
+    function = staticmethod(F.sigmoid)
 
 
-class Tanh(Module):
+class Tanh(_Activation):
     """The hyperbolic tangent.
 
     >>> import tinygrad_bp as bp
@@ -41,12 +48,10 @@ class Tanh(Module):
     tensor([0.])
     """
 
-    def forward(self, input: Any) -> Any:
-        """tanh(x)."""
-        return ops.tanh(input)
+    function = staticmethod(F.tanh)
 
 
-class ReLU(Module):
+class ReLU(_Activation):
     """max(x, 0); the slope at 0 is 0.
 
     >>> import tinygrad_bp as bp
@@ -54,12 +59,10 @@ class ReLU(Module):
     tensor([0., 2.])
     """
 
-    def forward(self, input: Any) -> Any:
-        """max(x, 0)."""
-        return ops.relu(input)
+    function = staticmethod(F.relu)
 
 
-class LeakyReLU(Module):
+class LeakyReLU(_Activation):
     """``x`` where x > 0, else ``negative_slope * x``.
 
     >>> import tinygrad_bp as bp
@@ -67,15 +70,15 @@ class LeakyReLU(Module):
     tensor([-0.5,  2. ])
     """
 
+    function = staticmethod(F.leaky_relu)
+    _settings = ("negative_slope",)
+
     def __init__(self, negative_slope: float = 0.01) -> None:
+        check_settings("LeakyReLU", negative_slope=negative_slope)
         self.negative_slope = negative_slope
 
-    def forward(self, input: Any) -> Any:
-        """``x`` where x > 0, else ``negative_slope * x``."""
-        return ops.leaky_relu(input, self.negative_slope)
 
-
-class ELU(Module):
+class ELU(_Activation):
     """``x`` where x > 0, else ``alpha * (exp(x) - 1)``.
 
     >>> import tinygrad_bp as bp
@@ -83,15 +86,15 @@ class ELU(Module):
     tensor([-1.,  2.])
     """
 
+    function = staticmethod(F.elu)
+    _settings = ("alpha",)
+
     def __init__(self, alpha: float = 1.0) -> None:
+        check_settings("ELU", alpha=alpha)
         self.alpha = alpha
 
-    def forward(self, input: Any) -> Any:
-        """``x`` where x > 0, else ``alpha * (exp(x) - 1)``."""
-        return ops.elu(input, self.alpha)
 
-
-class SiLU(Module):
+class SiLU(_Activation):
     """``x * sigmoid(x)``, also called swish.
 
     >>> import tinygrad_bp as bp
@@ -99,12 +102,10 @@ class SiLU(Module):
     tensor([  0., 800.])
     """
 
-    def forward(self, input: Any) -> Any:
-        """``x * sigmoid(x)``."""
-        return ops.silu(input)
+    function = staticmethod(F.silu)
 
 
-class SELU(Module):
+class SELU(_Activation):
     """``1.0507 x`` where x > 0, else ``1.7581 (exp(x) - 1)``.
 
     >>> import tinygrad_bp as bp
@@ -112,12 +113,10 @@ class SELU(Module):
     tensor([-1.75809934,  1.05070099])
     """
 
-    def forward(self, input: Any) -> Any:
-        """``1.0507 x`` where x > 0, else ``1.7581 (exp(x) - 1)``."""
-        return ops.selu(input)
+    function = staticmethod(F.selu)
 
 
-class GELU(Module):
+class GELU(_Activation):
     """x times the normal distribution function, or with `approximate` "tanh" something close and faster.
 
     >>> import tinygrad_bp as bp
@@ -125,15 +124,15 @@ class GELU(Module):
     tensor([0.        , 0.84134475])
     """
 
+    function = staticmethod(F.gelu)
+    _settings = ("approximate",)
+
     def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
+        F.gelu(0.0, approximate)  # which refuses other words
         self.approximate = approximate
 
-    def forward(self, input: Any) -> Any:
-        """x times the normal distribution function."""
-        return F.gelu(input, self.approximate)
 
-
-class Mish(Module):
+class Mish(_Activation):
     """``x * tanh(softplus(x))``.
 
     >>> import tinygrad_bp as bp
@@ -141,12 +140,10 @@ class Mish(Module):
     tensor([  0., 800.])
     """
 
-    def forward(self, input: Any) -> Any:
-        """``x * tanh(softplus(x))``."""
-        return ops.mish(input)
+    function = staticmethod(F.mish)
 
 
-class Softplus(Module):
+class Softplus(_Activation):
     """log(1 + exp(beta * x)) / beta; x itself where ``beta * x > threshold``.
 
     >>> import tinygrad_bp as bp
@@ -154,16 +151,16 @@ class Softplus(Module):
     tensor([  0., 800.])
     """
 
+    function = staticmethod(F.softplus)
+    _settings = ("beta", "threshold")
+
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        F.softplus(0.0, beta, threshold)  # which refuses other settings
         self.beta = beta
         self.threshold = threshold
 
-    def forward(self, input: Any) -> Any:
-        """log(1 + exp(beta * x)) / beta."""
-        return F.softplus(input, self.beta, self.threshold)
 
-
-class Softsign(Module):
+class Softsign(_Activation):
     """x / (1 + abs(x)).
 
     >>> import tinygrad_bp as bp
@@ -171,12 +168,10 @@ class Softsign(Module):
     tensor([-0.5 ,  0.75])
     """
 
-    def forward(self, input: Any) -> Any:
-        """x / (1 + abs(x))."""
-        return ops.softsign(input)
+    function = staticmethod(F.softsign)
 
 
-class LogSigmoid(Module):
+class LogSigmoid(_Activation):
     """log(sigmoid(x)).
 
     >>> import tinygrad_bp as bp
@@ -184,12 +179,10 @@ class LogSigmoid(Module):
     tensor([-800.,    0.])
     """
 
-    def forward(self, input: Any) -> Any:
-        """log(sigmoid(x))."""
-        return ops.log_sigmoid(input)
+    function = staticmethod(F.logsigmoid)
 
 
-class Softmax(Module):
+class Softmax(_Activation):
     """exp(x) / sum(exp(x)) along `dim`.
 
     >>> import tinygrad_bp as bp
@@ -197,15 +190,14 @@ class Softmax(Module):
     tensor([0.5, 0.5])
     """
 
+    function = staticmethod(F.softmax)
+    _settings = ("dim",)
+
     def __init__(self, dim: int = -1) -> None:
-        self.dim = dim
-
-    def forward(self, input: Any) -> Any:
-        """exp(x) / sum(exp(x))."""
-        return ops.softmax(input, self.dim)
+        (self.dim,) = as_sizes("Softmax", "dim", dim, 1, -64)  # NumPy has no more axes
 
 
-class LogSoftmax(Module):
+class LogSoftmax(_Activation):
     """``x - log(sum(exp(x)))`` along `dim`.
 
     >>> import tinygrad_bp as bp
@@ -213,9 +205,8 @@ class LogSoftmax(Module):
     tensor([    0., -1000.])
     """
 
-    def __init__(self, dim: int = -1) -> None:
-        self.dim = dim
+    function = staticmethod(F.log_softmax)
+    _settings = ("dim",)
 
-    def forward(self, input: Any) -> Any:
-        """``x - log(sum(exp(x)))``."""
-        return ops.log_softmax(input, self.dim)
+    def __init__(self, dim: int = -1) -> None:
+        (self.dim,) = as_sizes("LogSoftmax", "dim", dim, 1, -64)

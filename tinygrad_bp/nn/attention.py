@@ -15,11 +15,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import ops
-from ..tensor import default_dtype
 from . import functional as F
-from .functional.accepted import as_input, as_sizes
+from .functional.accepted import as_dtype, as_input, as_sizes, check_settings
 from .functional.attention import as_mask, attend, causal
-from .functional.layers import check_probability
 from .init import xavier_uniform_, zeros_
 from .layers import Dropout, Linear
 from .module import Module, Parameter
@@ -88,9 +86,10 @@ class MultiheadAttention(Module):
         self.vdim = as_sizes(name, "vdim", embed_dim if vdim is None else vdim, 1, 1)[0]
         if embed_dim % num_heads:
             raise ValueError(f"{name}: embed_dim {embed_dim} is no multiple of num_heads {num_heads}. Pass a divisor.")
-        self.dropout = check_probability(name, "dropout", dropout)
+        check_settings(name, dropout=dropout, bias=bias, batch_first=batch_first)
+        self.dropout = float(dropout)
         self.batch_first = batch_first
-        dtype = default_dtype() if dtype is None else dtype
+        dtype = as_dtype(name, dtype)
         self._joined = self.kdim == self.vdim == embed_dim
         if self._joined:
             self.in_proj_weight = Parameter(np.zeros((3 * embed_dim, embed_dim), dtype))
@@ -135,6 +134,7 @@ class MultiheadAttention(Module):
             Query i sees the keys up to the i-th. Beside an `attn_mask` it only says that the mask is of this kind.
         """
         name = type(self).__name__
+        check_settings(name, need_weights=need_weights, average_attn_weights=average_attn_weights, is_causal=is_causal)
         given = {"query": query, "key": key, "value": value}
         inputs = [as_input(name, role, x) for role, x in given.items()]
         batched = self._check(*(x.shape for x in inputs))
@@ -269,8 +269,9 @@ class TransformerEncoderLayer(Module):
         bias: bool = True,
         dtype: DTypeLike | None = None,
     ) -> None:
+        name = type(self).__name__
+        check_settings(name, dropout=dropout, norm_first=norm_first, layer_norm_eps=layer_norm_eps)
         if not callable(activation) and activation not in ("relu", "gelu"):
-            name = type(self).__name__
             raise ValueError(f'{name}: activation is {activation!r}. Choose "relu" or "gelu", or pass a function.')
         self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
         self.linear1 = Linear(d_model, dim_feedforward, bias, dtype)
@@ -310,9 +311,12 @@ class TransformerEncoder(Module):
     """
 
     def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
-        count = as_sizes(type(self).__name__, "num_layers", num_layers, 1, 1)[0]
-        self.layers = [copy.deepcopy(encoder_layer) for _ in range(count)]
-        self.num_layers = count
+        name = type(self).__name__
+        (self.num_layers,) = as_sizes(name, "num_layers", num_layers, 1, 1)
+        for role, given in {"encoder_layer": encoder_layer, "norm": norm}.items():
+            if not isinstance(given, Module) and (given is not None or role == "encoder_layer"):
+                raise TypeError(f"{name}: {role} is {given!r}. Pass a layer that is made, such as LayerNorm(8).")
+        self.layers = [copy.deepcopy(encoder_layer) for _ in range(self.num_layers)]
         self.norm = norm
 
     def forward(self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False) -> Any:

@@ -6,24 +6,20 @@ What they compute is said in :mod:`~tinygrad_bp.nn.functional.convolution`; beyo
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import DTypeLike
 
-from ..tensor import default_dtype
 from .functional.accepted import as_sizes
-from .functional.convolution import conv1d, conv2d, conv_transpose2d
-from .init import uniform_
-from .module import Module, Parameter
+from .functional.convolution import as_output_padding, check_padding, conv1d, conv2d, conv_transpose2d
+from .layers import Affine
 
 __all__ = ["Conv1d", "Conv2d", "ConvTranspose2d"]
 
 Size = int | tuple[int] | tuple[int, int]
 
 
-class _Convolution(Module):
+class _Convolution(Affine):
     """Settings, refused here where no input could make them right, and parameters."""
 
     _axes = 2
@@ -46,22 +42,17 @@ class _Convolution(Module):
             as_sizes(name, role, channels, 1, 1)
             if channels % groups:
                 raise ValueError(f"{name}: {role}={channels} is no multiple of groups={groups}. Pass a multiple.")
-        for role, value in (("stride", stride), ("dilation", dilation)):
-            as_sizes(name, role, value, self._axes, 1)
-        if not isinstance(padding, str):
+        as_sizes(name, "dilation", dilation, self._axes, 1)
+        steps = as_sizes(name, "stride", stride, self._axes, 1)
+        if isinstance(padding, str):
+            check_padding(name, padding, steps)
+        else:
             as_sizes(name, "padding", padding, self._axes, 0)
-        elif padding not in ("valid", "same"):
-            raise ValueError(f'{name}: padding is {padding!r}. Pass "valid", "same" or numbers.')
         kernel = as_sizes(name, "kernel_size", kernel_size, self._axes, 1)
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        dtype = default_dtype() if dtype is None else dtype
         first, second = (in_channels, out_channels) if self._transposed else (out_channels, in_channels)
-        self.weight = Parameter(np.zeros((first, second // groups, *kernel), dtype))
-        self.bias = Parameter(np.zeros(out_channels, dtype)) if bias else None
-        bound = 1.0 / math.sqrt(second // groups * math.prod(kernel))
-        for parameter in self.parameters():
-            uniform_(parameter, -bound, bound)
+        self._begin((first, second // groups, *kernel), out_channels, bias, dtype)
 
 
 class Conv1d(_Convolution):
@@ -161,8 +152,8 @@ class ConvTranspose2d(_Convolution):
         dtype: DTypeLike | None = None,
     ) -> None:
         as_sizes("ConvTranspose2d", "padding", padding, 2, 0)
-        as_sizes("ConvTranspose2d", "output_padding", output_padding, 2, 0)
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype)
+        as_output_padding("ConvTranspose2d", output_padding, as_sizes("ConvTranspose2d", "stride", stride, 2, 1))
         self.output_padding = output_padding
 
     def forward(self, input: Any) -> Any:

@@ -14,16 +14,31 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import ops
-from ..tensor import default_dtype
 from .functional import dropout, embedding, linear
-from .functional.layers import check_probability, check_row
+from .functional.accepted import as_dtype, as_input, as_sizes, check_settings
+from .functional.layers import check_row
 from .init import normal_, uniform_
 from .module import Module, Parameter
 
 __all__ = ["Dropout", "Embedding", "Flatten", "Identity", "Linear"]
 
 
-class Linear(Module):
+class Affine(Module):
+    """What has a weight, and maybe a bias."""
+
+    def _begin(self, shape: tuple[int, ...], outputs: int, bias: bool, dtype: DTypeLike | None) -> None:
+        """Entries uniform in +-1/sqrt(n), where n numbers are summed for an output."""
+        name = type(self).__name__
+        check_settings(name, bias=bias)
+        dtype = as_dtype(name, dtype)
+        self.weight = Parameter(np.zeros(shape, dtype))
+        self.bias = Parameter(np.zeros(outputs, dtype)) if bias else None
+        bound = 1.0 / math.sqrt(math.prod(shape[1:]))
+        for parameter in self.parameters():
+            uniform_(parameter, -bound, bound)
+
+
+class Linear(Affine):
     """``z = x W^T + b``, for every row x.
 
     Parameters
@@ -51,28 +66,15 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: DTypeLike | None = None) -> None:
-        self.in_features = _size("in_features", in_features)
-        self.out_features = _size("out_features", out_features)
-        dtype = default_dtype() if dtype is None else dtype
-        self.weight = Parameter(np.zeros((out_features, in_features), dtype))
-        self.bias = Parameter(np.zeros(out_features, dtype)) if bias else None
-        bound = 1.0 / math.sqrt(in_features)
-        for parameter in self.parameters():
-            uniform_(parameter, -bound, bound)
+        (self.in_features,) = as_sizes("Linear", "in_features", in_features, 1, 1)
+        (self.out_features,) = as_sizes("Linear", "out_features", out_features, 1, 1)
+        self._begin((self.out_features, self.in_features), self.out_features, bias, dtype)
 
     def forward(self, input: Any) -> Any:
         """``x W^T + b``."""
         if isinstance(input, (list, tuple)):
             return linear(input, self.weight, self.bias)  # which looks at its rows
         return ops.linear(input, self.weight, self.bias)
-
-
-def _size(name: str, value: int, layer: str = "Linear") -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{layer}: {name} is {value!r}, a {type(value).__name__}. Give an integer >= 1.")
-    if value < 1:
-        raise ValueError(f"{layer}: {name} is {value}. Give an integer >= 1.")
-    return int(value)
 
 
 class Flatten(Module):
@@ -92,7 +94,8 @@ class Flatten(Module):
 
     def forward(self, input: Any) -> Any:
         """The same entries in the flat shape."""
-        shape = np.shape(input)
+        input = as_input("Flatten", "input", input)
+        shape = input.shape
         axes = range(len(shape))[self.start_dim : (self.end_dim + 1) or None]
         if not axes:
             raise ValueError(
@@ -125,7 +128,8 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = check_probability("Dropout", "p", p)
+        check_settings("Dropout", p=p)
+        self.p = float(p)
 
     def forward(self, input: Any) -> Any:
         """``x``, thinned out in training."""
@@ -159,10 +163,10 @@ class Embedding(Module):
     def __init__(
         self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, dtype: DTypeLike | None = None
     ) -> None:
-        self.num_embeddings = _size("num_embeddings", num_embeddings, "Embedding")
-        self.embedding_dim = _size("embedding_dim", embedding_dim, "Embedding")
+        (self.num_embeddings,) = as_sizes("Embedding", "num_embeddings", num_embeddings, 1, 1)
+        (self.embedding_dim,) = as_sizes("Embedding", "embedding_dim", embedding_dim, 1, 1)
         self.padding_idx = None if padding_idx is None else check_row("Embedding", padding_idx, num_embeddings)
-        dtype = default_dtype() if dtype is None else dtype
+        dtype = as_dtype("Embedding", dtype)
         self.weight = Parameter(np.zeros((num_embeddings, embedding_dim), dtype))
         normal_(self.weight)
         if self.padding_idx is not None:

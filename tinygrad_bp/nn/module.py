@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..recipe import wrote
 from ..tensor import Tensor
+from .functional.accepted import check_settings
 
 __all__ = ["Module", "Parameter", "Sequential"]
 
@@ -37,6 +38,11 @@ class Parameter(Tensor):
     def __init__(self, data: Any, requires_grad: bool = True, dtype: DTypeLike | None = None) -> None:
         super().__init__(data, True, dtype)  # which copies
         self.requires_grad = requires_grad
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A parameter of the same numbers, without the gradient."""
+        memo[id(self)] = copied = type(self)(self.data, self.requires_grad)
+        return copied
 
 
 class Module:
@@ -149,6 +155,7 @@ class Module:
 
     def train(self, mode: bool = True) -> Self:
         """Set `training` on every module of the tree; returns self."""
+        check_settings("train", mode=mode)
         for module in self.modules():
             module.training = mode
         return self
@@ -198,7 +205,8 @@ class Module:
                 f"load_state_dict: the state is a {type(state).__name__}. Pass bp.load(path) or net.state_dict()."
             )
         tensors = self._tensors()
-        arrays = {name: np.array(value.data if isinstance(value, Tensor) else value) for name, value in state.items()}
+        found = {name: value.data if isinstance(value, Tensor) else value for name, value in state.items()}
+        arrays = {name: np.asarray(value).copy() for name, value in found.items()}
         missing = [name for name in tensors if name not in arrays]
         unexpected = [name for name in arrays if name not in tensors]
         shared = [name for name in tensors if name in arrays]
@@ -226,7 +234,8 @@ class Module:
         settings = ", ".join(
             f"{name}={value!r}"
             for name, value in self._attributes()
-            if isinstance(value, (bool, int, float, str, type(None))) and name != "training"
+            if name != "training"
+            and all(isinstance(x, _PLAIN) for x in (value if isinstance(value, tuple) else (value,)))
         )
         lines = [f"({name}): {_described(value)}" for name, value in self._inside() if isinstance(value, Module)]
         return f"{type(self).__name__}({_block(settings, lines)})"
@@ -293,6 +302,9 @@ def _unpacked(name: str, value: Any) -> Iterator[tuple[str, Module | Tensor]]:
     elif isinstance(value, (list, tuple, dict)):
         for key, below in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _unpacked(f"{name}.{key}", below)
+
+
+_PLAIN = (bool, int, float, str, NoneType)
 
 
 def _described(stage: Any) -> str:

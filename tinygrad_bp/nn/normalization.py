@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..recipe import wrote
-from ..tensor import Tensor, default_dtype
+from ..tensor import Tensor
 from . import functional as F
-from .functional.accepted import as_sizes
+from .functional.accepted import as_dtype, as_input, as_sizes, check_settings
 from .functional.normalization import Shape, as_shape
 from .module import Module, Parameter
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "LayerNorm", "RMSNorm"]
 
 
-def _learned(shape: Shape, begin: float, wanted: bool, dtype: DTypeLike | None) -> Parameter | None:
-    return Parameter(np.full(shape, begin, default_dtype() if dtype is None else dtype)) if wanted else None
+def _learned(shape: Shape, begin: float, wanted: bool, dtype: np.dtype[Any]) -> Parameter | None:
+    return Parameter(np.full(shape, begin, dtype)) if wanted else None
 
 
 class _BatchNorm(Module):
@@ -38,33 +38,40 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
         dtype: DTypeLike | None = None,
     ) -> None:
-        (self.num_features,) = as_sizes(type(self).__name__, "num_features", num_features, 1, 1)
+        name = type(self).__name__
+        check_settings(name, eps=eps, affine=affine, track_running_stats=track_running_stats)
+        check_settings(name, **{} if momentum is None else {"momentum": momentum})
+        (self.num_features,), dtype = as_sizes(name, "num_features", num_features, 1, 1), as_dtype(name, dtype)
         self.eps = eps
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        self.weight = _learned(num_features, 1.0, affine, dtype)
-        self.bias = _learned(num_features, 0.0, affine, dtype)
-        dtype = default_dtype() if dtype is None else dtype
-        self.running_mean = Tensor(np.zeros(num_features, dtype)) if track_running_stats else None
-        self.running_var = Tensor(np.ones(num_features, dtype)) if track_running_stats else None
+        self.weight = _learned(self.num_features, 1.0, affine, dtype)
+        self.bias = _learned(self.num_features, 0.0, affine, dtype)
+        self.running_mean = Tensor(np.zeros(self.num_features, dtype)) if track_running_stats else None
+        self.running_var = Tensor(np.ones(self.num_features, dtype)) if track_running_stats else None
         self.num_batches_tracked = Tensor(np.array(0)) if track_running_stats else None
 
     def forward(self, input: Any) -> Any:
         """The input, every channel normalised."""
-        shape = np.shape(input)
+        name = type(self).__name__
+        input = as_input(name, "input", input)
+        shape = input.shape
         if len(shape) not in self.axes or shape[1] != self.num_features:
             expected = self.shapes.format(self.num_features)
-            raise ValueError(f"{type(self).__name__}: input has shape {shape}. Pass {expected}.")
+            raise ValueError(f"{name}: input has shape {shape}. Pass {expected}.")
         momentum: Any = self.momentum
-        if self.training and self.num_batches_tracked is not None:
+        counts = self.training and self.num_batches_tracked is not None
+        if counts and momentum is None:
+            momentum = 1.0 / (self.num_batches_tracked.data + 1)
+        statistics = self.running_mean, self.running_var
+        training = self.training or self.running_mean is None
+        y = F.batch_norm(input, *statistics, self.weight, self.bias, training, momentum, self.eps)
+        if counts:
             count = self.num_batches_tracked.data
             count += 1
             wrote(self.num_batches_tracked)
-            momentum = 1.0 / count if momentum is None else momentum
-        statistics = self.running_mean, self.running_var
-        training = self.training or self.running_mean is None
-        return F.batch_norm(input, *statistics, self.weight, self.bias, training, momentum, self.eps)
+        return y
 
 
 class BatchNorm1d(_BatchNorm):
@@ -151,7 +158,8 @@ class LayerNorm(Module):
         bias: bool = True,
         dtype: DTypeLike | None = None,
     ) -> None:
-        self.normalized_shape = as_shape("LayerNorm", normalized_shape)
+        check_settings("LayerNorm", eps=eps, elementwise_affine=elementwise_affine, bias=bias)
+        self.normalized_shape, dtype = as_shape("LayerNorm", normalized_shape), as_dtype("LayerNorm", dtype)
         self.elementwise_affine = elementwise_affine
         self.eps = eps
         self.weight = _learned(self.normalized_shape, 1.0, elementwise_affine, dtype)
@@ -180,7 +188,8 @@ class RMSNorm(Module):
         elementwise_affine: bool = True,
         dtype: DTypeLike | None = None,
     ) -> None:
-        self.normalized_shape = as_shape("RMSNorm", normalized_shape)
+        check_settings("RMSNorm", eps=0.0 if eps is None else eps, elementwise_affine=elementwise_affine)
+        self.normalized_shape, dtype = as_shape("RMSNorm", normalized_shape), as_dtype("RMSNorm", dtype)
         self.elementwise_affine = elementwise_affine
         self.eps = eps
         self.weight = _learned(self.normalized_shape, 1.0, elementwise_affine, dtype)
@@ -214,6 +223,8 @@ class GroupNorm(Module):
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, dtype: DTypeLike | None = None
     ) -> None:
+        check_settings("GroupNorm", eps=eps, affine=affine)
+        dtype = as_dtype("GroupNorm", dtype)
         (self.num_groups,) = as_sizes("GroupNorm", "num_groups", num_groups, 1, 1)
         (self.num_channels,) = as_sizes("GroupNorm", "num_channels", num_channels, 1, 1)
         if num_channels % num_groups:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from . import functional as F
-from .functional.accepted import as_sizes
-from .functional.pooling import Size, check_windows
+from .functional.accepted import as_sizes, check_settings
+from .functional.pooling import Size, as_output, check_windows
 from .module import Module
 
 __all__ = ["AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d"]
@@ -29,6 +29,7 @@ class _MaxPool(Module):
         *,
         ceil_mode: bool = False,
     ) -> None:
+        check_settings(type(self).__name__, ceil_mode=ceil_mode)
         check_windows(type(self).__name__, self.axes, kernel_size, stride, padding, dilation)
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
@@ -78,6 +79,7 @@ class _AvgPool(Module):
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> None:
+        check_settings(type(self).__name__, ceil_mode=ceil_mode, count_include_pad=count_include_pad)
         check_windows(type(self).__name__, self.axes, kernel_size, stride, padding)
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
@@ -140,8 +142,7 @@ class AdaptiveAvgPool2d(Module):
     """
 
     def __init__(self, output_size: int | tuple[int | None, ...] | None) -> None:
-        given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * 2
-        as_sizes("AdaptiveAvgPool2d", "output_size", tuple(1 if size is None else size for size in given), 2, 1)
+        as_output("AdaptiveAvgPool2d", output_size, (1, 1))
         self.output_size = output_size
 
     def forward(self, input: Any) -> Any:

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import ops
-from ..tensor import default_dtype
-from .functional.accepted import as_input
-from .functional.layers import check_probability, dropout
+from .functional.accepted import as_dtype, as_input, as_sizes, check_settings
+from .functional.layers import dropout
 from .init import uniform_
 from .module import Module, Parameter
 
@@ -32,19 +31,14 @@ class _Recurrent(Module):
     _states: tuple[str, ...] = ("h_0",)
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
-        self.input_size = self._size("input_size", input_size)
-        self.hidden_size = self._size("hidden_size", hidden_size)
+        name = type(self).__name__
+        check_settings(name, bias=bias)
+        (self.input_size,) = as_sizes(name, "input_size", input_size, 1, 1)
+        (self.hidden_size,) = as_sizes(name, "hidden_size", hidden_size, 1, 1)
         self.bias = bias
 
     def _says(self, text: str) -> str:
         return f"{type(self).__name__}: {text}"
-
-    def _size(self, argument: str, value: int) -> int:
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(self._says(f"{argument} is {value!r}, a {type(value).__name__}. Give an integer >= 1."))
-        if value < 1:
-            raise ValueError(self._says(f"{argument} is {value}. Give an integer >= 1."))
-        return int(value)
 
     def _nonlinearity(self, name: str) -> str:
         if name not in ("tanh", "relu"):
@@ -54,7 +48,7 @@ class _Recurrent(Module):
     def _add(self, suffix: str, entries: int, dtype: DTypeLike | None) -> None:
         """The parameters of one layer in one direction."""
         n, rows = self.hidden_size, self._gates * self.hidden_size
-        bound, dtype = 1.0 / math.sqrt(n), default_dtype() if dtype is None else dtype
+        bound, dtype = 1.0 / math.sqrt(n), as_dtype(type(self).__name__, dtype)
         biases = {"bias_ih": (rows,), "bias_hh": (rows,)} if self.bias else {}
         for kind, shape in ({"weight_ih": (rows, entries), "weight_hh": (rows, n)} | biases).items():
             setattr(self, kind + suffix, Parameter(np.zeros(shape, dtype)))
@@ -116,16 +110,18 @@ class _Layer(_Recurrent):
         dtype: DTypeLike | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias)
-        self.num_layers = self._size("num_layers", num_layers)
+        name = type(self).__name__
+        check_settings(name, batch_first=batch_first, dropout=dropout, bidirectional=bidirectional)
+        (self.num_layers,) = as_sizes(name, "num_layers", num_layers, 1, 1)
         self.batch_first = batch_first
-        self.dropout = check_probability(type(self).__name__, "dropout", dropout)
+        self.dropout = float(dropout)
         if dropout and num_layers == 1:
             warnings.warn(
                 self._says(f"dropout {dropout} is between layers, and there is one. Add layers, or leave it 0."),
                 stacklevel=2,
             )
         self.bidirectional = bidirectional
-        for layer in range(num_layers):
+        for layer in range(self.num_layers):
             for suffix in self._directions():
                 entries = hidden_size * len(self._directions()) if layer else input_size
                 self._add(f"_l{layer}{suffix}", entries, dtype)

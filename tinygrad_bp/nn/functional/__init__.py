@@ -9,7 +9,6 @@ numbers are accepted everywhere; fed only arrays, a function returns an array. W
 from __future__ import annotations
 
 from . import activations, attention, convolution, layers, losses, normalization, pooling
-from .accepted import REDUCTIONS
 from .activations import *
 from .attention import *
 from .convolution import *
@@ -19,4 +18,4 @@ from .normalization import *
 from .pooling import *
 
 _PAGES = (layers, activations, convolution, pooling, normalization, attention, losses)
-__all__ = ["REDUCTIONS", *(name for page in _PAGES for name in page.__all__)]
+__all__ = [name for page in _PAGES for name in page.__all__]

@@ -6,13 +6,16 @@ probabilities must be probabilities. Checks of values are marked, so that a comp
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
+from numpy.typing import DTypeLike
 
 from ...opaque import value_check
 from ...recipe import Node
+from ...tensor import default_dtype
 
 REDUCTIONS = ("mean", "sum", "none")
 IGNORED = -100
@@ -20,25 +23,46 @@ IGNORED = -100
 
 # fmt: off
 __all__ = [
-    "IGNORED", "REDUCTIONS", "as_input", "as_sizes", "as_weight", "check_classes", "check_distributions",
-    "check_labels", "check_loss", "check_reduction", "check_setting", "check_shares", "check_unit",
-    "input_and_target", "raw", "which_count",
+    "IGNORED", "REDUCTIONS", "as_dtype", "as_floats", "as_input", "as_sizes", "as_weight", "check_classes",
+    "check_distributions", "check_labels", "check_loss", "check_reduction", "check_setting", "check_settings",
+    "check_shares", "check_unit", "input_and_target", "raw", "which_count",
 ]
 # fmt: on
 
 
 def as_input(name: str, role: str, x: Any) -> Any:
-    """Lists and numbers as an array; what is none and has no shape is refused."""
-    if isinstance(x, (Node, np.ndarray)):
+    """Lists and numbers as an array; what is none and has no shape is refused, and what holds no real numbers."""
+    if isinstance(x, Node):
         return x
     if isinstance(x, (list, tuple, float, int)):
         try:
-            return np.asarray(x)
+            x = np.asarray(x)
         except ValueError:
             raise ValueError(f"{name}: the {role} is no regular array. Pass rows of equal length.") from None
+    if isinstance(x, np.ndarray) and x.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: the {role} has dtype {x.dtype}. Pass real numbers.")
     if not hasattr(x, "shape"):
         raise TypeError(f"{name}: the {role} is a {type(x).__name__}. Pass a Tensor, an array or a list of numbers.")
     return x
+
+
+def as_floats(name: str, x: Any, role: str = "input") -> Any:
+    """An array of floats, and nothing else."""
+    x = as_input(name, role, x)
+    if x.dtype.kind != "f":
+        raise TypeError(f"{name}: {role} has dtype {x.dtype}. Pass floats.")
+    return x
+
+
+def as_dtype(name: str, dtype: DTypeLike | None) -> np.dtype[Any]:
+    """The dtype of parameters: by default the package's."""
+    try:
+        found = np.dtype(default_dtype() if dtype is None else dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if found.kind != "f":
+        raise TypeError(f'{name}: dtype is {dtype!r}. Pass one of floats, such as "float32".')
+    return found
 
 
 def raw(x: Any) -> Any:
@@ -55,6 +79,24 @@ def as_sizes(name: str, role: str, value: Any, axes: int, least: int) -> tuple[i
     if min(values) < least:
         raise ValueError(f"{name}: {role} is {value}. Pass numbers >= {least}.")
     return tuple(map(int, values))
+
+
+_RANGES = {
+    **dict.fromkeys(("dropout", "dropout_p", "momentum", "p"), (0.0, 1.0)),
+    **dict.fromkeys(("beta", "eps", "layer_norm_eps"), (0.0, inf)),
+    **dict.fromkeys(("alpha", "negative_slope", "scale", "threshold"), (-inf, inf)),
+}
+"""Arguments that are numbers, and the least and largest they can be."""
+
+
+def check_settings(name: str, **settings: Any) -> None:
+    """Refuse numbers out of range, by the names of their arguments; of all other names, what is no flag."""
+    for role, value in settings.items():
+        if role in _RANGES:
+            low, high = _RANGES[role]
+            check_setting(name, role, value, high, low)
+        elif not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"{name}: {role} is {value!r}. Pass True or False.")
 
 
 def input_and_target(name: str, input: Any, target: Any, reduction: str) -> tuple[Any, Any]:
@@ -104,12 +146,13 @@ def check_loss(name: str, **settings: Any) -> None:
             raise ValueError(f"{name}: delta is 0, so the loss would be. Pass a number > 0.")
 
 
-def check_setting(name: str, role: str, value: Any, high: float) -> None:
-    """Refuse what is no number from 0 to `high`."""
+def check_setting(name: str, role: str, value: Any, high: float, low: float = 0.0) -> None:
+    """Refuse what is no number from `low` to `high`."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: {role} is {value!r}, a {type(value).__name__}. Pass a number.")
-    if not 0.0 <= value <= high:
-        raise ValueError(f"{name}: {role} is {value}. Pass a number {'>= 0' if high > 1 else 'from 0 to 1'}.")
+    if not low <= value <= high:
+        wanted = "" if low < 0 else " >= 0" if high > 1 else " from 0 to 1"
+        raise ValueError(f"{name}: {role} is {value}. Pass a number{wanted}.")
 
 
 def check_reduction(name: str, reduction: str, shape: tuple[int, ...]) -> None:
@@ -168,8 +211,6 @@ def as_weight(name: str, role: str, weight: Any, input: Any, classes: int | None
     if w.shape != (classes,) if classes else not _broadcasts(w.shape, input.shape):
         wanted = f"one a class, ({classes},)" if classes else f"a shape that broadcasts to {input.shape}"
         raise ValueError(f"{name}: {role} has shape {w.shape}. Pass {wanted}.")
-    if w.dtype.kind not in "fiub":
-        raise TypeError(f"{name}: {role} has dtype {w.dtype}. Pass numbers.")
     _check_weight(name, role, w)
     return w.astype(input.dtype if input.dtype.kind == "f" else float, copy=False)
 

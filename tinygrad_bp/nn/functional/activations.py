@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from ... import ops
+from ...recipe import Op
+from ...tensor import default_dtype
+from .accepted import as_input, as_sizes, check_settings
 
 # fmt: off
 __all__ = [
@@ -21,7 +24,7 @@ def sigmoid(input: Any) -> Any:
     >>> sigmoid(bp.tensor([-800.0, 0.0, 800.0]))
     tensor([0. , 0.5, 1. ])
     """
-    return ops.sigmoid(input)
+    return ops.sigmoid(_real("sigmoid", input))
 
 
 def tanh(input: Any) -> Any:
@@ -31,7 +34,7 @@ def tanh(input: Any) -> Any:
     >>> tanh(bp.tensor([-800.0, 0.0, 800.0]))
     tensor([-1.,  0.,  1.])
     """
-    return ops.tanh(input)
+    return ops.tanh(_real("tanh", input))
 
 
 def relu(input: Any) -> Any:
@@ -41,7 +44,7 @@ def relu(input: Any) -> Any:
     >>> relu(bp.tensor([-1.0, 2.0]))
     tensor([0., 2.])
     """
-    return ops.relu(input)
+    return ops.relu(as_input("relu", "input", input))
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01) -> Any:
@@ -51,7 +54,8 @@ def leaky_relu(input: Any, negative_slope: float = 0.01) -> Any:
     >>> leaky_relu(bp.tensor([-1.0, 2.0]), 0.5)
     tensor([-0.5,  2. ])
     """
-    return ops.leaky_relu(input, negative_slope)
+    check_settings("leaky_relu", negative_slope=negative_slope)
+    return ops.leaky_relu(_real("leaky_relu", input), negative_slope)
 
 
 def elu(input: Any, alpha: float = 1.0) -> Any:
@@ -61,7 +65,8 @@ def elu(input: Any, alpha: float = 1.0) -> Any:
     >>> elu(bp.tensor([-800.0, 2.0]))
     tensor([-1.,  2.])
     """
-    return ops.elu(input, alpha)
+    check_settings("elu", alpha=alpha)
+    return ops.elu(_real("elu", input), alpha)
 
 
 def silu(input: Any) -> Any:
@@ -71,7 +76,7 @@ def silu(input: Any) -> Any:
     >>> silu(bp.tensor([-800.0, 0.0, 800.0]))
     tensor([ -0.,   0., 800.])
     """
-    return ops.silu(input)
+    return ops.silu(_real("silu", input))
 
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
@@ -81,9 +86,10 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     >>> softplus(bp.tensor([-800.0, 800.0]))
     tensor([  0., 800.])
     """
-    if not beta > 0:
+    check_settings("softplus", beta=beta, threshold=threshold)
+    if beta == 0:
         raise ValueError(f"softplus: beta is {beta}. Pass a number > 0.")
-    return ops.softplus(input, beta, threshold)
+    return ops.softplus(_real("softplus", input), beta, threshold)
 
 
 def logsigmoid(input: Any) -> Any:
@@ -93,7 +99,7 @@ def logsigmoid(input: Any) -> Any:
     >>> logsigmoid(bp.tensor([-800.0, 800.0]))
     tensor([-800.,    0.])
     """
-    return ops.log_sigmoid(input)
+    return ops.log_sigmoid(_real("logsigmoid", input))
 
 
 def selu(input: Any) -> Any:
@@ -103,7 +109,7 @@ def selu(input: Any) -> Any:
     >>> selu(bp.tensor([-800.0, 1.0]))
     tensor([-1.75809934,  1.05070099])
     """
-    return ops.selu(input)
+    return ops.selu(_real("selu", input))
 
 
 def softsign(input: Any) -> Any:
@@ -113,7 +119,7 @@ def softsign(input: Any) -> Any:
     >>> softsign(bp.tensor([-1.0, 3.0]))
     tensor([-0.5 ,  0.75])
     """
-    return ops.softsign(input)
+    return ops.softsign(_real("softsign", input))
 
 
 def mish(input: Any) -> Any:
@@ -123,7 +129,7 @@ def mish(input: Any) -> Any:
     >>> mish(bp.tensor([-800.0, 0.0, 800.0]))
     tensor([ -0.,   0., 800.])
     """
-    return ops.mish(input)
+    return ops.mish(_real("mish", input))
 
 
 def gelu(input: Any, approximate: Literal["none", "tanh"] = "none") -> Any:
@@ -138,7 +144,7 @@ def gelu(input: Any, approximate: Literal["none", "tanh"] = "none") -> Any:
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f'gelu: approximate is {approximate!r}. Choose "none" or "tanh".')
-    return ops.gelu(input) if approximate == "none" else ops.gelu_tanh(input)
+    return (ops.gelu if approximate == "none" else ops.gelu_tanh)(_real("gelu", input))
 
 
 def softmax(input: Any, dim: int = -1) -> Any:
@@ -149,7 +155,7 @@ def softmax(input: Any, dim: int = -1) -> Any:
     tensor([[0.5, 0.5],
             [1. , 0. ]])
     """
-    return ops.softmax(input, dim)
+    return _along("softmax", ops.softmax, input, dim)
 
 
 def log_softmax(input: Any, dim: int = -1) -> Any:
@@ -159,4 +165,21 @@ def log_softmax(input: Any, dim: int = -1) -> Any:
     >>> log_softmax(bp.tensor([0.0, -1000.0]))
     tensor([    0., -1000.])
     """
-    return ops.log_softmax(input, dim)
+    return _along("log_softmax", ops.log_softmax, input, dim)
+
+
+def _real(name: str, input: Any) -> Any:
+    """An input of floats; integers become such, as small ones would overflow."""
+    input = as_input(name, "input", input)
+    return input if input.dtype.kind == "f" else input.astype(default_dtype())
+
+
+def _along(name: str, row: Op, input: Any, dim: int) -> Any:
+    input = _real(name, input)
+    axes = max(input.ndim, 1)
+    (axis,) = as_sizes(name, "dim", dim, 1, -axes)
+    if axis >= axes:
+        raise ValueError(
+            f"{name}: dim is {axis}, input has shape {input.shape}. Pass numbers from {-axes} to {axes - 1}."
+        )
+    return row(input, axis) if input.size else ops.exp(input)  # of nothing, nothing

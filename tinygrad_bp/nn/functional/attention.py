@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from .accepted import as_input
-from .layers import check_probability, dropout
+from .accepted import as_input, check_settings
+from .layers import dropout
 
 __all__ = ["scaled_dot_product_attention"]
 
@@ -57,6 +57,7 @@ def scaled_dot_product_attention(
     tensor([1., 0.])
     """
     name = "scaled_dot_product_attention"
+    check_settings(name, dropout_p=dropout_p, is_causal=is_causal, **{} if scale is None else {"scale": scale})
     query, key, value = (as_input(name, *pair) for pair in (("query", query), ("key", key), ("value", value)))
     scores = _scores(name, query.shape, key.shape, value.shape)
     if is_causal:
@@ -68,7 +69,6 @@ def scaled_dot_product_attention(
         if _broadcast(attn_mask.shape, scores) != scores:
             wrong = f"attn_mask has shape {attn_mask.shape}, the scores {scores}"
             raise ValueError(f"{name}: {wrong}. Pass a mask that broadcasts to them.")
-    check_probability(name, "dropout_p", dropout_p)
     return attend(query, key, value, attn_mask, dropout_p, scale)[0]
 
 

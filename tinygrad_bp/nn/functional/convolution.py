@@ -10,7 +10,7 @@ from typing import Any
 
 from ... import ops
 from ...ops.convolve import check_bias, conv_size
-from .accepted import as_input, as_sizes
+from .accepted import as_floats, as_input, as_sizes
 
 __all__ = ["conv1d", "conv2d", "conv_transpose2d"]
 
@@ -122,10 +122,10 @@ def conv_transpose2d(
     tensor([[[[1., 1., 3., 2., 2.]]]])
     """
     name = "conv_transpose2d"
-    x, w = as_input(name, "input", input), as_input(name, "weight", weight)
+    x, w = as_input(name, "input", input), _filters(name, weight)
     how = [as_sizes(name, "stride", stride, 2, 1), as_sizes(name, "padding", padding, 2, 0)]
     how += [as_sizes(name, "dilation", dilation, 2, 1)]
-    more = as_sizes(name, "output_padding", output_padding, 2, 0)
+    more = as_output_padding(name, output_padding, how[0])
     if x.ndim == 3:
         y = conv_transpose2d(x.reshape((1, *x.shape)), w, bias, stride, padding, output_padding, groups, dilation)
         return y.reshape(y.shape[1:])
@@ -136,8 +136,6 @@ def conv_transpose2d(
     (groups,) = as_sizes(name, "groups", groups, 1, 1)
     if len(w) % groups:
         raise ValueError(f"{name}: groups={groups} does not divide {len(w)} channels. Pass a divisor of them.")
-    if any(extra >= s for extra, s in zip(more, how[0])):
-        raise ValueError(f"{name}: output_padding is {more}, stride {how[0]}. Pass an output_padding less than that.")
     size = tuple(
         (n - 1) * s - 2 * p + d * (k - 1) + extra + 1
         for n, s, p, d, k, extra in zip(x.shape[2:], *how, w.shape[2:], more)
@@ -152,10 +150,33 @@ def conv_transpose2d(
     return ops.add(y, bias.reshape((-1, 1, 1)))
 
 
+def as_output_padding(name: str, output_padding: Size, stride: tuple[int, ...]) -> tuple[int, ...]:
+    """An entry an axis; what is not less than the stride is refused."""
+    more = as_sizes(name, "output_padding", output_padding, 2, 0)
+    if any(extra >= s for extra, s in zip(more, stride)):
+        raise ValueError(f"{name}: output_padding is {more}, stride {stride}. Pass an output_padding less than that.")
+    return more
+
+
+def check_padding(name: str, padding: str, stride: tuple[int, ...]) -> None:
+    """Refuse words that mean no padding."""
+    if padding not in ("valid", "same"):
+        raise ValueError(f'{name}: padding is {padding!r}. Pass "valid", "same" or numbers.')
+    if padding == "same" and max(stride) > 1:
+        raise ValueError(f'{name}: padding="same" needs stride 1, got {stride}. Pass numbers.')
+
+
+def _filters(name: str, weight: Any) -> Any:
+    weight = as_floats(name, weight, "weight")
+    if 0 in weight.shape:
+        raise ValueError(f"{name}: weight has shape {weight.shape}. Pass filters of at least one entry.")
+    return weight
+
+
 def _convolution(
     name: str, axes: int, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> Any:
-    x, w = as_input(name, "input", input), as_input(name, "weight", weight)
+    x, w = as_input(name, "input", input), _filters(name, weight)
     if x.ndim == axes + 1:
         y = _convolution(name, axes, x.reshape((1, *x.shape)), w, bias, stride, padding, dilation, groups)
         return y.reshape(y.shape[1:])
@@ -179,12 +200,9 @@ def _convolution(
 
 def _padded(name: str, x: Any, kernel: Any, stride: Any, padding: str, dilation: Any) -> tuple[Any, tuple[int, ...]]:
     """The input and the padding of numbers that "valid" or "same" mean; an odd zero is put behind the input."""
-    if padding not in ("valid", "same"):
-        raise ValueError(f'{name}: padding is {padding!r}. Pass "valid", "same" or numbers.')
+    check_padding(name, padding, stride)
     if padding == "valid":
         return x, (0,) * len(stride)
-    if max(stride) > 1:
-        raise ValueError(f'{name}: padding="same" needs stride 1, got {stride}. Pass numbers.')
     total = [d * (k - 1) for d, k in zip(dilation, kernel)]
     if any(n % 2 for n in total):
         x = ops.pad(x, [(0, 0), (0, 0), *((0, n % 2) for n in total)])

@@ -9,7 +9,7 @@ import numpy as np
 from ... import ops
 from ...opaque import value_check
 from ...random import generator
-from .accepted import as_input, raw
+from .accepted import as_floats, as_input, as_sizes, check_settings, raw
 
 __all__ = ["dropout", "embedding", "linear"]
 
@@ -24,15 +24,6 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     return ops.linear(as_input("linear", "input", input), weight, bias)
 
 
-def check_probability(name: str, role: str, p: float) -> float:
-    """Refuse what is no number from 0 to 1."""
-    if isinstance(p, bool) or not isinstance(p, (int, float, np.number)):
-        raise TypeError(f"{name}: {role} is {p!r}, a {type(p).__name__}. Give a number from 0 to 1.")
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"{name}: {role} is {p}. Give a number from 0 to 1.")
-    return float(p)
-
-
 def dropout(input: Any, p: float = 0.5, training: bool = True) -> Any:
     """Every entry 0 with probability `p`, else divided by 1 - p, so that its mean stays; the input if not `training`.
 
@@ -43,12 +34,11 @@ def dropout(input: Any, p: float = 0.5, training: bool = True) -> Any:
     >>> dropout(bp.ones(4), 0.5), dropout(bp.ones(4), 0.5, training=False)
     (tensor([2., 0., 0., 0.]), tensor([1., 1., 1., 1.]))
     """
-    p, input = check_probability("dropout", "p", p), as_input("dropout", "input", input)
+    check_settings("dropout", p=p, training=training)
     if not training or p == 0.0:
-        return input
+        return as_input("dropout", "input", input)
+    input = as_floats("dropout", input)
     dtype = input.dtype
-    if dtype.kind != "f":
-        raise TypeError(f"dropout: input has dtype {dtype}. Pass floats.")
     drawn = generator().random(input.shape, dtype=np.float64 if dtype.itemsize > 4 else np.float32)
     kept = drawn >= p
     return ops.multiply(input, kept * dtype.type(1.0 / (1.0 - p) if p < 1.0 else 0.0))
@@ -72,6 +62,8 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     rows = len(weight)
     if numbers.size:
         _check_rows(numbers, rows)
+    else:
+        numbers = numbers.astype(np.intp)  # a list of nothing is one of floats
     taken = ops.take(weight, numbers, 0)
     if padding_idx is None:
         return taken
@@ -81,11 +73,10 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
 
 def check_row(name: str, padding_idx: int, rows: int) -> int:
     """`padding_idx` counted from 0; what numbers no row is refused."""
-    if isinstance(padding_idx, bool) or not isinstance(padding_idx, (int, np.integer)):
-        raise TypeError(f"{name}: padding_idx is {padding_idx!r}, a {type(padding_idx).__name__}. Give an integer.")
-    if not -rows <= padding_idx < rows:
-        raise ValueError(f"{name}: padding_idx {padding_idx} is none of {rows} rows. Pass {-rows} to {rows - 1}.")
-    return int(padding_idx) % rows
+    (row,) = as_sizes(name, "padding_idx", padding_idx, 1, -rows)
+    if row >= rows:
+        raise ValueError(f"{name}: padding_idx {row} is none of {rows} rows. Pass {-rows} to {rows - 1}.")
+    return row % rows
 
 
 @value_check

@@ -10,7 +10,7 @@ import numpy as np
 from ... import ops
 from ...ops.normalize import channel_moments
 from ...recipe import Node, wrote
-from .accepted import as_input, as_sizes, raw
+from .accepted import as_floats, as_input, as_sizes, check_settings, raw
 
 __all__ = ["batch_norm", "group_norm", "layer_norm", "rms_norm"]
 
@@ -32,7 +32,9 @@ def layer_norm(input: Any, normalized_shape: Shape, weight: Any = None, bias: An
     tensor([[-1.,  1.],
             [ 1., -1.]])
     """
-    input, shape = _floats("layer_norm", input), _trailing("layer_norm", input, normalized_shape)
+    check_settings("layer_norm", eps=eps)
+    input = as_floats("layer_norm", input)
+    shape = _trailing("layer_norm", input, normalized_shape)
     weight, bias = _of_shape("layer_norm", shape, weight=weight, bias=bias)
     return ops.layer_norm(input, weight, bias, len(shape), eps)
 
@@ -47,9 +49,11 @@ def rms_norm(input: Any, normalized_shape: Shape, weight: Any = None, eps: float
     tensor([[ 1., -1.],
             [ 0.,  0.]])
     """
-    input, shape = _floats("rms_norm", input), _trailing("rms_norm", input, normalized_shape)
+    input = as_floats("rms_norm", input)
+    shape = _trailing("rms_norm", input, normalized_shape)
     (weight,) = _of_shape("rms_norm", shape, weight=weight)
     eps = float(np.finfo(input.dtype).eps) if eps is None else eps
+    check_settings("rms_norm", eps=eps)
     return ops.rms_norm(input, weight, len(shape), eps)
 
 
@@ -62,7 +66,8 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     >>> group_norm(bp.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
     tensor([[-0.999995  ,  0.999995  , -0.99999995,  0.99999995]])
     """
-    input = _floats("group_norm", input)
+    check_settings("group_norm", eps=eps)
+    input = as_floats("group_norm", input)
     (groups,) = as_sizes("group_norm", "num_groups", num_groups, 1, 1)
     if input.ndim < 2 or 0 in input.shape[1:]:
         raise ValueError(f"group_norm: input has shape {input.shape}. Pass (n, channels, ...), with at least one each.")
@@ -108,13 +113,12 @@ def batch_norm(
     (tensor([[-0.999995],
             [ 0.999995]]), tensor([0.2]), tensor([1.1]))
     """
-    input = _floats("batch_norm", input)
+    check_settings("batch_norm", training=training, eps=eps)
+    input = as_floats("batch_norm", input)
     if input.ndim < 2:
         raise ValueError(f"batch_norm: input has shape {input.shape}. Pass (n, channels, ...).")
-    channels = input.shape[1]
-    weight, bias, running_mean, running_var = _of_shape(
-        "batch_norm", (channels,), weight=weight, bias=bias, running_mean=running_mean, running_var=running_var
-    )
+    channels, kept = input.shape[1], {"running_mean": running_mean, "running_var": running_var}
+    weight, bias, running_mean, running_var = _of_shape("batch_norm", (channels,), weight=weight, bias=bias, **kept)
     if not training:
         return _with(input, running_mean, running_var, weight, bias, eps)
     entries = input.shape[0] * math.prod(input.shape[2:])
@@ -125,11 +129,19 @@ def batch_norm(
         )
     moments = channel_moments(raw(input))
     if running_mean is not None and running_var is not None:
+        for role, x in kept.items():
+            _check_written(role, x)
         mean, var = raw(running_mean), raw(running_var)
         mean += momentum * (moments[0] - mean)
         var += momentum * (moments[1] * (entries / (entries - 1)) - var)
         wrote(*(statistic for statistic in (running_mean, running_var) if isinstance(statistic, Node)))
     return ops.batch_norm(input, weight, bias, moments, eps)
+
+
+def _check_written(role: str, x: Any) -> None:
+    """Refuse what no running statistics can be written into."""
+    if isinstance(x, (list, tuple)) or x.dtype.kind != "f" or (type(x) is np.ndarray and not x.flags.writeable):
+        raise TypeError(f"batch_norm: {role} is written in training. Pass a Tensor or a writable array of floats.")
 
 
 def _with(x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> Any:
@@ -145,13 +157,6 @@ def _with(x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> An
     return y if bias is None else ops.add(y, ops.reshape(bias, channel))
 
 
-def _floats(name: str, input: Any) -> Any:
-    input = as_input(name, "input", input)
-    if input.dtype.kind != "f":
-        raise TypeError(f"{name}: input has dtype {input.dtype}. Pass floats.")
-    return input
-
-
 def _trailing(name: str, input: Any, normalized_shape: Shape) -> tuple[int, ...]:
     """`normalized_shape` as a tuple; refused where the input does not end so."""
     shape = as_shape(name, normalized_shape)
@@ -162,8 +167,8 @@ def _trailing(name: str, input: Any, normalized_shape: Shape) -> tuple[int, ...]
 
 def as_shape(name: str, normalized_shape: Shape) -> tuple[int, ...]:
     """One or more lengths from 1 on, as a tuple."""
-    lengths = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
-    return as_sizes(name, "normalized_shape", lengths or None, max(len(lengths), 1), 1)
+    axes = len(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else 1
+    return as_sizes(name, "normalized_shape", normalized_shape, max(axes, 1), 1)
 
 
 def _of_shape(name: str, shape: tuple[int, ...], **given: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ... import ops
-from .accepted import as_input, as_sizes
+from .accepted import as_floats, as_input, as_sizes, check_settings
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d"]
 
@@ -35,12 +35,11 @@ def _images(name: str, axes: int, input: Any) -> Any:
     if input.ndim not in (axes + 1, axes + 2):
         wanted = "(n, channels, length)" if axes == 1 else "(n, channels, height, width)"
         raise ValueError(f"{name}: input has shape {input.shape}. Pass {wanted}, or one sample without n.")
-    if input.dtype.kind != "f":
-        raise TypeError(f"{name}: input has dtype {input.dtype}. Pass floats.")
-    return input
+    return as_floats(name, input)
 
 
 def _max_pool(name: str, axes: int, input: Any, sizes: tuple[Any, ...], ceil_mode: bool) -> Any:
+    check_settings(name, ceil_mode=ceil_mode)
     windows = check_windows(name, axes, *sizes)
     return ops.max_pool(_images(name, axes, input), *windows, bool(ceil_mode))
 
@@ -107,6 +106,7 @@ def max_pool2d(
 def _avg_pool(
     name: str, axes: int, input: Any, sizes: tuple[Any, ...], ceil_mode: bool, count_include_pad: bool
 ) -> Any:
+    check_settings(name, ceil_mode=ceil_mode, count_include_pad=count_include_pad)
     size, stride, padding, _ = check_windows(name, axes, *sizes)
     return ops.avg_pool(_images(name, axes, input), size, stride, padding, bool(ceil_mode), bool(count_include_pad))
 
@@ -178,9 +178,15 @@ def adaptive_avg_pool2d(input: Any, output_size: int | tuple[int | None, ...] | 
 def _adaptive_avg_pool(name: str, axes: int, input: Any, output_size: Any) -> Any:
     input = _images(name, axes, input)
     lengths = input.shape[-axes:]
-    given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * axes
-    if len(given) == axes:
-        given = tuple(n if size is None else size for n, size in zip(lengths, given, strict=True))
     if 0 in lengths:
         raise ValueError(f"{name}: input has shape {input.shape}, nothing to average. Pass axes of at least one entry.")
-    return ops.adaptive_avg_pool(input, as_sizes(name, "output_size", given, axes, 1))
+    return ops.adaptive_avg_pool(input, as_output(name, output_size, lengths))
+
+
+def as_output(name: str, output_size: Any, lengths: tuple[int, ...]) -> tuple[int, ...]:
+    """An entry an axis; None is the length of that axis."""
+    if len(lengths) > 1 and output_size is None:
+        return lengths
+    if isinstance(output_size, (tuple, list)) and len(output_size) == len(lengths):
+        output_size = tuple(n if size is None else size for n, size in zip(lengths, output_size))
+    return as_sizes(name, "output_size", output_size, len(lengths), 1)
