@@ -27,6 +27,7 @@ import numpy as np
 from . import machine
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
+_TRIED = (Path(__file__).parent / "tried_layers.md").read_text(encoding="utf-8").strip()
 _TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
 _BLOCK_SECONDS = 0.01
 _HEAD = """# Layers against PyTorch
@@ -160,7 +161,7 @@ def _page(found: dict[str, Any], rounds: int) -> str:
                 *[ratio["own", "float64"], ratio["AVX2", "float64"], f64],
             ]
             lines.append(f"| {row['name']} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", "## What was tried", "", _TRIED]) + "\n"
 
 
 if __name__ == "__main__":
