@@ -258,7 +258,7 @@ def test_flatten_without_axes_to_flatten():
 
 @pytest.mark.parametrize("settings", [{"start_dim": "a"}, {"end_dim": 1.0}, {"start_dim": True}])
 def test_flatten_needs_axes(settings):
-    with pytest.raises(TypeError, match=r"^Flatten: \w+ is .* Give the number of an axis\."):
+    with pytest.raises(TypeError, match=r"^Flatten: \w+ is .*\. Pass an integer\."):
         nn.Flatten(**settings)
 
 

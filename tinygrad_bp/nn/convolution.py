@@ -11,7 +11,7 @@ from typing import Any, Literal
 from numpy.typing import DTypeLike
 
 from .functional.accepted import as_sizes
-from .functional.convolution import as_output_padding, check_padding, conv1d, conv2d, conv_transpose2d
+from .functional.convolution import as_output_padding, as_settings, conv1d, conv2d, conv_transpose2d
 from .layers import Affine
 
 __all__ = ["Conv1d", "Conv2d", "ConvTranspose2d"]
@@ -42,12 +42,7 @@ class _Convolution(Affine):
             as_sizes(name, role, channels, 1, 1)
             if channels % groups:
                 raise ValueError(f"{name}: {role}={channels} is no multiple of groups={groups}. Pass a multiple.")
-        as_sizes(name, "dilation", dilation, self._axes, 1)
-        steps = as_sizes(name, "stride", stride, self._axes, 1)
-        if isinstance(padding, str):
-            check_padding(name, padding, steps)
-        else:
-            as_sizes(name, "padding", padding, self._axes, 0)
+        as_settings(name, self._axes, stride, padding, dilation, groups)
         kernel = as_sizes(name, "kernel_size", kernel_size, self._axes, 1)
         self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups

@@ -86,11 +86,8 @@ class Flatten(Module):
     """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        for name, axis in (("start_dim", start_dim), ("end_dim", end_dim)):
-            if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
-                raise TypeError(f"Flatten: {name} is {axis!r}, a {type(axis).__name__}. Give the number of an axis.")
-        self.start_dim = start_dim
-        self.end_dim = end_dim
+        (self.start_dim,) = as_sizes("Flatten", "start_dim", start_dim, 1, -64)
+        (self.end_dim,) = as_sizes("Flatten", "end_dim", end_dim, 1, -64)
 
     def forward(self, input: Any) -> Any:
         """The same entries in the flat shape."""

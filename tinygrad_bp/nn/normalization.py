@@ -56,21 +56,19 @@ class _BatchNorm(Module):
         """The input, every channel normalised."""
         name = type(self).__name__
         input = as_input(name, "input", input)
-        shape = input.shape
-        if len(shape) not in self.axes or shape[1] != self.num_features:
+        if input.ndim not in self.axes or input.shape[1] != self.num_features:
             expected = self.shapes.format(self.num_features)
-            raise ValueError(f"{name}: input has shape {shape}. Pass {expected}.")
+            raise ValueError(f"{name}: input has shape {input.shape}. Pass {expected}.")
         momentum: Any = self.momentum
-        counts = self.training and self.num_batches_tracked is not None
-        if counts and momentum is None:
-            momentum = 1.0 / (self.num_batches_tracked.data + 1)
+        tracked = self.num_batches_tracked if self.training else None
+        if tracked is not None and momentum is None:
+            momentum = 1.0 / (tracked.data + 1)
         statistics = self.running_mean, self.running_var
         training = self.training or self.running_mean is None
         y = F.batch_norm(input, *statistics, self.weight, self.bias, training, momentum, self.eps)
-        if counts:
-            count = self.num_batches_tracked.data
-            count += 1
-            wrote(self.num_batches_tracked)
+        if tracked is not None:
+            tracked.data[...] = tracked.data + 1
+            wrote(tracked)
         return y
 
 

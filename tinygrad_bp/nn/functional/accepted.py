@@ -25,7 +25,7 @@ IGNORED = -100
 __all__ = [
     "IGNORED", "REDUCTIONS", "as_dtype", "as_floats", "as_input", "as_sizes", "as_weight", "check_classes",
     "check_distributions", "check_labels", "check_loss", "check_reduction", "check_setting", "check_settings",
-    "check_shares", "check_unit", "input_and_target", "raw", "which_count",
+    "check_shares", "check_unit", "input_and_target", "raw", "refuse", "which_count",
 ]
 # fmt: on
 
@@ -202,7 +202,7 @@ def _check_range(name: str, labels: Any, classes: int) -> None:
         advice = "Count labels from 0, and give the input a column for each"
         if (labels == -100).any():
             advice = "A compiled step leaves labels out only if ignore_index is another number, such as -1"
-        _refuse(name, "label", labels, wrong, f"is not a class; classes are 0 to {classes - 1}. {advice}")
+        refuse(name, "label", labels, wrong, f"is not a class; classes are 0 to {classes - 1}. {advice}")
 
 
 def as_weight(name: str, role: str, weight: Any, input: Any, classes: int | None = None) -> Any:
@@ -222,7 +222,7 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 @value_check
 def _check_weight(name: str, role: str, w: Any) -> None:
     if w.size and not (w.min() >= 0 and w.max() < np.inf):
-        _refuse(name, role, w, ~((w >= 0) & (w < np.inf)), "is no finite number >= 0. Pass such numbers")
+        refuse(name, role, w, ~((w >= 0) & (w < np.inf)), "is no finite number >= 0. Pass such numbers")
 
 
 @value_check
@@ -242,17 +242,25 @@ def check_distributions(name: str, p: Any, axis: int = -1) -> None:
     totals = np.asarray(p.sum(axis))
     wrong = np.abs(totals - 1.0) > 1e-3  # rounding is far below this, forgotten normalisation far above
     if wrong.any():
-        _refuse(name, "the target's row sum", totals, wrong, "is not 1. Divide each row by its sum")
+        refuse(name, "the target's row sum", totals, wrong, "is not 1. Divide each row by its sum")
 
 
 @value_check
 def check_unit(name: str, role: str, values: Any) -> None:
     """Refuse values outside of [0, 1]."""
     if values.size and not (values.min() >= 0 and values.max() <= 1):
-        _refuse(name, role, values, ~((values >= 0) & (values <= 1)), "is not in [0, 1]. Pass probabilities")
+        refuse(name, role, values, ~((values >= 0) & (values <= 1)), "is not in [0, 1]. Pass probabilities")
 
 
-def _refuse(name: str, what: str, values: ndarray[Any, Any], wrong: ndarray[Any, Any], why: str) -> None:
+def refuse(
+    name: str,
+    what: str,
+    values: ndarray[Any, Any],
+    wrong: ndarray[Any, Any],
+    why: str,
+    kind: type[Exception] = ValueError,
+) -> None:
+    """Name the first of the values that are wrong."""
     first = np.argwhere(wrong)[0].tolist()
     at = first[0] if len(first) == 1 else tuple(first)
-    raise ValueError(f"{name}: {what} {values[tuple(first)]} at index {at} {why}.")
+    raise kind(f"{name}: {what} {values[tuple(first)]} at index {at} {why}.")

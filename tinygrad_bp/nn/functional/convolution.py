@@ -123,8 +123,8 @@ def conv_transpose2d(
     """
     name = "conv_transpose2d"
     x, w = as_input(name, "input", input), _filters(name, weight)
-    how = [as_sizes(name, "stride", stride, 2, 1), as_sizes(name, "padding", padding, 2, 0)]
-    how += [as_sizes(name, "dilation", dilation, 2, 1)]
+    padding = as_sizes(name, "padding", padding, 2, 0)
+    *how, groups = as_settings(name, 2, stride, padding, dilation, groups)
     more = as_output_padding(name, output_padding, how[0])
     if x.ndim == 3:
         y = conv_transpose2d(x.reshape((1, *x.shape)), w, bias, stride, padding, output_padding, groups, dilation)
@@ -133,7 +133,6 @@ def conv_transpose2d(
         raise ValueError(
             f"{name}: input {x.shape} and weight {w.shape} do not fit. Pass (n, c, h, w) and (c, f / groups, kh, kw)."
         )
-    (groups,) = as_sizes(name, "groups", groups, 1, 1)
     if len(w) % groups:
         raise ValueError(f"{name}: groups={groups} does not divide {len(w)} channels. Pass a divisor of them.")
     size = tuple(
@@ -158,12 +157,18 @@ def as_output_padding(name: str, output_padding: Size, stride: tuple[int, ...]) 
     return more
 
 
-def check_padding(name: str, padding: str, stride: tuple[int, ...]) -> None:
-    """Refuse words that mean no padding."""
-    if padding not in ("valid", "same"):
+def as_settings(
+    name: str, axes: int, stride: Any, padding: Any, dilation: Any, groups: Any
+) -> tuple[Any, Any, Any, int]:
+    """Stride, padding and dilation with an entry an axis, and the groups; the padding may be a word."""
+    stride, dilation = as_sizes(name, "stride", stride, axes, 1), as_sizes(name, "dilation", dilation, axes, 1)
+    if not isinstance(padding, str):
+        padding = as_sizes(name, "padding", padding, axes, 0)
+    elif padding not in ("valid", "same"):
         raise ValueError(f'{name}: padding is {padding!r}. Pass "valid", "same" or numbers.')
-    if padding == "same" and max(stride) > 1:
+    elif padding == "same" and max(stride) > 1:
         raise ValueError(f'{name}: padding="same" needs stride 1, got {stride}. Pass numbers.')
+    return stride, padding, dilation, as_sizes(name, "groups", groups, 1, 1)[0]
 
 
 def _filters(name: str, weight: Any) -> Any:
@@ -180,12 +185,9 @@ def _convolution(
     if x.ndim == axes + 1:
         y = _convolution(name, axes, x.reshape((1, *x.shape)), w, bias, stride, padding, dilation, groups)
         return y.reshape(y.shape[1:])
-    stride, dilation = as_sizes(name, "stride", stride, axes, 1), as_sizes(name, "dilation", dilation, axes, 1)
-    (groups,) = as_sizes(name, "groups", groups, 1, 1)
+    stride, padding, dilation, groups = as_settings(name, axes, stride, padding, dilation, groups)
     if isinstance(padding, str):
-        x, padding = _padded(name, x, w.shape[2:], stride, padding, dilation)
-    else:
-        padding = as_sizes(name, "padding", padding, axes, 0)
+        x, padding = _padded(x, w.shape[2:], padding, dilation)
     if bias is not None:
         bias = as_input(name, "bias", bias)
     if axes == 2:
@@ -198,11 +200,10 @@ def _convolution(
     return y.reshape((*y.shape[:2], y.shape[3]))
 
 
-def _padded(name: str, x: Any, kernel: Any, stride: Any, padding: str, dilation: Any) -> tuple[Any, tuple[int, ...]]:
+def _padded(x: Any, kernel: Any, padding: str, dilation: Any) -> tuple[Any, tuple[int, ...]]:
     """The input and the padding of numbers that "valid" or "same" mean; an odd zero is put behind the input."""
-    check_padding(name, padding, stride)
     if padding == "valid":
-        return x, (0,) * len(stride)
+        return x, (0,) * len(kernel)
     total = [d * (k - 1) for d, k in zip(dilation, kernel)]
     if any(n % 2 for n in total):
         x = ops.pad(x, [(0, 0), (0, 0), *((0, n % 2) for n in total)])

@@ -9,7 +9,7 @@ import numpy as np
 from ... import ops
 from ...opaque import value_check
 from ...random import generator
-from .accepted import as_floats, as_input, as_sizes, check_settings, raw
+from .accepted import as_floats, as_input, as_sizes, check_settings, raw, refuse
 
 __all__ = ["dropout", "embedding", "linear"]
 
@@ -83,8 +83,4 @@ def check_row(name: str, padding_idx: int, rows: int) -> int:
 def _check_rows(numbers: Any, rows: int) -> None:
     wrong = (numbers < 0) | (numbers >= rows)
     if wrong.any():
-        at = tuple(np.argwhere(wrong)[0].tolist())
-        where = at[0] if len(at) == 1 else at
-        raise IndexError(
-            f"embedding: input {numbers[at]} at index {where} is no row of the weight. Pass 0 to {rows - 1}."
-        )
+        refuse("embedding", "input", numbers, wrong, f"is no row of the weight. Pass 0 to {rows - 1}", IndexError)

@@ -33,8 +33,7 @@ def layer_norm(input: Any, normalized_shape: Shape, weight: Any = None, bias: An
             [ 1., -1.]])
     """
     check_settings("layer_norm", eps=eps)
-    input = as_floats("layer_norm", input)
-    shape = _trailing("layer_norm", input, normalized_shape)
+    input, shape = _trailing("layer_norm", input, normalized_shape)
     weight, bias = _of_shape("layer_norm", shape, weight=weight, bias=bias)
     return ops.layer_norm(input, weight, bias, len(shape), eps)
 
@@ -49,8 +48,7 @@ def rms_norm(input: Any, normalized_shape: Shape, weight: Any = None, eps: float
     tensor([[ 1., -1.],
             [ 0.,  0.]])
     """
-    input = as_floats("rms_norm", input)
-    shape = _trailing("rms_norm", input, normalized_shape)
+    input, shape = _trailing("rms_norm", input, normalized_shape)
     (weight,) = _of_shape("rms_norm", shape, weight=weight)
     eps = float(np.finfo(input.dtype).eps) if eps is None else eps
     check_settings("rms_norm", eps=eps)
@@ -157,12 +155,12 @@ def _with(x: Any, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> An
     return y if bias is None else ops.add(y, ops.reshape(bias, channel))
 
 
-def _trailing(name: str, input: Any, normalized_shape: Shape) -> tuple[int, ...]:
-    """`normalized_shape` as a tuple; refused where the input does not end so."""
-    shape = as_shape(name, normalized_shape)
+def _trailing(name: str, input: Any, normalized_shape: Shape) -> tuple[Any, tuple[int, ...]]:
+    """An input of floats, and `normalized_shape` as a tuple; refused where the input does not end so."""
+    input, shape = as_floats(name, input), as_shape(name, normalized_shape)
     if tuple(input.shape[-len(shape) :]) != shape:
         raise ValueError(f"{name}: input {input.shape} does not end in normalized_shape {shape}. Make them fit.")
-    return shape
+    return input, shape
 
 
 def as_shape(name: str, normalized_shape: Shape) -> tuple[int, ...]:
