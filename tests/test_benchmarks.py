@@ -14,7 +14,7 @@ import pytest
 
 import tinygrad_bp as bp
 
-from .benchmarks import adam, costs, field, goals, machine, ours, report
+from .benchmarks import adam, costs, field, goals, layer_models, layers, machine, ours, report
 from .benchmarks.measure import check_equal, measure
 from .benchmarks.nets import LEARNING_RATE, NETS, Contender, Net, Problem, hand_written, problem
 from .benchmarks.results import Figure, Part, Timing
@@ -305,3 +305,22 @@ def test_the_gradient_check_benchmark_writes_its_table(tmp_path: Path) -> None:
     written = page.read_text()
     assert printed.strip() in written and written.startswith("before\n") and written.endswith("\nafter\n")
     assert "old" not in written
+
+
+# ---- layers against PyTorch ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.oracle
+def test_every_layer_that_is_timed_computes_what_pytorch_does():
+    pytest.importorskip("torch", reason="needs PyTorch, of the extra 'bench'")
+    for name, make in layer_models.PAIRS.items():
+        for dtype in ("float32", "float64"):
+            layers.check_equal(name, make(dtype))
+
+
+def test_a_layer_that_computes_something_else_is_not_timed():
+    def step() -> None: ...
+
+    wrong = layer_models.Pair("float64", (1.0, 1.0, 1.0), step, step, lambda: [(np.ones(3), np.ones(3) + 1e-9)])
+    with pytest.raises(ValueError, match=r"this: float64: array 0 is 1\.0e-09 from PyTorch's\. Nothing was timed\."):
+        layers.check_equal("this", wrong)
