@@ -177,7 +177,39 @@ def test_modules_can_be_copied_and_pickled():
         assert (tree(x).data == expected).all()
 
 
+def test_a_copy_has_no_gradient():
+    layer = nn.Linear(2, 3, dtype="float32")
+    layer(np.ones((1, 2), np.float32)).sum().backward()
+    layer.bias.requires_grad = False
+    layer.again = layer.weight
+    twin = copy.deepcopy(layer)
+    assert layer.weight.grad is not None
+    assert twin.weight.grad is None
+    assert twin.weight.dtype == np.float32
+    assert twin.weight is twin.again
+    assert twin.weight.requires_grad
+    assert not twin.bias.requires_grad
+    assert not np.shares_memory(twin.weight.data, layer.weight.data)
+
+
 # ---- state --------------------------------------------------------------------------------------------------------
+
+
+class Foreign:
+    """An array of another library, which does not know `copy`."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None):
+        return self.array
+
+
+def test_arrays_of_other_libraries_are_loaded():
+    layer, state = nn.Linear(2, 3), nn.Linear(2, 3).state_dict()
+    layer.load_state_dict({name: Foreign(array) for name, array in state.items()})
+    assert all(np.array_equal(layer.state_dict()[name], array) for name, array in state.items())
+    assert not np.shares_memory(layer.weight.data, state["weight"])
 
 
 def test_state_dict_holds_copies():
@@ -319,6 +351,8 @@ def test_repr_is_the_tree():
         ]
     )
     assert repr(nn.Linear(2, 3, bias=False)) == "Linear(in_features=2, out_features=3, bias=None)"
+    assert "kernel_size=(3, 5)" in repr(nn.Conv2d(1, 2, (3, 5)))
+    assert repr(nn.AdaptiveAvgPool2d((1, None))) == "AdaptiveAvgPool2d(output_size=(1, None))"
     assert repr(Block()) == "Block(note='text')"
     assert repr(Tree()).splitlines()[:3] == [
         "Tree(",
