@@ -107,6 +107,72 @@ def test_quantiles_of_float32_have_their_gradients_where_their_values_are(method
         assert_close((shares * x).sum(), y[k, 0], f"quantile {q[k]}", 1e-6)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "n", "q", "low", "share"),
+    [(np.float32, 300001, 0.1234567, 37037, 0.01), (np.float16, 4001, 0.1232, 492, 0.8)],
+)
+def test_the_shares_of_a_quantile_of_many(dtype: Any, n: int, q: float, low: int, share: float) -> None:
+    x = np.random.default_rng(0).permutation(n).astype(dtype)
+    found = gradient(lambda t: np.quantile(t, q), x)[np.argsort(x, kind="stable")]
+    assert found.dtype == dtype
+    assert np.nonzero(found)[0].tolist() == [low, low + 1]
+    assert_close(found[low : low + 2], [1.0 - share, share], "shares", np.finfo(dtype).eps)
+
+
+def test_infinite_places_of_a_table() -> None:
+    x, table = np.array([-np.inf, np.inf]), [0.0, 1.0]
+    assert np.interp(Tensor(x), table, [2.0, 2.0]).tolist() == [2.0, 2.0]
+    assert gradient(lambda values: np.interp(x, table, values), [2.0, 3.0]).tolist() == [1.0, 1.0]
+    assert gradient(lambda places: np.interp(x, places, [2.0, 3.0]), table).tolist() == [0.0, 0.0]
+
+
+def test_the_median_of_nothing_known() -> None:
+    with pytest.warns(RuntimeWarning, match="All-NaN"):
+        found = gradient(lambda x: np.nanmedian(x, axis=1), [[np.nan, np.nan], [np.nan, 1.0]])
+    assert found.tolist() == [[0.0, 0.0], [0.0, 1.0]]
+
+
+# ---- the ends of the range -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-170, 1.0, 1e200, 1e307])
+def test_the_slopes_of_angles_at_any_distance(size: float) -> None:
+    by_a = gradient(lambda a: np.arctan2(a, 4.0 * size), [3.0 * size]) * size
+    by_b = gradient(lambda b: np.arctan2(3.0 * size, b), [4.0 * size]) * size
+    assert_close([by_a, by_b], [[0.16], [-0.12]], "arctan2", 4 * ULP)
+
+
+def test_the_slope_of_arccosh_far_out() -> None:
+    assert_close(gradient(np.arccosh, [1e200, 1e307]) * [1e200, 1e307], np.ones(2), "slope", ULP)
+
+
+def test_the_slopes_of_angles_at_infinity() -> None:
+    for a, b in [(np.inf, 1.0), (1.0, np.inf), (np.inf, np.inf)]:
+        assert gradient(lambda x, b=b: np.arctan2(x, b), [a]).tolist() == [0.0]
+        assert gradient(lambda x, a=a: np.arctan2(a, x), [b]).tolist() == [0.0]
+
+
+def test_infinite_logits_have_a_loss() -> None:
+    x, y = np.array([np.inf, np.inf, np.inf, -np.inf, -np.inf]), np.array([0.0, 0.5, 1.0, 0.0, 1.0])
+    losses = ops.binary_cross_entropy_with_logits(x, y, "none")
+    assert losses.tolist() == [np.inf, np.inf, 0.0, 0.0, np.inf]
+
+
+@pytest.mark.parametrize("g", [np.inf, -np.inf, np.nan])
+def test_an_infinite_gradient_reaches_the_largest_of_a_window_only(g: float) -> None:
+    x = np.arange(12.0).reshape(1, 1, 3, 4)
+    for size, stride in [((3, 4), (3, 4)), ((3, 3), (1, 1)), ((1, 2), (1, 2)), ((2, 2), (1, 2))]:
+        t = Tensor(x, requires_grad=True)
+        y = ops.max_pool(t, size, stride, (0, 0), (1, 1))
+        seed = np.ones(y.shape)
+        seed[..., -1, -1] = g
+        y.backward(seed)
+        assert t.grad is not None
+        assert np.array_equal(t.grad.data == 0, ~np.isin(x, y.data))
+        assert np.array_equal(t.grad.data[..., -1, -1], [[g]], equal_nan=True)
+        assert np.isfinite(t.grad.data).sum() == x.size - 1
+
+
 # ---- running products ------------------------------------------------------------------------------------------------
 
 
@@ -265,6 +331,28 @@ def test_a_tiny_gradient_is_not_none() -> None:
     """Only 0 divided by anything is taken for 0."""
     assert ops.over(np.array(1e-200), 1e-200) == 1.0
     assert gradient(lambda x: ops.over(x, 1e-200), 1e-200) == 1e200
+
+
+# ---- integers --------------------------------------------------------------------------------------------------------
+
+OF_ONE = ["softmax", "log_softmax", "log_sigmoid", "softplus", "gelu", "gelu_tanh", "softsign", "silu", "mish", "selu"]
+OF_TWO = [ops.mse_loss, ops.quadratic_loss, ops.binary_cross_entropy_with_logits, lambda x, y: ops.average(x, None, y)]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, bool])
+def test_small_integers_do_not_wrap(dtype: Any) -> None:
+    """What is computed in several steps is computed in floats."""
+    x = np.array([[0, 100, 3], [-128 if dtype is np.int8 else 255, 2, 127]]).astype(dtype)
+    wide = x.astype(float)
+    for f in [getattr(ops, name) for name in OF_ONE] + [lambda x: ops.gradient(x, axis=1)]:
+        assert_close(f(x), f(wide), str(f), 1e-15)
+    for g in OF_TWO:
+        assert_close(g(x, x[::-1]), g(wide, wide[::-1]), str(g), 1e-15)
+    for ord in (None, 1, 2, -1, np.inf):
+        for of in (x, x[1]):
+            assert_close(ops.norm(of, ord), np.linalg.norm(of.astype(float), ord), f"norm {ord}", 1e-15)
+    table = np.array([0, 1], dtype)
+    assert_close(ops.interp(x, table, table[::-1]), np.interp(wide, [0.0, 1.0], [1.0, 0.0]), "interp", 1e-15)
 
 
 # ---- dtypes ----------------------------------------------------------------------------------------------------------

@@ -64,16 +64,16 @@ selu = unary(
 softplus = unary(
     "softplus",
     lambda x, beta=1.0, threshold=20.0: np.where(
-        beta * x > threshold, x, np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(beta * x))) / beta
+        beta * x > threshold, x, np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(1.0 * beta * x))) / beta
     ),
     lambda g, y, x, beta, threshold: np.where(beta * x > threshold, g, over(g, 1.0 + np.exp(-beta * x))),
 )
 log_sigmoid = unary(
     "log_sigmoid",
-    lambda x: np.minimum(x, 0.0) - np.log1p(np.exp(-np.abs(x))),
+    lambda x: np.minimum(x, 0.0) - np.log1p(np.exp(np.minimum(x, -1.0 * x))),
     lambda g, y, x: over(g, 1.0 + np.exp(x)),
 )
-softsign = unary("softsign", lambda x: x / (1.0 + np.abs(x)), lambda g, y, x: over(g, np.square(1.0 + np.abs(x))))
+softsign = unary("softsign", lambda x: x / (1.0 + np.abs(1.0 * x)), lambda g, y, x: over(g, np.square(1.0 + np.abs(x))))
 
 # ---- x times a gate ----------------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ CUBIC = 0.044715 * LINEAR
 
 def _gelu_gate(x: Any) -> Any:
     """0.5 (1 + tanh(u)) = sigmoid(2u), with u = sqrt(2 / pi) (x + 0.044715 x^3)."""
-    return _sigmoid(x * (x * x * CUBIC + LINEAR))
+    return _sigmoid(x * (x * CUBIC * x + LINEAR))
 
 
 gelu_tanh = unary(

@@ -27,11 +27,11 @@ arctan = unary("arctan", np.arctan, lambda g, y, x: over(g, 1.0 + x * x))
 arctan2 = binary(
     "arctan2",
     np.arctan2,
-    lambda g, z, a, b: over(times(g, b), a * a + b * b),
-    lambda g, z, a, b: -over(times(g, a), a * a + b * b),
+    lambda g, z, a, b: times(over(g, np.hypot(a, b)), over(b, np.hypot(a, b))),
+    lambda g, z, a, b: -times(over(g, np.hypot(a, b)), over(a, np.hypot(a, b))),
 )
 sinh = unary("sinh", np.sinh, lambda g, y, x: times(g, np.cosh(x)))
 cosh = unary("cosh", np.cosh, lambda g, y, x: times(g, np.sinh(x)))
 arcsinh = unary("arcsinh", np.arcsinh, lambda g, y, x: over(g, np.hypot(x, 1.0)))
-arccosh = unary("arccosh", np.arccosh, lambda g, y, x: over(g, np.sqrt((x - 1.0) * (x + 1.0))))
+arccosh = unary("arccosh", np.arccosh, lambda g, y, x: over(g, np.sqrt(x - 1.0) * np.sqrt(x + 1.0)))
 arctanh = unary("arctanh", np.arctanh, lambda g, y, x: over(g, (1.0 - x) * (1.0 + x)))

@@ -58,3 +58,9 @@ def astype(x: Any, dtype: Any) -> Any:
     if new.kind not in "fiub":
         raise TypeError(f"astype: dtype {new} is not offered. Pass one of real numbers or bools.")
     return (_cast if new.kind == "f" else _discrete)(x, new)
+
+
+def of_floats(x: Any) -> Any:
+    """An array or Tensor of floats: of integers, bools and lists of them in float64, where no product or sum wraps."""
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    return x if x.dtype.kind == "f" else astype(x, float)

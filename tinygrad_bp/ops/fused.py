@@ -24,14 +24,14 @@ __all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "log_softmax", "
 @in_columns
 def _softmax(x: Any, axis: int = -1) -> Any:
     with np.errstate(over="ignore"):
-        e = np.exp(x - np.maximum.reduce(x, axis, keepdims=True))
+        e = np.exp(x - 1.0 * np.maximum.reduce(x, axis, keepdims=True))  # of integers a float, so that none wraps
     return e / np.add.reduce(e, axis, keepdims=True)
 
 
 @in_columns
 def _log_softmax(x: Any, axis: int = -1) -> Any:
     with np.errstate(over="ignore"):
-        x = x - np.maximum.reduce(x, axis, keepdims=True)
+        x = x - 1.0 * np.maximum.reduce(x, axis, keepdims=True)
     return x - np.log(np.add.reduce(np.exp(x), axis, keepdims=True))
 
 
@@ -64,7 +64,7 @@ def _row_share(g: Any, x: Any, reduction: str) -> Any:
 
 
 def _quadratic(a: Any, y: Any, reduction: str = "mean") -> Any:
-    d = a - y
+    d = a - 1.0 * y  # of integers a float, so that it does not wrap
     if reduction == "none":
         return 0.5 * (d * d).sum(tuple(range(1, d.ndim)))
     return _averaged(0.5 * np.vdot(d, d), reduction, len(d))
@@ -78,15 +78,22 @@ quadratic_loss = primitive(
 )
 mse_loss = primitive(
     "mse_loss",
-    lambda a, y, reduction="mean": _reduced((a - y) ** 2, reduction, a.size),
+    lambda a, y, reduction="mean": _reduced((a - 1.0 * y) ** 2, reduction, a.size),
     lambda g, c, a, y, reduction: (a - y) * (2.0 * _share(g, reduction, a.size)),
     lambda g, c, a, y, reduction: (y - a) * (2.0 * _share(g, reduction, a.size)),
 )
+
+
+def _binary_cross_entropy_with_logits(x: Any, y: Any, reduction: str = "mean") -> Any:
+    with np.errstate(invalid="ignore"):
+        losses = times(np.maximum(x, 0.0), 1.0 - y) - times(np.minimum(x, 0.0), y)
+        losses += np.log1p(np.exp(np.minimum(x, -1.0 * x)))
+    return _reduced(losses, reduction, x.size)
+
+
 binary_cross_entropy_with_logits = primitive(
     "binary_cross_entropy_with_logits",
-    lambda x, y, reduction="mean": _reduced(
-        np.maximum(x, 0.0) - x * y + np.log1p(np.exp(-np.abs(x))), reduction, x.size
-    ),
+    _binary_cross_entropy_with_logits,
     lambda g, c, x, y, reduction: (sigmoid(x) - y) * _share(g, reduction, x.size),
     lambda g, c, x, y, reduction: -x * _share(g, reduction, x.size),
 )

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..recipe import Node, Op, unary
 from .arithmetic import subtract, where
-from .discrete import astype, not_equal
+from .discrete import astype, not_equal, of_floats
 from .reduce import sum
 from .shape import _arranged, _array, _from_zero, _raw, broadcast_to, concatenate, moveaxis, reshape
 
@@ -75,12 +75,15 @@ def take(x: Any, indices: Any, axis: int | None = None, mode: Any = "raise") -> 
     """The slices at integer `indices` along `axis` (of the flattened tensor if None); mode as NumPy's."""
     if axis is None:
         x, axis = reshape(x, -1), 0
-    positions = np.asarray(_raw(indices))
+    positions = _array(_raw(indices))
     if positions.dtype == bool:
         positions = positions.astype(np.intp)  # here False and True are 0 and 1, not a mask
     axis = _from_zero("take", x, axis)
+    if mode not in ("raise", "wrap", "clip"):
+        raise ValueError(f"take: mode is {mode!r}. Choose 'raise', 'wrap' or 'clip'.")
     if mode != "raise":
-        positions = np.take(np.arange(x.shape[axis]), positions, mode=mode)
+        last = max(x.shape[axis], 1) - 1
+        positions = positions % (last + 1) if mode == "wrap" else np.minimum(np.maximum(positions, 0), last)
     return getitem(x, (slice(None),) * axis + (positions,) if axis else positions)
 
 
@@ -88,7 +91,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None) -> Any:
     """One entry of `x` for every entry of `indices`, matched along the other axes (of the flattened tensor if None)."""
     if axis is None:
         x, axis = reshape(x, -1), 0
-    axis, indices = _from_zero("take_along_axis", x, axis), np.asarray(_raw(indices))
+    axis, indices = _from_zero("take_along_axis", x, axis), _array(_raw(indices))
     if indices.ndim != x.ndim:
         raise ValueError(
             f"take_along_axis: shape {x.shape} has {x.ndim} axes, indices {indices.shape} have {indices.ndim}. "
@@ -198,9 +201,8 @@ def _slopes(f: Any, h: Any, axis: int, edge_order: int) -> Any:
         raise ValueError(f"gradient: axis {axis} has {n} entries, edge_order={edge_order} needs {edge_order + 1}.")
     if np.ndim(h) and np.shape(h) != (n,):
         raise ValueError(f"gradient: coordinates {np.shape(h)} do not fit an axis of {n}. Pass one for each entry.")
-    f = moveaxis(_array(f), axis, -1)
-    kind = f.dtype if f.dtype.kind == "f" else np.dtype(float)
-    dx = astype(diff(_array(h)) if np.ndim(h) else h * np.ones(n - 1), kind)
+    f = moveaxis(of_floats(f), axis, -1)
+    dx = astype(diff(of_floats(h)) if np.ndim(h) else h * np.ones(n - 1), f.dtype)
     slope = diff(f) / dx
     before, after = dx[:-1], dx[1:]
     inner = (after * slope[..., :-1] + before * slope[..., 1:]) / (before + after)

@@ -20,7 +20,7 @@ from ..opaque import kernel
 from ..recipe import Op, row, unary
 from . import reduce
 from .arithmetic import over, times
-from .discrete import astype, not_equal
+from .discrete import astype, not_equal, of_floats
 from .reduce import _norm, _others
 from .shape import _from_zero, expand_dims, moveaxis, squeeze
 
@@ -393,7 +393,8 @@ def svdvals(x: Any) -> Any:
 
 
 def vector_norm(x: Any, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
-    """(sum |x|^ord)^(1/ord), the largest |x| for inf, the smallest for -inf, how many are not 0 for 0; over any axes."""
+    """(sum |x|^ord)^(1/ord), the largest |x| for inf, the smallest for -inf, for 0 how many are not 0; any axes."""
+    x = of_floats(x)
     if ord is None or ord == 2:
         return _norm(x, axis, keepdims)
     if isinstance(ord, str):
@@ -433,11 +434,12 @@ def matrix_norm(x: Any, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     1 is the largest sum |x| of a column, inf of a row, -1 and -inf are the smallest.
     """
     _matrices("matrix_norm", x)
-    return _matrix_norm(x, ord, (-2, -1), keepdims)
+    return _matrix_norm(of_floats(x), ord, (-2, -1), keepdims)
 
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """The vector norm along one axis or the matrix norm of two; with neither axis nor ord the root of all squares."""
+    x = of_floats(x)
     if ord is None:
         return _norm(x, axis, keepdims)
     axes = tuple(range(np.ndim(x))) if axis is None else axis if isinstance(axis, tuple) else (axis,)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..recipe import Node, Op, unary
-from .arithmetic import where
-from .index import diff, getitem
+from .arithmetic import clip, times, where
+from .discrete import of_floats
+from .index import diff, getitem, put
 from .reduce import _by_rows, _count, _kept, _known, sum
 from .shape import _array, _from_zero
 
@@ -67,7 +68,7 @@ median = unary(
 nanmedian = unary(
     "nanmedian",
     lambda x, axis=None, keepdims=False: np.nanmedian(x, axis, keepdims=keepdims),
-    lambda g, y, x, axis, keepdims: _median_dx(g, x, axis, _known(x, axis)),
+    lambda g, y, x, axis, keepdims: np.where(np.isnan(x), 0.0, _median_dx(g, x, axis, _known(x, axis))),
 )
 
 
@@ -83,14 +84,18 @@ def _quantile(x: Any, q: Any, axis: Any = None, method: Any = "linear", keepdims
 
 def _quantile_dx(g: Any, x: Any, q: Any, axis: Any, method: Any) -> Any:
     """Every quantile lies between two ranks: where, that same quantile of the ranks tells."""
-    ranks, gx = _ranks(x, axis), np.zeros_like(x)
-    n = x.size if axis is None else int(np.prod(np.take(x.shape, axis)))
-    places = np.quantile(np.arange(n, dtype=x.dtype), q, method=method)
-    for k in range(np.size(q)):
-        place = np.ravel(places)[k]
-        low = np.floor(place)
-        gx = gx + _between(_kept(g.reshape((np.size(q), -1))[k], x, axis), ranks, low, low + 1.0, place - low)
-    return gx
+
+    def of_rows(rows: Any) -> Any:
+        *lead, n = rows.shape
+        places = np.ravel(np.quantile(np.arange(n, dtype=float), q, method=method))
+        low = np.floor(places).astype(int)
+        share = (places - low).astype(x.dtype)
+        by_place = np.moveaxis(g.reshape((len(places), *lead)), 0, -1)
+        in_order = put(times(by_place, 1.0 - share), (Ellipsis, low), rows.shape)
+        in_order = in_order + put(times(by_place, share), (Ellipsis, np.minimum(low + 1, n - 1)), rows.shape)
+        return _permuted(in_order, np.argsort(np.argsort(rows, -1, "stable"), -1), -1)
+
+    return _by_rows(of_rows, x, axis)
 
 
 quantile = unary(
@@ -120,15 +125,17 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any
 
     Differentiable by x, xp and fp; at a point of the table with the slope to its right.
     """
-    x, xp, fp = map(_array, (x, xp, fp))
+    x, xp, fp = map(of_floats, (x, xp, fp))
     if xp.ndim != 1 or xp.shape != fp.shape or not len(xp):
         raise ValueError(f"interp: xp {xp.shape} and fp {fp.shape} are no table. Pass two vectors of one length.")
-    k = np.maximum(np.searchsorted(xp, x, "right") - 1, 0)
+    inside = clip(x, xp[0], xp[-1])
+    k = np.maximum(np.searchsorted(xp, inside, "right") - 1, 0)
     after = np.minimum(k + 1, len(xp) - 1)  # from the last point on there is no rise
     start, value = _at(xp, k), _at(fp, k)
     width = _at(xp, after) - start
     slope = (_at(fp, after) - value) / (width + (width == 0))
-    y = where(x < xp[0], fp[0] if left is None else left, slope * (x - start) + value)
+    y = slope * (inside - start) + value
+    y = y if left is None else where(x < xp[0], left, y)
     return y if right is None else where(x > xp[-1], right, y)
 
 

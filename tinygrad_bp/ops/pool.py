@@ -151,13 +151,19 @@ def _picked(h: Any, x: Any, windows: tuple[Window, ...]) -> Any:
 def _given(g: Any, victories: list[Any], length: int, window: Window) -> Any:
     """G to the last entry that won; where it has not, to the one before it; and so on, up to the first entry."""
     x, alone = _fresh(g, length, window)
+    finite = np.isfinite(g).all()
+    if not finite:  # 0 times infinity is nan, so that choice takes the place of products, and nothing is written over
+        x, alone = np.zeros_like(x), 0
     size, first, rest = len(victories) + 1, x[_tap(0, window)], g
     for k in range(size - 1, 0, -1):
-        place = x[_tap(k, window)]
-        part = np.multiply(rest, victories[k - 1], out=place if k >= size - alone else None)
+        place, won = x[_tap(k, window)], victories[k - 1]
+        if finite:
+            part = np.multiply(rest, won, out=place if k >= size - alone else None)
+            rest = np.subtract(rest, part, out=first if k == 1 and alone == size else None if rest is g else rest)
+        else:
+            part, rest = np.where(won, rest, 0.0), np.where(won, 0.0, rest)
         if part is not place:
             place += part
-        rest = np.subtract(rest, part, out=first if k == 1 and alone == size else None if rest is g else rest)
     if rest is not first:
         first += rest
     return x

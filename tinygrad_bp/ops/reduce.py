@@ -15,7 +15,7 @@ import numpy as np
 from ..opaque import value_check
 from ..recipe import Node, primitive, unary
 from .arithmetic import over, subtract, times, where
-from .discrete import isnan
+from .discrete import isnan, of_floats
 from .elementary import sqrt
 
 # fmt: off
@@ -110,7 +110,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, keepdims: bool = Fals
             raise ValueError(f"average: weights {given} do not fit shape {shape} with axis={axis}. {cure}")
         weights = np.transpose(weights, np.argsort(axes))
         weights = np.reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(shape)))
-    total = sum(weights, axis, keepdims)
+    a, total = of_floats(a), sum(weights, axis, keepdims)
     _check_weights(total.data if isinstance(total, Node) else total)
     return sum(np.multiply(a, weights), axis, keepdims) / total
 

@@ -77,11 +77,12 @@ def _erf_of(x: Any) -> Any:
 def _erf(x: Any) -> Any:
     """The error function, in blocks that fit the cache."""
     x = np.asarray(x)
-    y = x.astype(np.result_type(x.dtype, np.float32)).reshape(-1)
+    y = x.astype(np.result_type(x.dtype, np.float32))  # in the order of memory of x, with no gaps
+    flat = y.ravel("K")
     for start in range(0, y.size, 32768):
         block = slice(start, start + 32768)
-        y[block] = _erf_of(y[block])
-    return y.reshape(x.shape).astype(np.result_type(x.dtype, np.float16), copy=False)
+        flat[block] = _erf_of(flat[block])
+    return y.astype(np.result_type(x.dtype, np.float16), copy=False)
 
 
 ERF_SLOPE = 2.0 / math.sqrt(math.pi)
@@ -133,17 +134,24 @@ logaddexp2 = binary(
     lambda g, z, a, b: over(g, 1.0 + np.exp2(b - a)),
     lambda g, z, a, b: over(g, 1.0 + np.exp2(a - b)),
 )
+
+
+def _unless_nan(won: Any, g: Any, a: Any, b: Any) -> Any:
+    """The share of g that goes to a: what it won; all if b is nan, half if both are."""
+    return np.where(np.isnan(b), np.where(np.isnan(a), 0.5 * g, g), won)
+
+
 fmax = binary(
     "fmax",
     np.fmax,
-    lambda g, z, a, b: np.where(np.isnan(b), g, _won(g, a, b)),
-    lambda g, z, a, b: np.where(np.isnan(a), g, _won(g, b, a)),
+    lambda g, z, a, b: _unless_nan(_won(g, a, b), g, a, b),
+    lambda g, z, a, b: _unless_nan(_won(g, b, a), g, b, a),
 )
 fmin = binary(
     "fmin",
     np.fmin,
-    lambda g, z, a, b: np.where(np.isnan(b), g, _won(g, b, a)),
-    lambda g, z, a, b: np.where(np.isnan(a), g, _won(g, a, b)),
+    lambda g, z, a, b: _unless_nan(_won(g, b, a), g, a, b),
+    lambda g, z, a, b: _unless_nan(_won(g, a, b), g, b, a),
 )
 fmod = binary("fmod", np.fmod, lambda g, z, a, b: g, lambda g, z, a, b: -times(g, (a - z) / b))
 
