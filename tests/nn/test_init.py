@@ -146,11 +146,11 @@ WRITERS = [name for name in init.__all__ if name.endswith("_")]
 @pytest.mark.parametrize("name", WRITERS)
 def test_only_tensors_of_floats_are_written(name):
     arguments = {"constant_": (1.5,)}.get(name, ())
-    message = rf"^{name}: the tensor has dtype int64\. Pass one of floats\.$"
+    message = rf"^{name}: got one of int64 for a tensor\. Pass one of floats, such as layer\.weight\.$"
     with pytest.raises(TypeError, match=message):
         getattr(init, name)(bp.tensor([[1, 2], [3, 4]]), *arguments)
     for wrong in (None, np.ones((2, 2))):
-        message = rf"^{name}: got a {type(wrong).__name__} for a tensor\. Pass one, such as layer\.weight\.$"
+        message = rf"^{name}: got a {type(wrong).__name__} for a tensor\. Pass one of floats, such as layer\.weight\.$"
         with pytest.raises(TypeError, match=message):
             getattr(init, name)(wrong, *arguments)
 

@@ -7,11 +7,10 @@ weight (out, in, *kernel) they are in * prod(kernel) and out * prod(kernel). Eve
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -26,30 +25,7 @@ __all__ = [
 ]
 # fmt: on
 
-Initializer = TypeVar("Initializer", bound=Callable[..., Tensor])
 
-
-def _initializer(f: Initializer) -> Initializer:
-    """A function that writes into a tensor of floats, given numbers where it says so; it refuses anything else."""
-    signature, name = inspect.signature(f), f.__name__
-
-    @functools.wraps(f)
-    def checked(*args: Any, **named: Any) -> Tensor:
-        tensor, *settings = signature.bind(*args, **named).arguments.items()
-        if not isinstance(tensor[1], Tensor):
-            raise TypeError(f"{name}: got a {type(tensor[1]).__name__} for a tensor. Pass one, such as layer.weight.")
-        if tensor[1].dtype.kind != "f":
-            raise TypeError(f"{name}: the tensor has dtype {tensor[1].dtype}. Pass one of floats.")
-        for role, value in settings:
-            is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-            if signature.parameters[role].annotation == "float" and not is_number:
-                raise TypeError(f"{name}: {role} is {value!r}, a {type(value).__name__}. Pass a number.")
-        return f(*args, **named)
-
-    return checked  # type: ignore[return-value]
-
-
-@_initializer
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Every entry becomes `val`.
 
@@ -57,10 +33,9 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     >>> constant_(bp.zeros(2), 0.5)
     tensor([0.5, 0.5])
     """
-    return _write(tensor, val)
+    return _write(tensor, np.full(_shape("constant_", tensor, val=val), val))
 
 
-@_initializer
 def zeros_(tensor: Tensor) -> Tensor:
     """Every entry becomes 0.
 
@@ -68,10 +43,9 @@ def zeros_(tensor: Tensor) -> Tensor:
     >>> zeros_(bp.ones(2))
     tensor([0., 0.])
     """
-    return _write(tensor, 0.0)
+    return _write(tensor, np.zeros(_shape("zeros_", tensor)))
 
 
-@_initializer
 def ones_(tensor: Tensor) -> Tensor:
     """Every entry becomes 1.
 
@@ -79,10 +53,9 @@ def ones_(tensor: Tensor) -> Tensor:
     >>> ones_(bp.zeros(2))
     tensor([1., 1.])
     """
-    return _write(tensor, 1.0)
+    return _write(tensor, np.ones(_shape("ones_", tensor)))
 
 
-@_initializer
 def eye_(tensor: Tensor) -> Tensor:
     """The identity, of a matrix of any shape.
 
@@ -91,12 +64,12 @@ def eye_(tensor: Tensor) -> Tensor:
     tensor([[1., 0., 0.],
             [0., 1., 0.]])
     """
-    if tensor.data.ndim != 2:
-        raise ValueError(f"eye_: a tensor of shape {tensor.data.shape} is no matrix. Pass one of two axes.")
-    return _write(tensor, np.eye(*tensor.data.shape))
+    shape = _shape("eye_", tensor)
+    if len(shape) != 2:
+        raise ValueError(f"eye_: a tensor of shape {shape} is no matrix. Pass one of two axes.")
+    return _write(tensor, np.eye(*shape))
 
 
-@_initializer
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Draw from U(a, b).
 
@@ -105,12 +78,12 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     >>> uniform_(bp.zeros(2), -1.0, 1.0)
     tensor([ 0.27392337, -0.46042657])
     """
+    shape = _shape("uniform_", tensor, a=a, b=b)
     if not a <= b:
         raise ValueError(f"uniform_: the bounds {a} and {b} enclose nothing. Pass a <= b.")
-    return _write(tensor, generator().uniform(a, b, tensor.data.shape))
+    return _write(tensor, generator().uniform(a, b, shape))
 
 
-@_initializer
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Draw from N(mean, std^2).
 
@@ -119,12 +92,12 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     >>> normal_(bp.zeros(2))
     tensor([ 0.12573022, -0.13210486])
     """
+    shape = _shape("normal_", tensor, mean=mean, std=std)
     if not std >= 0:
         raise ValueError(f"normal_: std is {std}. Pass one >= 0.")
-    return _write(tensor, generator().normal(mean, std, tensor.data.shape))
+    return _write(tensor, generator().normal(mean, std, shape))
 
 
-@_initializer
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
     """Draw from N(mean, std^2), again and again where a number falls outside of [a, b].
 
@@ -133,6 +106,7 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
     >>> trunc_normal_(bp.zeros(2), a=0.0)
     tensor([0.12573022, 0.10490012])
     """
+    shape = _shape("trunc_normal_", tensor, mean=mean, std=std, a=a, b=b)
     if not (std > 0 and a < b):
         raise ValueError(f"trunc_normal_: std is {std}, the bounds {a} and {b}. Pass a std > 0 and a < b.")
     share = 0.5 * (math.erf((b - mean) / (std * math.sqrt(2.0))) - math.erf((a - mean) / (std * math.sqrt(2.0))))
@@ -141,13 +115,12 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
             f"trunc_normal_: N({mean}, {std}^2) falls into [{a}, {b}] with probability {share:.1e}. "
             "Move the bounds around the mean."
         )
-    values = generator().normal(mean, std, tensor.data.shape)
+    values = generator().normal(mean, std, shape)
     while (outside := (values < a) | (values > b)).any():
         values = np.where(outside, generator().normal(mean, std, values.shape), values)
     return _write(tensor, values)
 
 
-@_initializer
 def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """`gain` times a random orthogonal matrix (Saxe et al., 2014): rows or columns, the fewer, are orthonormal.
 
@@ -158,7 +131,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     >>> np.allclose(w @ w.T, np.eye(2))
     True
     """
-    _fans("orthogonal_", tensor)
+    _fans("orthogonal_", tensor, gain=gain)
     shape = tensor.data.shape
     rows, columns = shape[0], math.prod(shape[1:])
     q, r = np.linalg.qr(generator().normal(size=(max(rows, columns), min(rows, columns))))
@@ -166,7 +139,6 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     return _write(tensor, gain * (q if rows >= columns else q.T).reshape(shape))
 
 
-@_initializer
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """U(-l, l), l = gain * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010, equation 16).
 
@@ -174,10 +146,9 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     >>> xavier_uniform_(bp.zeros(3, 5)).shape
     (3, 5)
     """
-    return _symmetric(tensor, gain * math.sqrt(2.0 / sum(_fans("xavier_uniform_", tensor))))
+    return _symmetric(tensor, gain * math.sqrt(2.0 / sum(_fans("xavier_uniform_", tensor, gain=gain))))
 
 
-@_initializer
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """N(0, gain^2 * 2 / (fan_in + fan_out)) (Glorot and Bengio, 2010, equation 12).
 
@@ -185,10 +156,9 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     >>> xavier_normal_(bp.zeros(3, 5)).shape
     (3, 5)
     """
-    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_fans("xavier_normal_", tensor))))
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_fans("xavier_normal_", tensor, gain=gain))))
 
 
-@_initializer
 def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
     """U(-l, l), l = gain * sqrt(3 / fan) (He et al., 2015); `a` is the negative slope of leaky_relu.
 
@@ -199,7 +169,6 @@ def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonli
     return _symmetric(tensor, calculate_gain(nonlinearity, a) / math.sqrt(_fan("kaiming_uniform_", tensor, mode)))
 
 
-@_initializer
 def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
     """N(0, gain^2 / fan) (He et al., 2015, equation 14); `a` is the negative slope of leaky_relu.
 
@@ -210,7 +179,6 @@ def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlin
     return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_fan("kaiming_normal_", tensor, mode)))
 
 
-@_initializer
 def lecun_normal_(tensor: Tensor) -> Tensor:
     """N(0, 1 / fan_in) (LeCun et al., 1998); Nielsen's better initialisation, chapter 3.
 
@@ -238,12 +206,28 @@ def calculate_gain(nonlinearity: str, param: float = 0.01) -> float:
     """
     if nonlinearity not in _GAINS:
         raise ValueError(f"calculate_gain: '{nonlinearity}' has no gain. Choose one of {', '.join(_GAINS)}.")
+    _check_numbers("calculate_gain", param=param)
     return _GAINS[nonlinearity](param)
 
 
-def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
+def _check_numbers(name: str, **numbers: Any) -> None:
+    for role, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name}: {role} is {value!r}, a {type(value).__name__}. Pass a number.")
+
+
+def _shape(name: str, tensor: Any, **numbers: Any) -> tuple[int, ...]:
+    """The shape of a tensor of floats; anything else is refused, and settings that are no numbers."""
+    if not isinstance(tensor, Tensor) or tensor.dtype.kind != "f":
+        what = f"one of {tensor.dtype}" if isinstance(tensor, Tensor) else f"a {type(tensor).__name__}"
+        raise TypeError(f"{name}: got {what} for a tensor. Pass one of floats, such as layer.weight.")
+    _check_numbers(name, **numbers)
+    return tensor.shape
+
+
+def _fans(name: str, tensor: Tensor, **numbers: Any) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight."""
-    shape = tensor.data.shape
+    shape = _shape(name, tensor, **numbers)
     if len(shape) < 2 or 0 in shape:
         raise ValueError(f"{name}: a tensor of shape {shape} has no fans. Pass a weight (out, in, ...).")
     kernel = math.prod(shape[2:])

@@ -38,8 +38,7 @@ class _Loss(Module):
 
     def _set(self, **settings: Any) -> None:
         check_loss(type(self).__name__, **settings)
-        for role, value in settings.items():
-            setattr(self, role, value)
+        vars(self).update(settings)
 
     def _weight(self, role: str, weight: Any) -> Tensor | None:
         """A weight as a buffer."""
