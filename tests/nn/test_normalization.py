@@ -63,6 +63,22 @@ def test_gradients_are_those_of_the_statistics_that_were_used():
     assert close(x.grad.data, 2.0 * values / (1.0 + 1e-5), 1e-14)  # of mean 0 and variance 1
 
 
+def test_the_result_is_of_the_widest_dtype():
+    narrow = bp.Tensor(RNG.normal(size=(4, 6)).astype(np.float32), requires_grad=True)
+    for layer in (
+        nn.BatchNorm1d(6),
+        nn.LayerNorm(6),
+        nn.RMSNorm(6),
+        nn.GroupNorm(2, 6),
+        nn.BatchNorm1d(6, affine=False),
+    ):
+        y = layer(narrow)
+        (dx,) = bp.autograd.grad((y * y * y).sum(), narrow)
+        assert y.dtype == np.float64
+        assert dx.dtype == np.float32
+        assert layer.eval()(narrow).dtype == np.float64
+
+
 def test_a_large_mean_costs_no_digits_of_the_variance():
     x = 1e8 + RNG.normal(size=(1000, 2))
     for y in (F.layer_norm(x.T, 1000).T, F.batch_norm(x, None, None, training=True)):

@@ -120,6 +120,7 @@ INPUTS = {
     **{name: (getattr(nn, name)(), name.lower()) for name in nn.activations.__all__},
     "LeakyReLU": (nn.LeakyReLU(), "leaky_relu"),
     "LogSoftmax": (nn.LogSoftmax(), "log_softmax"),
+    "Linear": (nn.Linear(3, 2), "linear"),
     "BatchNorm1d": (nn.BatchNorm1d(3), "BatchNorm1d"),
     "LayerNorm": (nn.LayerNorm(3), "layer_norm"),
     "Flatten": (nn.Flatten(), "Flatten"),

@@ -5,12 +5,11 @@ Each calls one function of :mod:`~tinygrad_bp.nn.functional`. Argument names and
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 from . import functional as F
 from .functional.accepted import as_sizes, check_settings
-from .module import Module
+from .module import Calling
 
 # fmt: off
 __all__ = [
@@ -20,16 +19,7 @@ __all__ = [
 # fmt: on
 
 
-class _Activation(Module):
-    function: ClassVar[Callable[..., Any]]
-    _settings: ClassVar[tuple[str, ...]] = ()
-
-    def forward(self, input: Any) -> Any:
-        """What the function of this name gives for these settings."""
-        return type(self).function(input, *(getattr(self, name) for name in self._settings))
-
-
-class Sigmoid(_Activation):
+class Sigmoid(Calling):
     """1 / (1 + exp(-x)).
 
     >>> import tinygrad_bp as bp
@@ -40,7 +30,7 @@ class Sigmoid(_Activation):
     function = staticmethod(F.sigmoid)
 
 
-class Tanh(_Activation):
+class Tanh(Calling):
     """The hyperbolic tangent.
 
     >>> import tinygrad_bp as bp
@@ -51,7 +41,7 @@ class Tanh(_Activation):
     function = staticmethod(F.tanh)
 
 
-class ReLU(_Activation):
+class ReLU(Calling):
     """max(x, 0); the slope at 0 is 0.
 
     >>> import tinygrad_bp as bp
@@ -62,7 +52,7 @@ class ReLU(_Activation):
     function = staticmethod(F.relu)
 
 
-class LeakyReLU(_Activation):
+class LeakyReLU(Calling):
     """``x`` where x > 0, else ``negative_slope * x``.
 
     >>> import tinygrad_bp as bp
@@ -71,14 +61,14 @@ class LeakyReLU(_Activation):
     """
 
     function = staticmethod(F.leaky_relu)
-    _settings = ("negative_slope",)
+    settings = ("negative_slope",)
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         check_settings("LeakyReLU", negative_slope=negative_slope)
         self.negative_slope = negative_slope
 
 
-class ELU(_Activation):
+class ELU(Calling):
     """``x`` where x > 0, else ``alpha * (exp(x) - 1)``.
 
     >>> import tinygrad_bp as bp
@@ -87,14 +77,14 @@ class ELU(_Activation):
     """
 
     function = staticmethod(F.elu)
-    _settings = ("alpha",)
+    settings = ("alpha",)
 
     def __init__(self, alpha: float = 1.0) -> None:
         check_settings("ELU", alpha=alpha)
         self.alpha = alpha
 
 
-class SiLU(_Activation):
+class SiLU(Calling):
     """``x * sigmoid(x)``, also called swish.
 
     >>> import tinygrad_bp as bp
@@ -105,7 +95,7 @@ class SiLU(_Activation):
     function = staticmethod(F.silu)
 
 
-class SELU(_Activation):
+class SELU(Calling):
     """``1.0507 x`` where x > 0, else ``1.7581 (exp(x) - 1)``.
 
     >>> import tinygrad_bp as bp
@@ -116,7 +106,7 @@ class SELU(_Activation):
     function = staticmethod(F.selu)
 
 
-class GELU(_Activation):
+class GELU(Calling):
     """x times the normal distribution function, or with `approximate` "tanh" something close and faster.
 
     >>> import tinygrad_bp as bp
@@ -125,14 +115,14 @@ class GELU(_Activation):
     """
 
     function = staticmethod(F.gelu)
-    _settings = ("approximate",)
+    settings = ("approximate",)
 
     def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
         F.gelu(0.0, approximate)  # which refuses other words
         self.approximate = approximate
 
 
-class Mish(_Activation):
+class Mish(Calling):
     """``x * tanh(softplus(x))``.
 
     >>> import tinygrad_bp as bp
@@ -143,7 +133,7 @@ class Mish(_Activation):
     function = staticmethod(F.mish)
 
 
-class Softplus(_Activation):
+class Softplus(Calling):
     """log(1 + exp(beta * x)) / beta; x itself where ``beta * x > threshold``.
 
     >>> import tinygrad_bp as bp
@@ -152,7 +142,7 @@ class Softplus(_Activation):
     """
 
     function = staticmethod(F.softplus)
-    _settings = ("beta", "threshold")
+    settings = ("beta", "threshold")
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         F.softplus(0.0, beta, threshold)  # which refuses other settings
@@ -160,7 +150,7 @@ class Softplus(_Activation):
         self.threshold = threshold
 
 
-class Softsign(_Activation):
+class Softsign(Calling):
     """x / (1 + abs(x)).
 
     >>> import tinygrad_bp as bp
@@ -171,7 +161,7 @@ class Softsign(_Activation):
     function = staticmethod(F.softsign)
 
 
-class LogSigmoid(_Activation):
+class LogSigmoid(Calling):
     """log(sigmoid(x)).
 
     >>> import tinygrad_bp as bp
@@ -182,7 +172,7 @@ class LogSigmoid(_Activation):
     function = staticmethod(F.logsigmoid)
 
 
-class Softmax(_Activation):
+class Softmax(Calling):
     """exp(x) / sum(exp(x)) along `dim`.
 
     >>> import tinygrad_bp as bp
@@ -191,13 +181,13 @@ class Softmax(_Activation):
     """
 
     function = staticmethod(F.softmax)
-    _settings = ("dim",)
+    settings = ("dim",)
 
     def __init__(self, dim: int = -1) -> None:
         (self.dim,) = as_sizes("Softmax", "dim", dim, 1, -64)  # NumPy has no more axes
 
 
-class LogSoftmax(_Activation):
+class LogSoftmax(Calling):
     """``x - log(sum(exp(x)))`` along `dim`.
 
     >>> import tinygrad_bp as bp
@@ -206,7 +196,7 @@ class LogSoftmax(_Activation):
     """
 
     function = staticmethod(F.log_softmax)
-    _settings = ("dim",)
+    settings = ("dim",)
 
     def __init__(self, dim: int = -1) -> None:
         (self.dim,) = as_sizes("LogSoftmax", "dim", dim, 1, -64)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import NoneType
-from typing import Any, Self, overload
+from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -239,6 +239,17 @@ class Module:
         )
         lines = [f"({name}): {_described(value)}" for name, value in self._inside() if isinstance(value, Module)]
         return f"{type(self).__name__}({_block(settings, lines)})"
+
+
+class Calling(Module):
+    """A layer without parameters: one call of a function, with the settings that it was made with."""
+
+    function: ClassVar[Callable[..., Any]]
+    settings: ClassVar[tuple[str, ...]] = ()
+
+    def forward(self, input: Any) -> Any:
+        """What the function gives for these settings."""
+        return type(self).function(input, *(getattr(self, name) for name in self.settings))
 
 
 class Sequential(Module):

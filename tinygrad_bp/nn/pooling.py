@@ -5,20 +5,19 @@ Arguments, shapes and errors are those of the functions in :mod:`~tinygrad_bp.nn
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from . import functional as F
 from .functional.accepted import as_sizes, check_settings
 from .functional.pooling import Size, as_output, check_windows
-from .module import Module
+from .module import Calling
 
 __all__ = ["AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "MaxPool1d", "MaxPool2d"]
 
 
-class _MaxPool(Module):
+class _MaxPool(Calling):
     axes: ClassVar[int]
-    function: ClassVar[Callable[..., Any]]
+    settings = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
     def __init__(
         self,
@@ -36,11 +35,6 @@ class _MaxPool(Module):
         self.padding = padding
         self.dilation = dilation
         self.ceil_mode = ceil_mode
-
-    def forward(self, input: Any) -> Any:
-        """The largest entries."""
-        sizes = self.kernel_size, self.stride, self.padding, self.dilation
-        return type(self).function(input, *sizes, self.ceil_mode)
 
 
 class MaxPool1d(_MaxPool):
@@ -67,9 +61,9 @@ class MaxPool2d(_MaxPool):
     function = staticmethod(F.max_pool2d)
 
 
-class _AvgPool(Module):
+class _AvgPool(Calling):
     axes: ClassVar[int]
-    function: ClassVar[Callable[..., Any]]
+    settings = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
 
     def __init__(
         self,
@@ -86,11 +80,6 @@ class _AvgPool(Module):
         self.padding = padding
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
-
-    def forward(self, input: Any) -> Any:
-        """The means."""
-        sizes = self.kernel_size, self.stride, self.padding
-        return type(self).function(input, *sizes, self.ceil_mode, self.count_include_pad)
 
 
 class AvgPool1d(_AvgPool):
@@ -117,7 +106,7 @@ class AvgPool2d(_AvgPool):
     function = staticmethod(F.avg_pool2d)
 
 
-class AdaptiveAvgPool1d(Module):
+class AdaptiveAvgPool1d(Calling):
     """The means of `output_size` windows that cover the axis: (n, channels, length) gives (n, channels, output_size).
 
     >>> import tinygrad_bp as bp
@@ -125,15 +114,14 @@ class AdaptiveAvgPool1d(Module):
     tensor([[3.]])
     """
 
+    function = staticmethod(F.adaptive_avg_pool1d)
+    settings = ("output_size",)
+
     def __init__(self, output_size: int) -> None:
         (self.output_size,) = as_sizes("AdaptiveAvgPool1d", "output_size", output_size, 1, 1)
 
-    def forward(self, input: Any) -> Any:
-        """The means."""
-        return F.adaptive_avg_pool1d(input, self.output_size)
 
-
-class AdaptiveAvgPool2d(Module):
+class AdaptiveAvgPool2d(Calling):
     """The means of windows that cover the two axes, `output_size` along each: (n, channels, *output_size).
 
     >>> import tinygrad_bp as bp
@@ -141,10 +129,9 @@ class AdaptiveAvgPool2d(Module):
     (10, 20, 1, 1)
     """
 
+    function = staticmethod(F.adaptive_avg_pool2d)
+    settings = ("output_size",)
+
     def __init__(self, output_size: int | tuple[int | None, ...] | None) -> None:
         as_output("AdaptiveAvgPool2d", output_size, (1, 1))
         self.output_size = output_size
-
-    def forward(self, input: Any) -> Any:
-        """The means."""
-        return F.adaptive_avg_pool2d(input, self.output_size)
