@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+import tinygrad_bp as bp
 from tests.differences import close
 from tinygrad_bp import nn
 from tinygrad_bp.nn import functional as F
@@ -52,3 +53,26 @@ def test_weights_of_entries_broadcast_to_an_input_of_one_axis(weight):
     hits, misses = np.log1p(np.exp(-X)), np.log1p(np.exp(X))
     loss = nn.BCEWithLogitsLoss(reduction="none", pos_weight=weight)(X, Y)
     assert close(loss.data, w * Y * hits + (1.0 - Y) * misses, 1e-15)
+
+
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "quadratic_loss", "huber_loss", "smooth_l1_loss"])
+def test_integers_to_hit_do_not_change_the_dtype(name):
+    x = bp.Tensor(X.astype(np.float32), requires_grad=True)
+    loss = getattr(F, name)(x, np.arange(4))
+    loss.backward()
+    assert loss.dtype == x.grad.dtype == np.float32
+    assert close(loss.data, getattr(F, name)(X, np.arange(4.0)), 1e-6)
+
+
+def test_a_weight_that_requires_grad_is_refused():
+    w = bp.Tensor(np.ones(3), requires_grad=True)
+    for name, role, y in (
+        ("cross_entropy", "weight", [0, 1, 2]),
+        ("nll_loss", "weight", [0, 1, 2]),
+        ("binary_cross_entropy", "weight", np.eye(3)),
+        ("binary_cross_entropy_with_logits", "pos_weight", np.eye(3)),
+    ):
+        message = f"{name}: {role} requires grad, but a loss has no derivative by it. Pass {role}.detach()."
+        with pytest.raises(ValueError, match=re.escape(message)):
+            getattr(F, name)(np.full((3, 3), 0.5), y, **{role: w})
+        getattr(F, name)(np.full((3, 3), 0.5), y, **{role: w.detach()})

@@ -100,7 +100,7 @@ def check_settings(name: str, **settings: Any) -> None:
 
 
 def input_and_target(name: str, input: Any, target: Any, reduction: str) -> tuple[Any, Any]:
-    """The input and a target of its shape; anything else is refused."""
+    """The input and a target of its shape, of its dtype if it holds integers; anything else is refused."""
     input, target = as_input(name, "input", input), as_input(name, "target", target)
     shape = input.shape
     if target.shape != shape:
@@ -111,7 +111,7 @@ def input_and_target(name: str, input: Any, target: Any, reduction: str) -> tupl
     if input.dtype.kind != "f" and target.dtype.kind != "f":
         raise TypeError(f"{name}: input has dtype {input.dtype}, target {target.dtype}. Pass floats for one of them.")
     check_reduction(name, reduction, shape)
-    return input, target
+    return input, target if target.dtype.kind == "f" else target.astype(input.dtype)
 
 
 def _fitting(input: Any, target: Any) -> str:
@@ -207,6 +207,8 @@ def _check_range(name: str, labels: Any, classes: int) -> None:
 
 def as_weight(name: str, role: str, weight: Any, input: Any, classes: int | None = None) -> Any:
     """A weight that broadcasts to the input, or has one number a class, as an array of its dtype: a constant."""
+    if isinstance(weight, Node) and weight.tracked:
+        raise ValueError(f"{name}: {role} requires grad, but a loss has no derivative by it. Pass {role}.detach().")
     w = raw(as_input(name, role, weight))
     if w.shape != (classes,) if classes else not _broadcasts(w.shape, input.shape):
         wanted = f"one a class, ({classes},)" if classes else f"a shape that broadcasts to {input.shape}"
