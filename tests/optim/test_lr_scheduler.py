@@ -354,3 +354,10 @@ def test_a_group_added_later_is_refused():
     ):
         scheduler.step()
     assert [group["lr"] for group in optimizer.param_groups] == before
+
+
+def test_a_cosine_made_for_a_later_epoch_is_that_of_the_epoch():
+    optimizer = optimizer_of((0.5,))
+    optimizer.param_groups[0] |= {"initial_lr": 0.5, "lr": 0.125}  # as PyTorch: whatever the rate is now
+    rate = 0.5 * (1 + math.cos(math.pi * 3 / 5)) / 2
+    assert CosineAnnealingLR(optimizer, 5, last_epoch=2).get_last_lr() == pytest.approx([rate], rel=1e-15)

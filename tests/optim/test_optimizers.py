@@ -593,3 +593,15 @@ def test_a_number_resumes_in_the_dtype_of_its_parameter():
     train(resumed, b, 10)
     assert a.item() == b.item()
     assert resumed.state_dict()["state"][0]["momentum_buffer"].dtype == np.float32
+
+
+def test_rounding_does_not_make_a_centered_mean_square_negative():
+    p, g = bp.zeros(50, requires_grad=True), np.linspace(0.1, 3.0, 50)
+    optimizer, below = RMSprop([p], alpha=0.5, centered=True), 0
+    for _ in range(60):  # the variance of a gradient that never changes goes to 0
+        p.grad = bp.Tensor(g)
+        optimizer.step()
+        state = optimizer.state[p]
+        below += np.count_nonzero(state["square_avg"] < state["grad_avg"] ** 2)
+    assert below
+    assert np.isfinite(p.data).all()
