@@ -175,5 +175,7 @@ def _real(name: str, input: Any) -> Any:
 
 
 def _along(name: str, row: Op, input: Any, dim: int) -> Any:
-    input, (axis,) = _real(name, input), as_sizes(name, "dim", dim, 1, -64)
-    return row(input, axis) if input.size else ops.exp(input)  # of nothing, nothing
+    input = _real(name, input)
+    if type(dim) is not int:
+        (dim,) = as_sizes(name, "dim", dim, 1, -64)
+    return row(input, dim) if input.size else ops.exp(input)  # of nothing, nothing

@@ -72,7 +72,8 @@ def conv2d(
     -----
     Weights are taken to be finite: an infinite one times the zeros of the padding is nan. Where Winograd's algorithm
     computes (3 x 3 weights, stride and dilation 1, from 16 channels, filters and 8 samples on), an infinite input gives
-    nan where the definition gives infinity; nan itself appears where the definition has it, and nowhere else.
+    nan where the definition gives infinity, and entries near the largest number may overflow where their sums do not;
+    nan itself appears where the definition has it, and nowhere else.
 
     Examples
     --------
