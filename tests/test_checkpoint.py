@@ -182,10 +182,20 @@ def test_other_numbers_the_second_time_are_refused():
     with refuses(RuntimeError, ELSE):
         y.sum().backward()
     assert x.grad is None
+    factors = iter([0.1, 0.2])
+    y = bp.checkpoint(lambda x: np.concatenate([1000.0 * x, x * next(factors)]))(x)  # small beside the rest
+    with refuses(RuntimeError, ELSE):
+        y[2:].sum().backward()
+
+
+def test_a_leaf_made_inside():
+    x = bp.Tensor(X, requires_grad=True)
+    bp.checkpoint(lambda x: x * bp.Tensor(5.0, requires_grad=True))(x).sum().backward()
+    assert x.grad.tolist() == np.full(X.shape, 5.0).tolist()
 
 
 def test_a_result_of_nan_or_one_that_is_rounded_otherwise_is_no_other():
-    x, factors = bp.Tensor([1.0, np.nan, np.inf], requires_grad=True), iter([1.0, 1.0])
+    x, factors = bp.Tensor([1.0, np.nan, np.inf], requires_grad=True), iter([1.0, 1.0 + 1e-15])
     bp.checkpoint(lambda x: x * next(factors))(x).sum().backward()
     x, factors = bp.Tensor(X, requires_grad=True), iter([1.0, 1.0 + 1e-15])
     bp.checkpoint(lambda x: x * next(factors))(x).sum().backward()
