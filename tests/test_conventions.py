@@ -113,6 +113,20 @@ def test_a_sample_left_out_of_a_loss_counts_for_nothing() -> None:
         assert x.grad.tolist() == [[0.0, 0.0], [0.5, -0.5]]
 
 
+@pytest.mark.parametrize("loss", [ops.mse_loss, ops.quadratic_loss, ops.binary_cross_entropy_with_logits])
+def test_a_target_without_a_number_left_out_counts_for_nothing(loss: Any) -> None:
+    target, taken = np.array([[0.0, 1.0], [np.nan, np.inf]]), np.array([[True], [False]])
+    for x in ([[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.0], [np.inf, np.nan]]):
+        p, y = Tensor(x, requires_grad=True), Tensor(target, requires_grad=True)
+        with np.errstate(all="ignore"):
+            losses = loss(p, y, "none")
+            np.where(taken if losses.ndim == 2 else taken[:, 0], losses, 0.0).sum().backward()
+        assert p.grad is not None
+        assert y.grad is not None
+        assert p.grad.data[1].tolist() == y.grad.data[1].tolist() == [0.0, 0.0]
+        assert np.all(p.grad.data[0])
+
+
 # ---- what a kink may not do ------------------------------------------------------------------------------------------
 
 

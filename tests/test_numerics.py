@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tinygrad_bp import Tensor, grad, ops
+from tinygrad_bp.ops.activations import SATURATION
 from tinygrad_bp.ops.special import ERF_SLOPE
 
 from . import samples
@@ -122,6 +123,7 @@ def test_the_shares_of_a_quantile_of_many(dtype: Any, n: int, q: float, low: int
 def test_infinite_places_of_a_table() -> None:
     x, table = np.array([-np.inf, np.inf]), [0.0, 1.0]
     assert np.interp(Tensor(x), table, [2.0, 2.0]).tolist() == [2.0, 2.0]
+    assert np.interp(Tensor([0.0, 1.0]), table, [2.0, 3.0], left=5.0, right=7.0).tolist() == [2.0, 3.0]
     assert gradient(lambda values: np.interp(x, table, values), [2.0, 3.0]).tolist() == [1.0, 1.0]
     assert gradient(lambda places: np.interp(x, places, [2.0, 3.0]), table).tolist() == [0.0, 0.0]
 
@@ -150,6 +152,22 @@ def test_the_slopes_of_angles_at_infinity() -> None:
     for a, b in [(np.inf, 1.0), (1.0, np.inf), (np.inf, np.inf)]:
         assert gradient(lambda x, b=b: np.arctan2(x, b), [a]).tolist() == [0.0]
         assert gradient(lambda x, a=a: np.arctan2(a, x), [b]).tolist() == [0.0]
+
+
+@pytest.mark.parametrize(("dtype", "x"), [(np.float64, [-40.0, -30.0, -700.0]), (np.float32, [-15.0, -19.9, -80.0])])
+def test_exponential_tails_keep_their_digits(dtype: Any, x: list[float]) -> None:
+    x, eps = np.array(x, dtype), np.finfo(dtype).eps
+    for row, factor in [(ops.elu, 1.0), (lambda x: ops.elu(x, 2.0), 2.0), (ops.selu, SATURATION), (ops.expm1, 1.0)]:
+        assert_close(gradient(row, x) / (factor * np.exp(x)), np.ones(3), "slope", 2 * eps)
+
+
+def test_an_exponential_tail_ends_on_the_left_side() -> None:
+    slope = grad(lambda x: ops.elu(x, 2.0))
+    assert [grad(slope)(Tensor(x)).item() for x in (0.0, 1.0, 1e4)] == [2.0, 0.0, 0.0]
+
+
+def test_a_norm_that_is_0_by_underflow_has_slope_0() -> None:
+    assert gradient(np.linalg.norm, [1e-200, 1e-200]).tolist() == [0.0, 0.0]
 
 
 def test_infinite_logits_have_a_loss() -> None:

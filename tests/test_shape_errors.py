@@ -63,8 +63,8 @@ CASES = [
         lambda x: ops.select([x > 0], [x, x]), V, ValueError, "select: 1 conditions for 2 choices. Pass one condition"
     ),
     refused(lambda x: ops.select([], []), V, ValueError, "select: 0 conditions for 0 choices."),
-    refused(ops.diagonal, V, ValueError, "diagonal: diag requires an array of at least two dimensions (input shapes:"),
-    refused(ops.diag, CUBE, ValueError, "diag: Input must be 1- or 2-d (input shapes: (2, 3, 4))."),
+    refused(ops.diagonal, V, ValueError, "diagonal: shape (3,) has no diagonals. Pass at least two axes."),
+    refused(ops.diag, CUBE, ValueError, "diag: shape (2, 3, 4) is no vector and no matrix. Pass one or two axes."),
     # differences
     refused(lambda x: ops.diff(x, -1), V, ValueError, "diff: n is -1. Pass how often to take differences, from 0."),
     refused(ops.diff, of(()), AxisError, "diff: shape () has no axis -1."),

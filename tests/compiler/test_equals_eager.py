@@ -378,3 +378,20 @@ def test_backward_with_create_graph_leaves_gradients_that_can_be_differentiated(
     twins = Twins(make)
     for k in (1.0, 2.0, 3.0):
         twins.call(np.array([1.0, 2.0]) * k)
+
+
+@pytest.mark.parametrize("mode", ["raise", "wrap", "clip"])
+def test_indices_that_change_from_step_to_step(mode: Any) -> None:
+    def make() -> Any:
+        w = bp.tensor([[0.3, -0.2, 0.5], [0.1, 0.7, -0.4]], requires_grad=True)
+
+        def step(indices: Any) -> Any:
+            w.grad = None
+            (np.take(w, indices, axis=1, mode=mode) * np.take_along_axis(w, indices, 1)).sum().backward()
+            return w.grad
+
+        return step, {"w": w}
+
+    twins = Twins(make)
+    for indices in ([[0, 2], [1, 1]], [[1, -1], [0, 2]]):
+        twins.call(np.array(indices))

@@ -53,13 +53,13 @@ leaky_relu = unary(
 elu = unary(
     "elu",
     lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0))),
-    lambda g, y, x, alpha: np.where(x > 0, g, times(g, y + alpha)),
+    lambda g, y, x, alpha: np.where(x > 0, g, times(g, alpha * np.exp(x))),
 )
 SCALE, SATURATION = 1.0507009873554804934, 1.7580993408473768599  # SELU's lambda, and lambda times its alpha
 selu = unary(
     "selu",
     lambda x: np.where(x > 0, SCALE * x, SATURATION * np.expm1(np.minimum(x, 0.0))),
-    lambda g, y, x: np.where(x > 0, SCALE * g, times(g, y + SATURATION)),
+    lambda g, y, x: np.where(x > 0, SCALE * g, times(g, SATURATION * np.exp(x))),
 )
 softplus = unary(
     "softplus",

@@ -25,7 +25,7 @@ LN2, LN10 = float(np.log(2.0)), float(np.log(10.0))
 
 exp = unary("exp", np.exp, lambda g, y, x: times(g, y))
 exp2 = unary("exp2", np.exp2, lambda g, y, x: times(g, y * LN2))
-expm1 = unary("expm1", np.expm1, lambda g, y, x: times(g, y + 1.0))
+expm1 = unary("expm1", np.expm1, lambda g, y, x: times(g, np.exp(x)))
 log = unary("log", np.log, lambda g, y, x: over(g, x))
 log2 = unary("log2", np.log2, lambda g, y, x: over(g, x * LN2))
 log10 = unary("log10", np.log10, lambda g, y, x: over(g, x * LN10))

@@ -63,6 +63,15 @@ def _row_share(g: Any, x: Any, reduction: str) -> Any:
     return g.reshape((len(x),) + (1,) * (x.ndim - 1)) if reduction == "none" else _share(g, reduction, len(x))
 
 
+def _per_entry(slope: Any, g: Any, reduction: str) -> Any:
+    """Slopes times gradients; a loss that was left out gives 0, even if it holds no number."""
+    return (times if reduction == "none" else np.multiply)(slope, g)
+
+
+def _per_row(slope: Any, g: Any, reduction: str) -> Any:
+    return _per_entry(slope, _row_share(g, slope, reduction), reduction)
+
+
 def _quadratic(a: Any, y: Any, reduction: str = "mean") -> Any:
     d = a - 1.0 * y  # of integers a float, so that it does not wrap
     if reduction == "none":
@@ -73,14 +82,14 @@ def _quadratic(a: Any, y: Any, reduction: str = "mean") -> Any:
 quadratic_loss = primitive(
     "quadratic_loss",
     _quadratic,
-    lambda g, c, a, y, reduction: (a - y) * _row_share(g, a, reduction),
-    lambda g, c, a, y, reduction: (y - a) * _row_share(g, a, reduction),
+    lambda g, c, a, y, reduction: _per_row(a - y, g, reduction),
+    lambda g, c, a, y, reduction: _per_row(y - a, g, reduction),
 )
 mse_loss = primitive(
     "mse_loss",
     lambda a, y, reduction="mean": _reduced((a - 1.0 * y) ** 2, reduction, a.size),
-    lambda g, c, a, y, reduction: (a - y) * (2.0 * _share(g, reduction, a.size)),
-    lambda g, c, a, y, reduction: (y - a) * (2.0 * _share(g, reduction, a.size)),
+    lambda g, c, a, y, reduction: _per_entry(a - y, 2.0 * _share(g, reduction, a.size), reduction),
+    lambda g, c, a, y, reduction: _per_entry(y - a, 2.0 * _share(g, reduction, a.size), reduction),
 )
 
 
@@ -94,8 +103,8 @@ def _binary_cross_entropy_with_logits(x: Any, y: Any, reduction: str = "mean") -
 binary_cross_entropy_with_logits = primitive(
     "binary_cross_entropy_with_logits",
     _binary_cross_entropy_with_logits,
-    lambda g, c, x, y, reduction: (sigmoid(x) - y) * _share(g, reduction, x.size),
-    lambda g, c, x, y, reduction: -x * _share(g, reduction, x.size),
+    lambda g, c, x, y, reduction: _per_entry(sigmoid(x) - y, _share(g, reduction, x.size), reduction),
+    lambda g, c, x, y, reduction: _per_entry(-x, _share(g, reduction, x.size), reduction),
 )
 
 
@@ -112,11 +121,6 @@ def _cross_entropy_slope(x: Any, y: Any) -> Any:
     if y.ndim < x.ndim:
         return p - (y[:, None] == np.arange(x.shape[-1]))
     return p * y.sum(-1, keepdims=True) - y
-
-
-def _per_row(slope: Any, g: Any, reduction: str) -> Any:
-    """A slope of every row times its gradient; a row whose loss was left out gets 0, even if it holds no number."""
-    return (times if reduction == "none" else np.multiply)(slope, _row_share(g, slope, reduction))
 
 
 cross_entropy = primitive(

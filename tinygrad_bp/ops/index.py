@@ -57,7 +57,7 @@ def _put_rows(g: Any, rows: Any, shape: tuple[int, ...]) -> Any:
     """The same entry by entry: NumPy has a loop for that, three to six times as fast as row by row."""
     x = np.zeros_like(g, order="C", shape=shape)
     width = x.size // shape[0]
-    starts = rows.astype(np.intp).reshape(-1, 1) % shape[0] * width
+    starts = rows.astype(np.intp).reshape(-1, 1) * width
     np.add.at(x.reshape(-1), (starts + np.arange(width)).reshape(-1), g.reshape(-1))
     return x
 
@@ -132,7 +132,11 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonals in the plane of two axes, as the last axis; an offset above 0 is above the main one."""
-    return _arranged("diagonal", lambda p: np.diagonal(p, offset, axis1, axis2), a)
+    if np.ndim(a) < 2:
+        raise ValueError(f"diagonal: shape {np.shape(a)} has no diagonals. Pass at least two axes.")
+    x = moveaxis(a, (axis1, axis2), (-2, -1))
+    i = np.arange(max(0, -offset), max(0, min(x.shape[-2], x.shape[-1] - offset)))
+    return getitem(x, (Ellipsis, i, i + offset))
 
 
 def diag(v: Any, k: int = 0) -> Any:
@@ -140,7 +144,9 @@ def diag(v: Any, k: int = 0) -> Any:
     if np.ndim(v) == 1:
         n = np.size(v) + abs(k)
         return put(v, np.nonzero(np.eye(n, k=k)), (n, n))
-    return _arranged("diag", lambda p: np.diag(p, k), v)
+    if np.ndim(v) != 2:
+        raise ValueError(f"diag: shape {np.shape(v)} is no vector and no matrix. Pass one or two axes.")
+    return diagonal(v, k)
 
 
 def diagflat(v: Any, k: int = 0) -> Any:

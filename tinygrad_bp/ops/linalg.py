@@ -440,7 +440,7 @@ def matrix_norm(x: Any, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """The vector norm along one axis or the matrix norm of two; with neither axis nor ord the root of all squares."""
     x = of_floats(x)
-    if ord is None:
+    if ord is None and (axis is None or np.size(axis) < 3):
         return _norm(x, axis, keepdims)
     axes = tuple(range(np.ndim(x))) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     if len(axes) == 1:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..opaque import value_check
 from ..recipe import Node, primitive, unary
-from .arithmetic import over, subtract, times, where
+from .arithmetic import gate, over, subtract, times, where
 from .discrete import isnan, of_floats
 from .elementary import sqrt
 
@@ -295,5 +295,5 @@ logsumexp = unary(
 _norm = unary(
     "norm",
     lambda x, axis=None, keepdims=False: np.sqrt(np.sum(x * x, axis, keepdims=keepdims)),
-    lambda g, y, x, axis, keepdims: over(times(_kept(g, x, axis), x), _kept(y, x, axis)),
+    lambda g, y, x, axis, keepdims: over(times(_kept(gate(g, y != 0), x, axis), x), _kept(y, x, axis)),
 )
