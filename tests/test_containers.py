@@ -223,6 +223,18 @@ def test_an_ordered_dict_stays_one():
         assert x["b"] is X
 
 
+def test_a_tuple_of_numbers_or_lists_holds_the_arguments():
+    def f(a, b):
+        return (a * a * b).sum()
+
+    y, dy = bp.jvp(f, (2.0, 3.0), (1.0, 10.0))
+    assert [y.item(), dy.item()] == [12.0, 52.0]
+    assert [h.item() for h in bp.hvp(f, (2.0, 3.0), (1.0, 10.0))] == [46.0, 4.0]
+    assert bp.jvp(f, ([1.0, 2.0], [3.0, 4.0]), ([1.0, 0.0], [0.0, 1.0]))[1].item() == 10.0
+    of_a, of_b = bp.hvp(f, ([1.0, 2.0], bp.tensor([3.0, 4.0])), [[1.0, 0.0], np.zeros(2)])
+    assert [of_a.tolist(), of_b.tolist()] == [[6.0, 0.0], [2.0, 0.0]]
+
+
 def test_the_derivative_of_integers_is_zero():
     y, dy = bp.jvp(lambda x: {"y": 2.0 * x, "n": np.argmax(x), "b": x > 0}, X, B)
     assert y["n"].item() == np.argmax(X)

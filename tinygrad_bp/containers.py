@@ -75,9 +75,10 @@ def _like(x: Any, new: Iterator[Any]) -> Any:
 
 def matched(name: str, x: Any, given: Any) -> list[Any]:
     """The leaves of `given`, which must be a container as `x`, in the order of x; errors speak for `name`."""
-    parts, others = _parts(x), _parts(given)
+    parts = _parts(x)
     if parts is None:
         return [given]
+    others = [("", part) for part in given] if isinstance(given, (list, tuple)) else _parts(given)
     if isinstance(x, dict) and isinstance(given, dict):
         others = [(f"[{key!r}]", given[key]) for key in x if key in given]
         fits = len(others) == len(x) == len(given)

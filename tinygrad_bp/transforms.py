@@ -146,15 +146,26 @@ def _vectors(name: str, x: Any, given: Any) -> list[Any]:
     vectors = []
     for (way, leaf), v in zip(paths(x), matched(name, x, given)):
         which = f"{name}: the vector {way}".rstrip()
-        vectors.append(v if isinstance(v, Tensor) else _array(which, v))
+        vectors.append(_array(which, v))
         if vectors[-1].shape != np.shape(leaf):
             raise ValueError(f"{which} has shape {vectors[-1].shape}, not {np.shape(leaf)}. Pass one of that shape.")
     return vectors
 
 
+def _arguments(name: str, x: Any) -> tuple[Any, tuple[Any, ...]]:
+    """x, and the arguments it holds: those of a tuple, in which numbers and lists are made arrays, or itself."""
+    if not isinstance(x, tuple):
+        return x, (x,)
+    args = tuple(
+        like(part, [_array(f"{name}: argument {k}{way}", leaf) for way, leaf in paths(part)])
+        for k, part in enumerate(x)
+    )
+    return args, args
+
+
 def _array(what: str, x: Any) -> Any:
     try:
-        return as_array(x)
+        return x if isinstance(x, Tensor) else as_array(x)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{what}: {str(error).removeprefix('Tensor: ')}") from None
 
@@ -192,7 +203,7 @@ def jvp(f: Callable[..., Any], x: Any, t: Any) -> tuple[Any, Any]:
     ({'product': tensor(6.)}, {'product': tensor(3.)})
     """
     _require_function("jvp", f)
-    args = x if isinstance(x, tuple) else (x,)
+    x, args = _arguments("jvp", x)
     tangents = _vectors("jvp", x, t)
     traced = _Traced("jvp", f, args, range(len(args)))
     dtypes = [y.dtype if y.dtype.kind == "f" else float for y in traced.outputs]  # of integers dy is 0
@@ -214,7 +225,7 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     tensor([4., 2.])
     """
     _require_function("hvp", f)
-    args = x if isinstance(x, tuple) else (x,)
+    x, args = _arguments("hvp", x)
     vectors = _vectors("hvp", x, v)
     traced = _Traced("hvp", f, args, range(len(args)))
     traced.require_scalar()
