@@ -1,7 +1,7 @@
 """Writes docs/coverage.md and docs/api.md: ``python -m tests.make_pages``. A test demands that they are up to date.
 
-What records and what passes through is read from the tables of `tinygrad_bp.dispatch`; what is refused, and why, is
-here. The lists are those of NumPy 2.0 to 2.4, so the pages are the same whichever is installed.
+What records, what passes through and what is refused is read from the tables of `tinygrad_bp.dispatch`; what cannot be
+answered for is here. The lists are those of NumPy 2.0 to 2.4, so the pages are the same whichever is installed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tinygrad_bp.recipe import Op
 
 DOCS = Path(__file__).parent.parent / "docs"
 dispatch = importlib.import_module("tinygrad_bp.dispatch")
+REFUSED: dict[str, str] = dispatch.REFUSED
 
 # ---- coverage: what is known of NumPy --------------------------------------------------------------------------------
 
@@ -30,39 +31,6 @@ _ALIASES = (
     "concat concatenate, conj conjugate, mod remainder, permute_dims transpose, pow power, true_divide divide"
 )
 ALIASES = dict(pair.split() for pair in _ALIASES.split(", "))
-
-# Functions that refuse a Tensor, by the reason, which names a way out.
-REFUSED = {
-    "tensors hold real numbers": "angle imag sort_complex linalg.eig linalg.eigvals",
-    "bits and whole numbers have no derivative; give it t.detach().numpy()": (
-        "bitwise_count bitwise_left_shift bitwise_right_shift gcd lcm left_shift packbits right_shift unpackbits"
-    ),
-    "the pieces of a floating-point number have no derivative; give it t.detach().numpy()": (
-        "frexp ldexp modf nextafter spacing"
-    ),
-    "counts have no derivative; give it t.detach().numpy()": (
-        "bincount histogram histogram2d histogram_bin_edges histogramdd"
-    ),
-    "sets are of values, not of tensors; find positions in t.detach().numpy(), and index": (
-        "in1d intersect1d setdiff1d setxor1d union1d unique unique_all unique_counts unique_inverse unique_values"
-    ),
-    "a tensor is not written in place; use np.where or bp.ops.put": (
-        "copyto fill_diagonal place put put_along_axis putmask"
-    ),
-    "it calls a function of yours entry by entry; say it with np.where on whole arrays": (
-        "apply_along_axis apply_over_axes piecewise"
-    ),
-    "polynomials are written as sums of powers": (
-        "poly polyadd polyder polydiv polyfit polyint polymul polysub polyval roots vander"
-    ),
-    "dates are not numbers": "busday_count busday_offset datetime_as_string is_busday isnat",
-    "files take arrays; use bp.save": "save savetxt savez savez_compressed",
-    "it makes a new array; write its formula, such as a + (b - a) * np.linspace(0, 1)": ("geomspace linspace logspace"),
-    "nobody has asked for it yet; compute it with rows, or give it t.detach().numpy()": (
-        "corrcoef cov divmod i0 linalg.lstsq linalg.tensorinv linalg.tensorsolve nanpercentile nanquantile trim_zeros "
-        "unwrap"
-    ),
-}
 
 # Functions that do not ask their arguments first, so that nothing here can answer for them.
 UNASKED = {
@@ -145,8 +113,10 @@ Written by `python -m tests.make_pages` from the tables that answer (`tinygrad_b
   is given the arrays, and returns what NumPy returns.
 - **Refused**: a TypeError of one line, so that no gradient is lost in silence.
 
-Keywords have NumPy's names and defaults. `out=`, `where=` and `casting=` are refused by name; `dtype=` of sums, means
-and products is the dtype that they compute in.
+Keywords have NumPy's names and defaults; `dtype=` of sums, means and products is the dtype that they compute in.
+Refused by name are `out=`, `where=`, `casting=`, `order=` (but the default), `dtype=` of ufuncs, `initial=` of sums and
+extremes, `returned=` of `average`, `hermitian=` of `svd` and `pinv`, the full form of `svd` of matrices that are not
+square, `qr`'s modes but "reduced" and "r", and `pad`'s modes but "constant", "edge", "reflect", "symmetric" and "wrap".
 
 ## Records
 

@@ -61,6 +61,15 @@ def test_erf_of_many_is_erf_of_each() -> None:
     assert np.array_equal(ops.erf(x)[:, ::999], ops.erf(x[:, ::999]))
 
 
+def test_erf_keeps_the_order_of_memory() -> None:
+    x = np.linspace(-3, 3, 24).reshape(2, 3, 4)
+    for order in [(0, 1, 2), (2, 0, 1), (1, 2, 0)]:
+        y = ops.erf(x.transpose(order))
+        assert y.strides == x.transpose(order).strides
+        assert np.array_equal(y, ops.erf(x).transpose(order))
+    assert np.array_equal(ops.erf(x[:, ::2]), ops.erf(x)[:, ::2])
+
+
 # ---- sinc ------------------------------------------------------------------------------------------------------------
 
 

@@ -65,6 +65,12 @@ CASES = [
     refused(lambda x: ops.select([], []), V, ValueError, "select: 0 conditions for 0 choices."),
     refused(ops.diagonal, V, ValueError, "diagonal: shape (3,) has no diagonals. Pass at least two axes."),
     refused(ops.diag, CUBE, ValueError, "diag: shape (2, 3, 4) is no vector and no matrix. Pass one or two axes."),
+    refused(
+        lambda x: ops.take(x, 0, 0, "foo"), CUBE, ValueError, "take: mode is 'foo'. Choose 'raise', 'wrap' or 'clip'."
+    ),
+    refused(
+        lambda x: ops.norm(x, axis=(0, 1, 2)), CUBE, ValueError, "norm: ord=None of 3 axes of (2, 3, 4) is no norm."
+    ),
     # differences
     refused(lambda x: ops.diff(x, -1), V, ValueError, "diff: n is -1. Pass how often to take differences, from 0."),
     refused(ops.diff, of(()), AxisError, "diff: shape () has no axis -1."),

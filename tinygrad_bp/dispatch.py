@@ -88,6 +88,40 @@ PASSED = {
     )
 }
 
+# Functions that refuse a Tensor, by the reason, which names a way out.
+REFUSED: dict[str, str] = {
+    "tensors hold real numbers": "angle imag sort_complex linalg.eig linalg.eigvals",
+    "bits and whole numbers have no derivative; give it t.detach().numpy()": (
+        "bitwise_count bitwise_left_shift bitwise_right_shift gcd lcm left_shift packbits right_shift unpackbits"
+    ),
+    "the pieces of a floating-point number have no derivative; give it t.detach().numpy()": (
+        "frexp ldexp modf nextafter spacing"
+    ),
+    "counts have no derivative; give it t.detach().numpy()": (
+        "bincount histogram histogram2d histogram_bin_edges histogramdd"
+    ),
+    "sets are of values, not of tensors; find positions in t.detach().numpy(), and index": (
+        "in1d intersect1d setdiff1d setxor1d union1d unique unique_all unique_counts unique_inverse unique_values"
+    ),
+    "a tensor is not written in place; use np.where or bp.ops.put": (
+        "copyto fill_diagonal place put put_along_axis putmask"
+    ),
+    "it calls a function of yours entry by entry; say it with np.where on whole arrays": (
+        "apply_along_axis apply_over_axes piecewise"
+    ),
+    "polynomials are written as sums of powers": (
+        "poly polyadd polyder polydiv polyfit polyint polymul polysub polyval roots vander"
+    ),
+    "dates are not numbers": "busday_count busday_offset datetime_as_string is_busday isnat",
+    "files take arrays; use bp.save": "save savetxt savez savez_compressed",
+    "it makes a new array; write its formula, such as a + (b - a) * np.linspace(0, 1)": ("geomspace linspace logspace"),
+    "nobody has asked for it yet; compute it with rows, or give it t.detach().numpy()": (
+        "corrcoef cov divmod i0 linalg.lstsq linalg.tensorinv linalg.tensorsolve nanpercentile nanquantile trim_zeros "
+        "unwrap"
+    ),
+}
+_REASONS = {f"np.{name}": reason for reason, names in REFUSED.items() for name in names.split()}
+
 
 def _found(name: str) -> Any:
     """The function of that name in NumPy, None where this version has none."""
@@ -150,10 +184,10 @@ def _call(name: str, function: Any, row: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _refuse(name: str) -> TypeError:
-    return TypeError(
-        f"{name}: has no derivative here, the gradient would be lost. Call it on t.detach().numpy(), "
-        "or say it with rows of tinygrad_bp.ops."
-    )
+    reason, _, cure = _REASONS.get(name, "").partition("; ")
+    cure = cure or "call it on t.detach().numpy(), or say it with rows of tinygrad_bp.ops"
+    lost = "the gradient would be lost" + (reason and f": {reason}")
+    return TypeError(f"{name}: has no derivative here, {lost}. {cure[0].upper()}{cure[1:]}.")
 
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
