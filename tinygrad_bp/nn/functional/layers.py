@@ -39,8 +39,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True) -> Any:
         return as_input("dropout", "input", input)
     input = as_floats("dropout", input)
     dtype = input.dtype
-    drawn = generator().random(input.shape, dtype=np.float64 if dtype.itemsize > 4 else np.float32)
-    kept = drawn >= p
+    kept = generator().random(input.shape, dtype=np.float64 if dtype.itemsize > 4 else np.float32) >= p
     return ops.multiply(input, kept * dtype.type(1.0 / (1.0 - p) if p < 1.0 else 0.0))
 
 

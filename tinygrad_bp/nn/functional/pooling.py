@@ -40,8 +40,7 @@ def _images(name: str, axes: int, input: Any) -> Any:
 
 def _max_pool(name: str, axes: int, input: Any, sizes: tuple[Any, ...], ceil_mode: bool) -> Any:
     check_settings(name, ceil_mode=ceil_mode)
-    windows = check_windows(name, axes, *sizes)
-    return ops.max_pool(_images(name, axes, input), *windows, bool(ceil_mode))
+    return ops.max_pool(_images(name, axes, input), *check_windows(name, axes, *sizes), bool(ceil_mode))
 
 
 def max_pool1d(
