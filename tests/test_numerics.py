@@ -398,6 +398,19 @@ def test_45_each_gradient_has_the_dtype_of_its_input(row: Any) -> None:
     assert (a.grad.dtype, b.grad.dtype) == (np.float32, np.float64)
 
 
+@pytest.mark.parametrize("norm", [ops.layer_norm, ops.batch_norm, ops.rms_norm])
+def test_45_weights_of_float64_make_a_normalised_float32_one_of_float64(norm: Any) -> None:
+    x, w, b = (Tensor(np.arange(1.0, k), requires_grad=True) for k in (7, 4, 4))
+    x = Tensor(x.data.reshape(2, 3).astype(np.float32), requires_grad=True)
+    rest = {ops.layer_norm: (b,), ops.batch_norm: (b, None), ops.rms_norm: ()}[norm]
+    y = norm(x, w, *rest)
+    y.sum().backward()
+    assert x.grad is not None
+    assert w.grad is not None
+    assert (y.dtype, x.grad.dtype, w.grad.dtype) == (np.float64, np.float32, np.float64)
+    assert norm(x, None, *[None for _ in rest]).dtype == np.float32
+
+
 @pytest.mark.parametrize("there", [np.float32, np.float64])
 @pytest.mark.parametrize("here", [np.float32, np.float64])
 def test_45_a_gradient_comes_back_through_a_cast(here: Any, there: Any) -> None:

@@ -598,6 +598,19 @@ def test_concatenate_mixes_arrays_tensors_and_lists():
 # ---- what is refused, what passes through ------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("function", [np.mean, np.var, np.nanstd], ids=lambda f: f.__name__)
+def test_a_mean_is_not_computed_in_integers(function):
+    with refuses(TypeError, f"np.{function.__name__}: dtype=int64 would round the result. Pass one of floats."):
+        function(leaf(SQUARE), dtype=int)
+
+
+@pytest.mark.skipif(not hasattr(np, "cumulative_sum"), reason="NumPy 2.0 has no cumulative_sum")
+@pytest.mark.parametrize("name", ["sum", "prod"])
+def test_cumulative_functions_of_two_axes_want_one(name):
+    with refuses(ValueError, f"np.cumulative_{name}: shape (2, 2) has 2 axes. Pass axis=."):
+        getattr(np, f"cumulative_{name}")(leaf(SQUARE))
+
+
 @pytest.mark.parametrize(
     ("call", "line"),
     [

@@ -64,8 +64,8 @@ ROWS |= {
     **dict.fromkeys(["np.real", "np.real_if_close"], ops.positive),
     "np.linalg.diagonal": lambda x, offset=0: ops.diagonal(x, offset, -2, -1),
     "np.copy": lambda a: ops.astype(a, a.dtype),
-    "np.cumulative_sum": lambda x, axis=None: ops.cumsum(x, axis),
-    "np.cumulative_prod": lambda x, axis=None: ops.cumprod(x, axis),
+    "np.cumulative_sum": lambda x, axis=None: ops.cumsum(x, _only_axis("sum", x, axis)),
+    "np.cumulative_prod": lambda x, axis=None: ops.cumprod(x, _only_axis("prod", x, axis)),
     "np.full_like": lambda a, fill_value, dtype=None, shape=None: _full_like(_raw(a), fill_value, dtype, shape),
     "np.around": ops.round,
     "np.fix": ops.trunc,
@@ -141,6 +141,12 @@ _WITH_DTYPE = {"sum", "prod", "mean", "var", "std", "cumsum", "cumprod", "trace"
 _WITH_DTYPE |= {f"nan{name}" for name in _WITH_DTYPE} | {"cumulative_sum", "cumulative_prod"}
 
 
+def _only_axis(name: str, x: Any, axis: int | None) -> int | None:
+    if axis is None and np.ndim(x) > 1:
+        raise ValueError(f"np.cumulative_{name}: shape {np.shape(x)} has {np.ndim(x)} axes. Pass axis=.")
+    return axis
+
+
 def _full_like(a: Any, fill_value: Any, dtype: Any, shape: Any) -> Any:
     """Every entry is `fill_value`, which may be a Tensor; of a number an array, as zeros_like is."""
     ones = np.ones_like(a, dtype, shape=shape)
@@ -175,6 +181,8 @@ def _call(name: str, function: Any, row: Any, args: Any, kwargs: Any) -> Any:
     for n, value in (dict(zip(others, args[len(operands) :])) | kwargs).items():
         default = defaults.get(n)
         if n == "dtype" and value is not None and function.__name__ in _WITH_DTYPE:
+            if np.dtype(value).kind != "f" and function.__name__.endswith(("mean", "var", "std")):
+                raise TypeError(f"{name}: dtype={np.dtype(value)} would round the result. Pass one of floats.")
             operands = (ops.astype(operands[0], value),)
         elif n in known or _RENAMED.get(n) in known:
             named[n if n in known else _RENAMED[n]] = value

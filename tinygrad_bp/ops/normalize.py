@@ -28,8 +28,14 @@ def _matrix(x: Any, axes: int) -> Any:
     return x.reshape(math.prod(x.shape[: x.ndim - axes]), math.prod(x.shape[x.ndim - axes :]))
 
 
+def _widened(x: Any, *others: Any) -> Any:
+    """X in the dtype that it has together with others, some of which may be None."""
+    return x.astype(np.result_type(x, *[other for other in others if other is not None]), copy=False)
+
+
 @kernel
 def _normalized(x: Any, w: Any, b: Any, axes: int, eps: float, centred: bool) -> Any:
+    x = _widened(x, w, b)
     rows = _matrix(x, axes)
     n = rows.shape[1]
     c = rows - (rows @ np.full(n, 1.0 / n, x.dtype))[:, None] if centred else rows
@@ -108,7 +114,7 @@ def channel_moments(x: Any) -> Any:
 def _scaled(x: Any, w: Any, b: Any, moments: Any, eps: float) -> Any:
     channel = (-1,) + (1,) * (x.ndim - 2)
     r = 1.0 / np.sqrt(moments[1] + eps)
-    y = x - moments[0].reshape(channel)
+    y = _widened(x, w, b) - moments[0].reshape(channel)
     y *= (r if w is None else r * w).reshape(channel)
     if b is not None:
         y += b.reshape(channel)
