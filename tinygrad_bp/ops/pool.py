@@ -148,10 +148,9 @@ def _picked(h: Any, x: Any, windows: tuple[Window, ...]) -> Any:
     return h
 
 
-def _given(g: Any, victories: list[Any], length: int, window: Window) -> Any:
+def _given(g: Any, victories: list[Any], length: int, window: Window, finite: bool) -> Any:
     """G to the last entry that won; where it has not, to the one before it; and so on, up to the first entry."""
     x, alone = _fresh(g, length, window)
-    finite = np.isfinite(g).all()
     if not finite:  # 0 times infinity is nan, so that choice takes the place of products, and nothing is written over
         x, alone = np.zeros_like(x), 0
     size, first, rest = len(victories) + 1, x[_tap(0, window)], g
@@ -170,9 +169,9 @@ def _given(g: Any, victories: list[Any], length: int, window: Window) -> Any:
 
 
 def _placed_at_once(g: Any, x: Any, windows: tuple[Window, ...]) -> Any:
-    lengths = _lengths(x.shape, windows)
+    lengths, finite = _lengths(x.shape, windows), bool(np.isfinite(g).all())
     for window, victories in zip(windows, reversed(_victories(x, windows))):
-        g = _given(g, victories, lengths[window[0]], window)
+        g = _given(g, victories, lengths[window[0]], window, finite)
     return g if g.shape == x.shape else g[_inside(x.shape, windows)]
 
 
