@@ -34,7 +34,7 @@ def layer_norm(input: Any, normalized_shape: Shape, weight: Any = None, bias: An
     """
     check_settings("layer_norm", eps=eps)
     input, shape = _trailing("layer_norm", input, normalized_shape)
-    input, weight, bias = _of_shape("layer_norm", input, shape, weight=weight, bias=bias)
+    weight, bias = _of_shape("layer_norm", shape, weight=weight, bias=bias)
     return ops.layer_norm(input, weight, bias, len(shape), eps)
 
 
@@ -49,7 +49,7 @@ def rms_norm(input: Any, normalized_shape: Shape, weight: Any = None, eps: float
             [ 0.,  0.]])
     """
     input, shape = _trailing("rms_norm", input, normalized_shape)
-    input, weight = _of_shape("rms_norm", input, shape, weight=weight)
+    (weight,) = _of_shape("rms_norm", shape, weight=weight)
     eps = float(np.finfo(input.dtype).eps) if eps is None else eps
     check_settings("rms_norm", eps=eps)
     return ops.rms_norm(input, weight, len(shape), eps)
@@ -74,7 +74,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
         raise ValueError(
             f"group_norm: {channels} channels make no {groups} equal groups. Pass a divisor as num_groups."
         )
-    input, weight, bias = _of_shape("group_norm", input, (channels,), weight=weight, bias=bias)
+    weight, bias = _of_shape("group_norm", (channels,), weight=weight, bias=bias)
     return ops.group_norm(input, weight, bias, groups, eps)
 
 
@@ -116,8 +116,7 @@ def batch_norm(
     if input.ndim < 2:
         raise ValueError(f"batch_norm: input has shape {input.shape}. Pass (n, channels, ...).")
     channels, kept = input.shape[1], {"running_mean": running_mean, "running_var": running_var}
-    given = {"weight": weight, "bias": bias} | kept
-    input, weight, bias, running_mean, running_var = _of_shape("batch_norm", input, (channels,), **given)
+    weight, bias, running_mean, running_var = _of_shape("batch_norm", (channels,), weight=weight, bias=bias, **kept)
     if not training:
         return _with(input, running_mean, running_var, weight, bias, eps)
     entries = input.shape[0] * math.prod(input.shape[2:])
@@ -170,12 +169,10 @@ def as_shape(name: str, normalized_shape: Shape) -> tuple[int, ...]:
     return as_sizes(name, "normalized_shape", normalized_shape, max(axes, 1), 1)
 
 
-def _of_shape(name: str, input: Any, shape: tuple[int, ...], **given: Any) -> list[Any]:
-    """The input, of the widest dtype, and all that is given, refused where it has another shape."""
+def _of_shape(name: str, shape: tuple[int, ...], **given: Any) -> list[Any]:
+    """What is given and not None, refused where it has another shape."""
     found = {role: x if x is None else as_input(name, role, x) for role, x in given.items()}
     for role, x in found.items():
         if x is not None and x.shape != shape:
             raise ValueError(f"{name}: {role} has shape {x.shape}. Pass one of shape {shape}.")
-        if x is not None and x.dtype.kind == "f" and x.dtype.itemsize > input.dtype.itemsize:
-            input = input.astype(x.dtype)
-    return [input, *found.values()]
+    return list(found.values())
