@@ -72,8 +72,12 @@ def _per_row(slope: Any, g: Any, reduction: str) -> Any:
     return _per_entry(slope, _row_share(g, slope, reduction), reduction)
 
 
+def _difference(a: Any, y: Any) -> Any:
+    return a - (y if a.dtype.kind == "f" else 1.0 * y)  # integers would wrap
+
+
 def _quadratic(a: Any, y: Any, reduction: str = "mean") -> Any:
-    d = a - 1.0 * y  # of integers a float, so that it does not wrap
+    d = _difference(a, y)
     if reduction == "none":
         return 0.5 * (d * d).sum(tuple(range(1, d.ndim)))
     return _averaged(0.5 * np.vdot(d, d), reduction, len(d))
@@ -87,7 +91,7 @@ quadratic_loss = primitive(
 )
 mse_loss = primitive(
     "mse_loss",
-    lambda a, y, reduction="mean": _reduced((a - 1.0 * y) ** 2, reduction, a.size),
+    lambda a, y, reduction="mean": _reduced(_difference(a, y) ** 2, reduction, a.size),
     lambda g, c, a, y, reduction: _per_entry(a - y, 2.0 * _share(g, reduction, a.size), reduction),
     lambda g, c, a, y, reduction: _per_entry(y - a, 2.0 * _share(g, reduction, a.size), reduction),
 )
