@@ -184,8 +184,8 @@ def _gradients(cls: type[Function], g: Any, y: Any, *args: Any) -> list[Any]:
     found = found if isinstance(found, tuple) else (found,)
     if len(found) != len(ctx._fed):
         raise RuntimeError(
-            f"backward: '{cls.__name__}' takes {len(ctx._fed)} arguments, its backward returned {len(found)} gradients. "
-            "Return one for each, None for what has none."
+            f"backward: '{cls.__name__}' takes {len(ctx._fed)} arguments, its backward returned {len(found)} gradients."
+            " Return one for each, None for what has none."
         )
     wanted = [gx for gx, x in zip(found, ctx._fed) if isinstance(x, Node)]
     return wanted if recorded else [gx.data if isinstance(gx, Node) else gx for gx in wanted]
