@@ -23,8 +23,7 @@ def _einsum_partials(g: Any, z: Any, xs: Sequence[Any], subscripts: str, optimiz
     """For each operand the einsum of g with all the others (and with ones, for letters that nobody else has)."""
     terms, output = subscripts.split("->")
     operands = terms.split(",")
-    plain = len(xs) < 3 and isinstance(optimize, (bool, str))  # a path is that of the forward alone
-    how = optimize if plain else True
+    how = optimize if isinstance(optimize, (bool, str)) else True  # a path is that of the forward alone
     partials: list[Any] = []
     for k, (term, x) in enumerate(zip(operands, xs, strict=True)):
         if isinstance(x, (int, float)):
