@@ -10,7 +10,7 @@ import pytest
 import tinygrad_bp as bp
 from tests.checks import floats, naming
 from tests.differences import error
-from tests.nn.test_layers import SHAPES, LookedUp, SelfAttention, flat
+from tests.nn import test_layers
 from tests.samples import Sample
 from tests.test_table import ENTRIES, Entry
 from tinygrad_bp import autograd, nn
@@ -61,52 +61,10 @@ def test_a_row_and_its_derivatives_of_order_1_and_2(entry: Entry) -> None:
 
 # ---- layers and losses -----------------------------------------------------------------------------------------------
 
-LAYERS = {
-    "Linear": lambda: nn.Linear(3, 4),
-    "Linear without bias": lambda: nn.Linear(3, 2, bias=False),
-    "Flatten": nn.Flatten,
-    "Identity": nn.Identity,
-    "Sigmoid": nn.Sigmoid,
-    "Tanh": nn.Tanh,
-    "ReLU": nn.ReLU,
-    "LeakyReLU": lambda: nn.LeakyReLU(0.2),
-    "ELU": lambda: nn.ELU(0.7),
-    "SiLU": nn.SiLU,
-    "Softplus": lambda: nn.Softplus(2.0, 1.0),
-    "SELU": nn.SELU,
-    "GELU": nn.GELU,
-    "GELU by tanh": lambda: nn.GELU("tanh"),
-    "Mish": nn.Mish,
-    "Softsign": nn.Softsign,
-    "LogSigmoid": nn.LogSigmoid,
-    "Softmax": nn.Softmax,
-    "Softmax over rows": lambda: nn.Softmax(dim=0),
-    "LogSoftmax": nn.LogSoftmax,
-    "LogSoftmax over rows": lambda: nn.LogSoftmax(0),
-    "Sequential": lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2), nn.Softmax()),
-    "Conv1d": lambda: nn.Conv1d(2, 2, 2, stride=2, padding=1),
-    "Conv2d": lambda: nn.Conv2d(2, 4, (2, 1), padding="same", groups=2),
-    "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 1, 2, stride=(2, 1), output_padding=(1, 0)),
+# Those whose draws or sizes matter here are others than in the tests of gradients.
+LAYERS = test_layers.LAYERS | {
     "Dropout": lambda: nn.Dropout(0.25),
-    "Embedding": LookedUp,
-    "BatchNorm1d": lambda: nn.BatchNorm1d(3),
-    "BatchNorm2d": lambda: nn.BatchNorm2d(2, momentum=None),
-    "LayerNorm": lambda: nn.LayerNorm(3),
-    "RMSNorm": lambda: nn.RMSNorm(3),
-    "GroupNorm": lambda: nn.GroupNorm(2, 4),
-    "MaxPool1d": lambda: nn.MaxPool1d(2, 1),
-    "MaxPool2d": lambda: nn.MaxPool2d((2, 1), padding=(1, 0)),
-    "AvgPool1d": lambda: nn.AvgPool1d(2, 1),
-    "AvgPool2d": lambda: nn.AvgPool2d((2, 1), padding=(1, 0), count_include_pad=False),
-    "AdaptiveAvgPool1d": lambda: nn.AdaptiveAvgPool1d(2),
-    "AdaptiveAvgPool2d": lambda: nn.AdaptiveAvgPool2d((1, None)),
-    "RNN": lambda: flat(nn.RNN(3, 1, num_layers=2, bidirectional=True)),
-    "LSTM": lambda: flat(nn.LSTM(3, 1)),
-    "GRU": lambda: flat(nn.GRU(3, 1, bias=False, batch_first=True)),
-    "RNNCell": lambda: nn.RNNCell(3, 2),
-    "LSTMCell": lambda: flat(nn.LSTMCell(3, 2)),
-    "GRUCell": lambda: nn.GRUCell(3, 2),
-    "MultiheadAttention": lambda: flat(SelfAttention(2, 2, 0.25)),
+    "MultiheadAttention": lambda: test_layers.flat(test_layers.SelfAttention(2, 2, 0.25)),
     "TransformerEncoderLayer": lambda: nn.TransformerEncoderLayer(3, 1, 2, 0.25, "gelu"),
     "TransformerEncoder": lambda: nn.TransformerEncoder(
         nn.TransformerEncoderLayer(3, 1, 1, 0.0, F.tanh, bias=False), 2
@@ -130,7 +88,11 @@ def test_every_layer_is_in_the_list() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [(x, shape) for x in LAYERS for shape in SHAPES.get(x.split()[0], [(5, 3), (2, 5, 3), (2, 0, 3), (3, 3)])],
+    [
+        (x, shape)
+        for x in LAYERS
+        for shape in test_layers.SHAPES.get(x.split()[0], [(5, 3), (2, 5, 3), (2, 0, 3), (3, 3)])
+    ],
 )
 def test_a_layer(name: str, shape: tuple[int, ...], dtype: str) -> None:
     def make() -> Any:

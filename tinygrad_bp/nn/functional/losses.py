@@ -227,12 +227,15 @@ def cross_entropy(
     shares = _shares(x, targets, w, counts) if labeled else None
     if labeled and (w is not None or label_smoothing):
         targets = (targets[:, None] == np.arange(classes)).astype(x.dtype if x.dtype.kind == "f" else float)
-    if label_smoothing:
-        targets = ops.add(ops.multiply(targets, 1.0 - label_smoothing), label_smoothing / classes)
-    if w is not None:
-        targets = ops.multiply(targets, w)
-    losses = ops.cross_entropy(_rows(input), targets, "none")
+    losses = ops.cross_entropy(_rows(input), _smoothed(targets, label_smoothing, w, classes), "none")
     return _gathered(name, losses, counts, shares, reduction, x.shape[:axis] + x.shape[axis + 1 :])
+
+
+def _smoothed(targets: Any, share: float, weight: Any, classes: int) -> Any:
+    """Targets with a share of each spread evenly over all classes, times the weights of these."""
+    if share:
+        targets = ops.add(ops.multiply(targets, 1.0 - share), share / classes)
+    return targets if weight is None else ops.multiply(targets, weight)
 
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = IGNORED, reduction: str = "mean") -> Any:
