@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .checking import assert_gradcheck, check_backprop, check_layer, check_loss, gradcheck, numeric_jacobian
     from .compiler.step import compile
     from .io.weights import load, save
-    from .spec import from_spec, to_spec
+    from .spec import Experiment, from_spec, to_spec
     from .training import fit
 
 __version__ = "0.1.0"
@@ -35,7 +35,14 @@ __version__ = "0.1.0"
 # until then it returns it to the system, and to get it back, page by page, takes up to half of a step.
 numpy.empty(2**25 - 2**16, numpy.uint8)
 
-_LATER = {"fit": "training", "from_spec": "spec", "to_spec": "spec", "load": "io.weights", "save": "io.weights"}
+_LATER = {
+    "fit": "training",
+    "from_spec": "spec",
+    "to_spec": "spec",
+    "Experiment": "spec",
+    "load": "io.weights",
+    "save": "io.weights",
+}
 _LATER |= {name: name for name in ("checking", "compiler", "data", "io", "spec", "training", "view")}
 _LATER["compile"] = "compiler.step"
 _CHECKS = ("assert_gradcheck", "check_backprop", "check_layer", "check_loss", "gradcheck", "numeric_jacobian")
@@ -65,6 +72,7 @@ def _instead(name: str) -> str:
 
 
 __all__ = [
+    "Experiment",
     "Function",
     "Tensor",
     "arange",

@@ -28,7 +28,7 @@ import numpy as np
 from ..nn.module import Module
 from ..random import manual_seed
 from ..recipe import Op, no_grad
-from ..spec import from_spec
+from ..spec import Experiment
 from .cases import is_found_again, load_case
 from .checks import check_backprop, check_layer, gradcheck
 from .domains import OURS, Draw, call_of
@@ -132,7 +132,7 @@ class _Cost(Module):
 
 
 def _of_document(path: str, options: Options) -> list[Check]:
-    experiment = from_spec(path)
+    experiment = Experiment.from_spec(path)
     x, y = next(iter(experiment.loader))
     checks = [_check("model and loss", _Cost(experiment.model, experiment.loss), (x, y), options)]
     for k, layer in enumerate(experiment.model):

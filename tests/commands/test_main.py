@@ -16,8 +16,9 @@ import pytest
 
 import tinygrad_bp as bp
 from tinygrad_bp import __main__ as command
+from tinygrad_bp.commands import train
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "examples" / "digits.toml").read_text("utf-8")
 SHORT = TEXT.replace("epochs = 60", "epochs = 2")
 LONG = TEXT.replace("epochs = 60", "epochs = 1000000")
@@ -83,12 +84,12 @@ def test_the_run_folder_holds_the_run(capsys):
     assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == [1, 2]
-    again = bp.from_spec("digits.toml")
+    again = bp.Experiment.from_spec("digits.toml")
     history = again.fit()
     assert [record["test_loss"] for record in records] == [record["test_loss"] for record in history]
     weights = bp.load(run / "model.safetensors")
     assert all(np.array_equal(weights[name], array) for name, array in again.model.state_dict().items())
-    fresh = bp.from_spec(run / "document.toml")
+    fresh = bp.Experiment.from_spec(run / "document.toml")
     fresh.model.load_state_dict(weights)
     correct = int((fresh.model(fresh.test[0]).data.argmax(axis=1) == fresh.test[1]).sum())
     assert capsys.readouterr().out.splitlines()[-1] == f"test accuracy {correct / 360:.4f} ({correct} of 360)"
@@ -117,7 +118,7 @@ def test_an_empty_folder_is_a_run_folder():
 
 
 def test_without_class_labels_the_last_line_is_the_loss():
-    assert command._verdict(bp.training.Score(0.25, 360, None)) == "test loss 0.2500 (360 rows)"
+    assert train._verdict(bp.training.Score(0.25, 360, None)) == "test loss 0.2500 (360 rows)"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal needs Unix")

@@ -12,41 +12,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from .compiler.plan import CompileError
-from .compiler.step import compile as compiled_step
-from .nn.module import Module
-from .opaque import value_check
-from .optim.optimizers import Optimizer
-from .recipe import no_grad
-from .tensor import Tensor
+from ..compiler.plan import CompileError
+from ..compiler.step import compile as compiled_step
+from ..nn.module import Module
+from ..opaque import value_check
+from ..optim.optimizers import Optimizer
+from ..tensor import Tensor
+from .scoring import Loss, Score, evaluate, score
 
-__all__ = ["Score", "evaluate", "fit"]
+__all__ = ["Record", "fit"]
 
 Record = dict[str, Any]
-Loss = Callable[[Tensor, Any], Tensor]
 Step = Callable[[Any, Any], tuple[Tensor, Tensor]]
 
 _log = logging.getLogger("tinygrad_bp")
-
-
-class Score(NamedTuple):
-    """How a model did on some rows; `correct` is None where the targets are not class labels."""
-
-    loss: float
-    rows: int
-    correct: int | None
-
-    @property
-    def accuracy(self) -> float | None:
-        """correct / rows"""
-        return None if self.correct is None else self.correct / self.rows
 
 
 def fit(
@@ -129,7 +113,7 @@ def _epoch(step: Step, loss: Loss, loader: Iterable[tuple[Any, ...]], epoch: int
                 f"fit: {error} in epoch {epoch}, batch {batch}. Lower the learning rate, or look for inputs that "
                 "are not finite."
             ) from None
-        scores.append(_score(loss, cost, outputs, targets))
+        scores.append(score(loss, cost, outputs, targets))
     if not scores:
         raise ValueError(
             f"fit: the loader gave no batch in epoch {epoch}. Pass one that starts anew each time it is iterated."
@@ -174,38 +158,6 @@ def _compiled(step: Step) -> Step:
         return result
 
     return run
-
-
-def evaluate(model: Module, loss: Loss, inputs: ArrayLike | Tensor, targets: ArrayLike | Tensor) -> Score:
-    """The loss and the number of rows classified right, in eval mode and without recording; the modes are put back.
-
-    >>> import tinygrad_bp as bp
-    >>> evaluate(bp.nn.Identity(), bp.nn.MSELoss(), bp.ones(4, 1), bp.zeros(4, 1))
-    Score(loss=1.0, rows=4, correct=None)
-    """
-    with _eval_mode(model), no_grad():
-        outputs = model(inputs)
-        return _score(loss, loss(outputs, targets), outputs, targets)
-
-
-@contextmanager
-def _eval_mode(model: Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def _score(loss: Loss, cost: Tensor, outputs: Tensor, targets: Any) -> Score:
-    rows = len(outputs)
-    summed = getattr(loss, "reduction", "mean") == "sum"
-    labels = np.asarray(targets)
-    classes = outputs.ndim == 2 and labels.ndim == 1 and labels.dtype.kind in "iu"
-    correct = int(np.count_nonzero(np.asarray(np.argmax(outputs, axis=1)) == labels)) if classes else None
-    return Score(cost.item() / rows if summed else cost.item(), rows, correct)
 
 
 def _total(scores: list[Score]) -> Score:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import tinygrad_bp as bp
 from tinygrad_bp.spec import DATA, LAYERS, LOSSES, OPTIMIZERS
 
-TEXT = (Path(__file__).parent.parent / "examples" / "digits.toml").read_text("utf-8")
+TEXT = (Path(__file__).parents[2] / "examples" / "digits.toml").read_text("utf-8")
 DOCUMENT = tomllib.loads(TEXT)
 
 
@@ -50,7 +50,7 @@ def test_the_registries_hold_the_public_classes_and_nothing_else():
 
 
 def test_the_example_is_what_it_says():
-    experiment = bp.from_spec(DOCUMENT)
+    experiment = bp.Experiment.from_spec(DOCUMENT)
     assert repr(experiment.model) == (
         "Sequential(\n"
         "  (0): Linear(in_features=64, out_features=64)\n"
@@ -69,7 +69,7 @@ def test_the_example_is_what_it_says():
 
 
 def test_the_test_rows_are_a_stratified_fifth_and_disjoint_from_the_rest():
-    experiment = bp.from_spec(DOCUMENT)
+    experiment = bp.Experiment.from_spec(DOCUMENT)
     counts = np.bincount(experiment.test[1])
     assert np.all(np.abs(counts - np.bincount(bp.data.digits()[1]) / 5) < 1)
     together = np.concatenate([experiment.train[0], experiment.test[0]])
@@ -77,7 +77,7 @@ def test_the_test_rows_are_a_stratified_fifth_and_disjoint_from_the_rest():
 
 
 def run(document, epochs=2):
-    experiment = bp.from_spec(document | {"train": {"epochs": epochs}})
+    experiment = bp.Experiment.from_spec(document | {"train": {"epochs": epochs}})
     losses = [record["loss"] for record in experiment.fit()]
     return losses, {name: array.tobytes() for name, array in experiment.model.state_dict().items()}
 
@@ -89,7 +89,7 @@ def test_the_seed_decides_everything():
 
 
 def test_split_weights_and_order_have_seeds_of_their_own():
-    experiment = bp.from_spec(DOCUMENT)
+    experiment = bp.Experiment.from_spec(DOCUMENT)
     split, weights, order = map(int, np.random.SeedSequence(0).generate_state(3))
     X_train, _, y_train, _ = bp.data.train_test_split(*bp.data.digits(), test=0.2, seed=split)
     bp.manual_seed(weights)
@@ -106,7 +106,7 @@ def test_from_a_toml_file_a_json_file_and_a_dict_the_same_comes(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps(DOCUMENT))
     runs = [run(DOCUMENT, 1)]
     for name in ("a.toml", "b.toml", "c.json"):
-        experiment = bp.from_spec(tmp_path / name)
+        experiment = bp.Experiment.from_spec(tmp_path / name)
         experiment.settings["epochs"] = 1
         losses = [record["loss"] for record in experiment.fit()]
         runs.append((losses, {key: array.tobytes() for key, array in experiment.model.state_dict().items()}))
@@ -121,7 +121,7 @@ def test_arguments_reach_the_constructors():
         {"type": "LeakyReLU", "negative_slope": 1},
         {"type": "Linear", "in_features": 64, "out_features": 10, "bias": False, "dtype": "float32"},
     ]
-    experiment = bp.from_spec(document)
+    experiment = bp.Experiment.from_spec(document)
     assert experiment.optimizer.param_groups[0]["betas"] == (0.5, 0.75)
     assert (experiment.loader.shuffle, experiment.loader.drop_last) == (False, True)
     assert experiment.loss.reduction == "sum"
@@ -132,7 +132,7 @@ def test_arguments_reach_the_constructors():
 def test_mnist_brings_its_own_test_rows(data_file):
     document = changed(["data"], {"name": "mnist", "folder": str(data_file("mnist.pkl.gz").parent), "batch_size": 1000})
     document["train"]["epochs"] = 1
-    experiment = bp.from_spec(document)
+    experiment = bp.Experiment.from_spec(document)
     assert experiment.model[0].in_features == 784
     assert (len(experiment.train[1]), len(experiment.test[1])) == (50000, 10000)
     assert experiment.fit()[0]["test_accuracy"] > 0.8
@@ -180,9 +180,9 @@ STAGES = st.one_of(
 @given(st.lists(STAGES, max_size=5))
 def test_a_model_and_its_table_are_each_others_inverse(stages):
     table = {"layers": [*stages, {"type": "Linear", "in_features": 64, "out_features": 10}]}
-    model = bp.from_spec(changed(["model"], table)).model
+    model = bp.Experiment.from_spec(changed(["model"], table)).model
     assert bp.to_spec(model) == table
-    assert repr(bp.from_spec(changed(["model"], json.loads(json.dumps(bp.to_spec(model))))).model) == repr(model)
+    assert repr(bp.Experiment.from_spec(changed(["model"], json.loads(json.dumps(bp.to_spec(model))))).model) == repr(model)
 
 
 def test_every_layer_goes_there_and_back():
@@ -200,7 +200,7 @@ def test_layers_are_tried_as_they_will_be_tested(monkeypatch):
             return input
 
     monkeypatch.setitem(LAYERS, "Dropout", Dropout)
-    model = bp.from_spec(changed(layer(1, "type"), "Dropout")).model
+    model = bp.Experiment.from_spec(changed(layer(1, "type"), "Dropout")).model
     assert model[1].training
 
 
@@ -392,17 +392,17 @@ MISTAKES = [
 @pytest.mark.parametrize(("path", "value", "message"), MISTAKES, ids=[message[:40] for _, _, message in MISTAKES])
 def test_a_mistake_is_one_line_with_its_place(path, value, message):
     with pytest.raises((ValueError, TypeError, FileNotFoundError), match=message) as caught:
-        bp.from_spec(changed(path, value))
+        bp.Experiment.from_spec(changed(path, value))
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_wrong_type_is_a_type_error_and_a_wrong_value_a_value_error():
     with pytest.raises(TypeError):
-        bp.from_spec(changed(["optim", "lr"], "fast"))
+        bp.Experiment.from_spec(changed(["optim", "lr"], "fast"))
     with pytest.raises(ValueError):
-        bp.from_spec(changed(["optim", "lr"], -1.0))
+        bp.Experiment.from_spec(changed(["optim", "lr"], -1.0))
     with pytest.raises(TypeError, match=r"the document is a list\. Give a table with format, seed, data, model, loss"):
-        bp.spec._experiment([])
+        bp.spec.experiment._experiment([])
 
 
 FILES = {
@@ -436,7 +436,7 @@ def test_a_wrong_file_is_named(name, tmp_path):
     content, message = FILES[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises((ValueError, TypeError), match=message) as caught:
-        bp.from_spec(tmp_path / name)
+        bp.Experiment.from_spec(tmp_path / name)
     assert str(caught.value).startswith(f"{tmp_path / name}: ")
     assert len(str(caught.value).splitlines()) == 1
 
@@ -444,14 +444,14 @@ def test_a_wrong_file_is_named(name, tmp_path):
 def test_a_file_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"^digit\.toml: there is no such file\.$"):
-        bp.from_spec("digit.toml")
+        bp.Experiment.from_spec("digit.toml")
     Path("digits.toml").write_text(TEXT)
     with pytest.raises(
         FileNotFoundError, match=r'^digit\.toml: there is no such file\. Did you mean "digits\.toml"\?$'
     ):
-        bp.from_spec("digit.toml")
+        bp.Experiment.from_spec("digit.toml")
     with pytest.raises(IsADirectoryError, match=r"is a folder\. Name a document\."):
-        bp.from_spec(tmp_path)
+        bp.Experiment.from_spec(tmp_path)
 
 
 ODD = st.one_of(
@@ -483,7 +483,7 @@ def test_nonsense_is_refused_in_one_line_or_makes_sense(changes):
         with suppress(LookupError, TypeError):  # the first change may have taken away the place of the second
             functools.reduce(operator.getitem, way, document)[last] = copy.deepcopy(value)
     try:
-        experiment = bp.from_spec(document)
+        experiment = bp.Experiment.from_spec(document)
     except (ValueError, TypeError, OSError) as error:
         assert len(str(error).splitlines()) == 1
     else:
@@ -508,4 +508,4 @@ def test_to_spec_refuses_shared_weights():
 
 def test_a_document_is_a_path_or_a_dict():
     with pytest.raises(TypeError, match=r"^from_spec: the document is a list\. Pass a path or a dict\."):
-        bp.from_spec([1])
+        bp.Experiment.from_spec([1])
