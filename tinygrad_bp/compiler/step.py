@@ -12,13 +12,12 @@ import logging
 import os
 from collections.abc import Callable
 from functools import update_wrapper
-from pathlib import Path
 from types import MethodType
 from typing import Any
 
 import numpy as np
 
-from ..io.weights import in_place_of
+from ..io.atomic import in_place_of
 from ..tensor import Tensor
 from . import numpy_source
 from .entry import MISS
@@ -215,7 +214,7 @@ class Step:
         latest = self._latest()
         source = numpy_source.emit(latest.plan, latest.title)
         arrays = {v: v.params[0] if v.op == "constant" else latest.arrays[v] for v in source.arrays}
-        with in_place_of(Path(path)) as file:
+        with in_place_of(path) as file:
             file.write(standalone(source, latest.plan, arrays, latest.examples, latest.title).encode("utf-8"))
 
     def _latest(self) -> Recording:

@@ -11,10 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tensor import Tensor
+from .atomic import in_place_of
 
-__all__ = ["in_place_of", "load", "save"]
+__all__ = ["load", "save"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -60,7 +59,7 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     if not isinstance(state, Mapping):
         raise TypeError(f"save: the state is a {type(state).__name__}. Pass save(path, state), as from state_dict().")
     arrays = {name: _checked(name, value) for name, value in state.items()}
-    with in_place_of(Path(path)) as file:
+    with in_place_of(path) as file:
         write(file, arrays)
 
 
@@ -178,21 +177,3 @@ def _checked(name: Any, value: Any) -> NDArray[Any]:
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise TypeError(f"save: '{name}' has dtype {array.dtype}. Pass real numbers of at most 8 bytes, or bools.")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-@contextmanager
-def in_place_of(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` when the block ends well, and is gone when it does not."""
-    path = Path(os.path.realpath(path))
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"save: there is no folder {path.parent}. Create it first.")
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(new, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
