@@ -1,4 +1,4 @@
-"""Real data sets as NumPy arrays: the digits in the package, MNIST from files, and a split into training and test.
+"""Real data sets as NumPy arrays: the digits in the package, MNIST from files.
 
 `digits.npz` holds the 1797 handwritten digits of the UCI data set "Optical Recognition of Handwritten Digits"
 (E. Alpaydin and C. Kaynak, 1998, https://doi.org/10.24432/C50P49, CC BY 4.0), in the form in which scikit-learn
@@ -20,11 +20,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from .. import random
-
-__all__ = ["Mnist", "digits", "mnist", "train_test_split"]
+__all__ = ["Mnist", "digits", "mnist"]
 
 Pair: TypeAlias = tuple[NDArray[np.floating[Any]], NDArray[np.int64]]
 
@@ -100,75 +98,6 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> Mnist:
     if missing:
         raise FileNotFoundError(f"mnist: {folder} lacks {', '.join(missing)}. Put all four files there.")
     return _from_idx(folder)
-
-
-def train_test_split(
-    X: ArrayLike, y: ArrayLike, test: float = 0.2, seed: int = 0
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return X_train, X_test, y_train, y_test: shuffled by the seed, every class shared out in the same proportion.
-
-    ceil(test * n) rows are held out. Each class gives its share of them rounded down, and the classes with the largest
-    remainders one more.
-
-    Parameters
-    ----------
-    X
-        Shape (n, ...).
-    y
-        Class labels, integers, shape (n,).
-    test
-        The part held out, between 0 and 1.
-    seed
-        An integer >= 0.
-
-    Raises
-    ------
-    TypeError
-        Labels that are not integers, a `test` that is not a number, a seed that is not an integer.
-    ValueError
-        Different numbers of rows, no rows, `test` outside (0, 1), or a class missing from one of the parts.
-
-    Examples
-    --------
-    >>> X_train, X_test, y_train, y_test = train_test_split(*digits())
-    >>> X_train.shape, X_test.shape
-    ((1437, 64), (360, 64))
-    """
-    X, y = np.asarray(X), np.asarray(y)
-    if y.ndim != 1 or X.shape[:1] != y.shape:
-        raise ValueError(f"train_test_split: X has shape {X.shape}, y {y.shape}. Give X (n, ...) and y (n,).")
-    if len(y) == 0:
-        raise ValueError("train_test_split: X and y have 0 rows. Give at least two rows of each class.")
-    if y.dtype.kind not in "iu":
-        raise TypeError(f"train_test_split: y has dtype {y.dtype}. Give class labels as integers.")
-    if isinstance(test, bool) or not isinstance(test, (int, float, np.integer, np.floating)):
-        raise TypeError(f"train_test_split: test is {test!r}, a {type(test).__name__}. Give a number between 0 and 1.")
-    if not 0 < test < 1:
-        raise ValueError(f"train_test_split: test is {test}. Give a number between 0 and 1.")
-    generator = random.seeded(seed, "train_test_split")
-    held_out = _held_out_rows(y, float(test), generator)
-    train = generator.permutation(np.flatnonzero(~held_out))
-    tested = generator.permutation(np.flatnonzero(held_out))
-    return X[train], X[tested], y[train], y[tested]
-
-
-def _held_out_rows(y: NDArray[np.integer[Any]], test: float, generator: np.random.Generator) -> NDArray[np.bool_]:
-    """Which rows are held out: a random choice within each class, of the size of its share."""
-    classes, counts = np.unique(y, return_counts=True)
-    shares = test * counts
-    sizes = np.floor(shares).astype(np.int64)
-    total = math.ceil(round(test * len(y), 9))  # 0.07 * 100 is 7, whatever the last bit says
-    short = total - int(sizes.sum())
-    sizes[np.argsort(sizes - shares, kind="stable")[:short]] += 1
-    held_out = np.zeros(len(y), dtype=bool)
-    for label, count, size in zip(classes, counts, sizes, strict=True):
-        if not 0 < size < count:
-            raise ValueError(
-                f"train_test_split: of the {count} rows of class {label}, test={test} holds out {size}. "
-                "Give more rows of it, or another test, so that both parts have some."
-            )
-        held_out[generator.permutation(np.flatnonzero(y == label))[:size]] = True
-    return held_out
 
 
 # All that a pickle of arrays may name. Python 2 wrote an array as _reconstruct(ndarray, ...), which NumPy 2 has moved.

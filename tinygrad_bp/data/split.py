@@ -1,0 +1,176 @@
+"""Rows shared out at random: to training and test, or to training, validation and test.
+
+Class labels are shared out class by class, so that every part holds them in the same proportion; numbers are drawn
+from all rows alike. The same seed gives the same parts. Nothing is scaled here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import random
+
+__all__ = ["train_test_split", "train_validation_test_split"]
+
+Pair: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
+Counts: TypeAlias = NDArray[np.int64]
+
+
+def train_test_split(
+    X: ArrayLike, y: ArrayLike, test: float = 0.2, seed: int = 0
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return X_train, X_test, y_train, y_test: shuffled by the seed, every class shared out in the same proportion.
+
+    ceil(test * n) rows are held out. Each class gives its share of them rounded down, and the classes with the largest
+    remainders one more.
+
+    Parameters
+    ----------
+    X
+        Shape (n, ...).
+    y
+        Class labels, integers, shape (n,).
+    test
+        The part held out, between 0 and 1.
+    seed
+        An integer >= 0.
+
+    Raises
+    ------
+    TypeError
+        Labels that are not integers, a `test` that is not a number, a seed that is not an integer.
+    ValueError
+        Different numbers of rows, no rows, `test` outside (0, 1), or a class missing from one of the parts.
+
+    Examples
+    --------
+    >>> X, y = np.arange(20).reshape(10, 2), np.repeat([0, 1], 5)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y)
+    >>> X_train.shape, X_test.shape, np.bincount(y_test)
+    ((8, 2), (2, 2), array([1, 1]))
+    """
+    X, y = np.asarray(X), np.asarray(y)
+    if y.ndim != 1 or X.shape[:1] != y.shape:
+        raise ValueError(f"train_test_split: X has shape {X.shape}, y {y.shape}. Give X (n, ...) and y (n,).")
+    if len(y) == 0:
+        raise ValueError("train_test_split: X and y have 0 rows. Give at least two rows of each class.")
+    if y.dtype.kind not in "iu":
+        raise TypeError(f"train_test_split: y has dtype {y.dtype}. Give class labels as integers.")
+    _check_number("train_test_split", "test", test)
+    if not 0 < test < 1:
+        raise ValueError(f"train_test_split: test is {test}. Give a number between 0 and 1.")
+    generator = random.seeded(seed, "train_test_split")
+    classes, counts = np.unique(y, return_counts=True)
+    sizes = _shares(counts, float(test))
+    for label, count, size in zip(classes, counts, sizes, strict=True):
+        if not 0 < size < count:
+            raise ValueError(
+                f"train_test_split: of the {count} rows of class {label}, test={test} holds out {size}. "
+                "Give more rows of it, or another test, so that both parts have some."
+            )
+    train, tested, _ = _drawn(y, classes, sizes, np.zeros_like(sizes), generator)
+    return X[train], X[tested], y[train], y[tested]
+
+
+def train_validation_test_split(
+    X: ArrayLike, y: ArrayLike, validation: float = 0.1, test: float = 0.2, seed: int = 0, stratify: bool = True
+) -> tuple[Pair, Pair | None, Pair | None]:
+    """Return (X, y) to train on, to validate and to test, shuffled by the seed; a part of 0.0 is None.
+
+    ceil(validation * n) and ceil(test * n) rows are held out. With ``validation=0.0`` training and test part are those
+    of :func:`train_test_split`.
+
+    Parameters
+    ----------
+    X
+        Shape (n, ...).
+    y
+        Shape (n, ...): class labels, integers of shape (n,), or with ``stratify=False`` anything.
+    validation, test
+        The parts held out, each >= 0, together < 1.
+    seed
+        An integer >= 0.
+    stratify
+        Whether `y` are class labels, of which every part takes its share of each class. A class with few rows may be
+        missing from validation and test, never from training.
+
+    Raises
+    ------
+    TypeError
+        Labels that are not integers, a part that is not a number, a seed that is not an integer.
+    ValueError
+        Different numbers of rows, no rows, parts that are negative or leave nothing, a class that cannot be trained.
+
+    Examples
+    --------
+    >>> X, y = np.arange(20).reshape(10, 2), np.linspace(0.0, 1.0, 10)
+    >>> train, validation, test = train_validation_test_split(X, y, validation=0.0, stratify=False)
+    >>> train[0].shape, validation, test[1].shape
+    ((8, 2), None, (2,))
+    """
+    name = "train_validation_test_split"
+    X, y = np.asarray(X), np.asarray(y)
+    if X.ndim == 0 or y.ndim == 0 or len(X) != len(y):
+        raise ValueError(f"{name}: X has shape {X.shape}, y {y.shape}. Give the same number of rows.")
+    if len(y) == 0:
+        raise ValueError(f"{name}: X and y have 0 rows. Give at least one.")
+    if stratify and (y.ndim != 1 or y.dtype.kind not in "iu"):
+        raise TypeError(
+            f"{name}: y has dtype {y.dtype} and shape {y.shape}. Give class labels as integers, shape (n,), "
+            "or stratify=False."
+        )
+    for part, value in (("validation", validation), ("test", test)):
+        _check_number(name, part, value)
+        if not 0 <= value < 1:
+            raise ValueError(f"{name}: {part} is {value}. Give a number from 0 to 1, 0 for no such part.")
+    if validation + test >= 1:
+        raise ValueError(
+            f"{name}: validation {validation} and test {test} leave nothing to train on. Give parts that sum to less "
+            "than 1."
+        )
+    generator = random.seeded(seed, name)
+    groups = y if stratify else np.zeros(len(y), dtype=np.int64)
+    classes, counts = np.unique(groups, return_counts=True)
+    tested, validated = _shares(counts, float(test)), _shares(counts, float(validation))
+    for label, count, held_out in zip(classes, counts, tested + validated, strict=True):
+        if held_out >= count:
+            rows = f"the {count} rows of class {label}" if stratify else f"the {count} rows"
+            raise ValueError(
+                f"{name}: validation={validation} and test={test} hold out all of {rows}. "
+                "Give more rows, or smaller parts, so that some are left to train on."
+            )
+    rows_of = _drawn(groups, classes, tested, validated, generator)
+    train_part, test_part, validation_part = ((X[rows], y[rows]) for rows in rows_of)
+    return train_part, validation_part if validation else None, test_part if test else None
+
+
+def _check_number(operation: str, name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        kind = type(value).__name__
+        raise TypeError(f"{operation}: {name} is {value!r}, a {kind}. Give a number between 0 and 1.")
+
+
+def _shares(counts: Counts, part: float) -> Counts:
+    """How many rows of each class make up the part: ceil(part * n) in all, the largest remainders rounded up."""
+    shares = part * counts
+    sizes: Counts = np.floor(shares).astype(np.int64)
+    total = math.ceil(round(part * int(counts.sum()), 9))  # 0.07 * 100 is 7, whatever the last bit says
+    short = total - int(sizes.sum())
+    sizes[np.argsort(sizes - shares, kind="stable")[:short]] += 1
+    return sizes
+
+
+def _drawn(
+    y: NDArray[Any], classes: NDArray[Any], tested: Counts, validated: Counts, generator: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """The rows of training, test and validation: of each class so many at random, each part then shuffled."""
+    part = np.zeros(len(y), dtype=np.int8)
+    for label, a, b in zip(classes, tested, validated, strict=True):
+        rows = generator.permutation(np.flatnonzero(y == label))
+        part[rows[:a]] = 1
+        part[rows[a : a + b]] = 2
+    return [generator.permutation(np.flatnonzero(part == k)) for k in range(3)]
