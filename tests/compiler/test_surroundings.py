@@ -115,6 +115,26 @@ def test_another_object_under_the_same_name_is_noticed() -> None:
         same(state(TRAINERS["now"].things), state(twin.things), "state", 1e-13)
 
 
+FACTOR = 1.0
+
+
+class Scaling:
+    def scaled(self, x: Any) -> Any:
+        return x * FACTOR
+
+
+class Heir(Scaling):
+    def __call__(self, x: Any) -> Any:
+        return super().scaled(x)
+
+
+def test_a_method_of_the_class_above_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled, x = bp.compile(Heir()), bp.Tensor(np.ones(3))
+    compiled(x)
+    monkeypatch.setattr(f"{__name__}.FACTOR", 2.0)
+    same(compiled(x).data, np.full(3, 2.0), "scaled")
+
+
 # ---- changes between calls -------------------------------------------------------------------------------------------
 
 

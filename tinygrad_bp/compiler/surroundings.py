@@ -43,6 +43,7 @@ _OWN_DRAWS = (
     "compile: the step draws from a random generator of its own, whose numbers would be the same in every call. "
     "Draw from bp.random.generator(), or outside of the step."
 )
+_LOAD_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR")  # the second until Python 3.11, the third after it
 _OF_TRACE = {"state", "param_groups", "defaults"}  # of an optimizer: seen when it is used
 
 
@@ -177,7 +178,7 @@ class Surroundings:
             for name, cell in zip(code.co_freevars, function.__closure__ or ()):
                 self._enter(name, cell, None, cell.cell_contents)
             instructions = list(_instructions(code))
-            self._spelled.update(i.argval for i in instructions if i.opname in ("LOAD_ATTR", "LOAD_METHOD"))
+            self._spelled.update(i.argval for i in instructions if i.opname in _LOAD_ATTRIBUTE)
             for name in {i.argval for i in instructions if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}:
                 self._spelled.add(name)
                 if name in function.__globals__:
