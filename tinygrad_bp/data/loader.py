@@ -2,11 +2,14 @@
 
 It cuts NumPy arrays that are in memory; there are no workers, no transforms and no files here.
 Every pass is one epoch. With a seed the whole sequence of shuffles repeats from one loader to the next.
+Where it is can be saved at any moment: the state of a generator and a number of batches, not the order itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 from .. import random
 
 __all__ = ["DataLoader"]
+
+
+@dataclass(slots=True)
+class _Pass:
+    """How many batches a pass has given out, and the state of the generator from which its order was drawn."""
+
+    given: int
+    before: Mapping[str, Any] | None
 
 
 class DataLoader:
@@ -84,17 +95,124 @@ class DataLoader:
         self.shuffle = shuffle
         self.drop_last = drop_last
         self._generator = None if seed is None else random.seeded(seed, "DataLoader")
+        self._running: _Pass | None = None  # the pass begun last, until it has come to its end
+        self._resumes = False  # whether the next iteration goes on with it, as after load_state_dict
 
     def __len__(self) -> int:
         rows = len(self.arrays[0])
         return rows // self.batch_size if self.drop_last else -(-rows // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], ...]]:
-        cuts = [slice(k * self.batch_size, (k + 1) * self.batch_size) for k in range(len(self))]
-        if not self.shuffle:
-            return (tuple(array[cut] for array in self.arrays) for cut in cuts)
-        order = (self._generator or random.generator()).permutation(len(self.arrays[0]))
-        return (tuple(array[order[cut]] for array in self.arrays) for cut in cuts)
+        generator = self._generator or random.generator()
+        running = self._running
+        if not self._resumes or running is None:
+            running = self._running = _Pass(0, generator.bit_generator.state if self.shuffle else None)
+        elif self._generator is None and running.before is not None:
+            generator = _generator_at(running.before)  # the package's own is past this draw
+        self._resumes = False
+        return self._batches(running, generator.permutation(len(self.arrays[0])) if self.shuffle else None)
+
+    def _batches(self, running: _Pass, order: NDArray[np.int64] | None) -> Iterator[tuple[NDArray[Any], ...]]:
+        """What is still to come of a pass; it is counted before it is given out."""
+        arrays, size = self.arrays, self.batch_size
+        for k in range(running.given, len(self)):
+            running.given = k + 1
+            cut = slice(k * size, (k + 1) * size)
+            rows = cut if order is None else order[cut]
+            yield tuple(array[rows] for array in arrays)
+        if self._running is running:
+            self._running = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where this loader is: what is still to come of the pass begun last, and the shuffles after it.
+
+        A plain dict of ints, strings and dicts, good for JSON. A batch counts as gone from the moment it is given out.
+        A pass that was abandoned can still be gone on with, so until the next one begins it is what the state tells.
+        Without a seed, the passes after this one come from :func:`tinygrad_bp.random.generator`, whose state is kept by
+        whoever restores the whole program.
+
+        >>> loader = DataLoader(np.arange(4))
+        >>> batches = iter(loader)
+        >>> next(batches)
+        (array([0]),)
+        >>> again = DataLoader(np.arange(4))
+        >>> again.load_state_dict(loader.state_dict())
+        >>> list(again)
+        [(array([1]),), (array([2]),), (array([3]),)]
+        """
+        state = self._settings()
+        state["position"] = self._running.given if self._running else 0
+        before = self._running.before if self._running else None
+        if before is None and self.shuffle and self._generator is not None:
+            before = self._generator.bit_generator.state
+        return state if before is None else state | {"generator": deepcopy(before)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Be where the loader of `state` was: the next iteration gives what was still to come, then whole passes.
+
+        After the last batch of a pass nothing is still to come until its iterator has ended, so the next iteration may
+        give nothing. Nothing is changed where the state is refused, and the package's generator never is.
+
+        Raises
+        ------
+        TypeError
+            The state is no dict.
+        ValueError
+            A loader of other rows or with other settings, or a state that is not whole.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict: the state is a {type(state).__name__}. Pass what state_dict() returned.")
+        settings = self._settings()
+        needed = settings.keys() | {"position"}
+        if not needed <= state.keys() <= needed | {"generator"}:
+            keys = sorted(map(str, state))
+            raise ValueError(f"load_state_dict: got the keys {keys}. Pass what state_dict() returned.")
+        for name, own in settings.items():
+            if not isinstance(state[name], int) or state[name] != own:
+                raise ValueError(
+                    f"load_state_dict: {name} is {state[name]!r} in the state and {own!r} here. "
+                    "Make the loader as the one that was saved."
+                )
+        position, before = state["position"], state.get("generator")
+        if type(position) is not int or not 0 <= position <= len(self):
+            raise ValueError(
+                f"load_state_dict: position is {position!r}, a pass has {len(self)} batches. "
+                "Pass what state_dict() returned."
+            )
+        drawn = before is not None
+        if drawn != self.shuffle and (drawn or settings["seeded"] or position):
+            raise ValueError(
+                f"load_state_dict: the state has {'a' if drawn else 'no'} generator. Pass what state_dict() returned."
+            )
+        if drawn:
+            restored = _generator_at(before)
+            before = restored.bit_generator.state
+            if settings["seeded"]:
+                self._generator = restored
+        self._resumes = drawn or position > 0
+        self._running = _Pass(position, before) if self._resumes else None
+
+    def _settings(self) -> dict[str, Any]:
+        """What must be the same in a loader that goes on where another was."""
+        return {
+            "rows": len(self.arrays[0]),
+            "batch_size": self.batch_size,
+            "shuffle": bool(self.shuffle),
+            "drop_last": bool(self.drop_last),
+            "seeded": bool(self.shuffle and self._generator is not None),
+        }
+
+
+def _generator_at(state: Any) -> np.random.Generator:
+    """A generator that draws next what the one of this state would have drawn."""
+    generator = np.random.default_rng(0)
+    try:
+        generator.bit_generator.state = state
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"load_state_dict: the generator's state is refused: {error}. Pass what state_dict() returned."
+        ) from error
+    return generator
 
 
 def _rows(array: ArrayLike, position: int) -> NDArray[Any]:
