@@ -215,6 +215,17 @@ def test_an_abandoned_pass_can_be_gone_on_with_until_the_next_begins():
     assert rows(restored) == [batch.tolist() for (batch,) in second] != first
 
 
+def test_a_loaded_pass_that_is_abandoned_is_followed_by_a_whole_one():
+    loader = DataLoader(np.arange(9), shuffle=True, seed=1)
+    batches = iter(loader)
+    next(batches)
+    state = loader.state_dict()
+    second = rows(loader)
+    loader.load_state_dict(state)
+    next(iter(loader))
+    assert rows(loader) == second
+
+
 def test_loading_does_not_touch_the_package_generator_nor_an_iterator_that_is_open():
     loader = DataLoader(np.arange(6), shuffle=True)
     batches = iter(loader)
@@ -278,6 +289,7 @@ GENERATOR = np.random.default_rng(0).bit_generator.state
             "the state has no generator. Pass what state_dict() returned.",
         ),
         ({"shuffle": True, "seed": 0}, SAVED, ValueError, "the state has no generator. Pass what state_dict() "),
+        ({"shuffle": True, "seed": 0}, SAVED | {"position": 0}, ValueError, "the state has no generator. Pass what "),
         (
             {"shuffle": True, "seed": 0},
             SAVED | {"generator": GENERATOR | {"bit_generator": "MT19937"}},

@@ -180,7 +180,7 @@ class DataLoader:
                 "Pass what state_dict() returned."
             )
         drawn = before is not None
-        if drawn != self.shuffle and (drawn or settings["seeded"] or position):
+        if drawn != settings["shuffle"] and (drawn or settings["seeded"] or position):
             raise ValueError(
                 f"load_state_dict: the state has {'a' if drawn else 'no'} generator. Pass what state_dict() returned."
             )
@@ -190,7 +190,7 @@ class DataLoader:
             if settings["seeded"]:
                 self._generator = restored
         self._resumes = drawn or position > 0
-        self._running = _Pass(position, before) if self._resumes else None
+        self._running = _Pass(position, before)
 
     def _settings(self) -> dict[str, Any]:
         """What must be the same in a loader that goes on where another was."""
