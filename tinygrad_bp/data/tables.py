@@ -1,0 +1,363 @@
+"""Tables from files: a .csv as columns of text by name, an .npz as arrays by name.
+
+A file is taken whole or refused in one line: `file: what is wrong, with the numbers. What to do.` Nothing in it is
+executed, and nothing is allocated that its size does not vouch for. What is a number is decided here; what the columns
+mean to a model is known to `columns`.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import math
+import os
+import re
+import zipfile
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Arrays", "Table", "checked_path", "listed", "near_match", "read_csv", "read_npz", "shown"]
+
+DELIMITERS = ",;\t"
+EXPANSION = 200  # how many times its size a compressed array over LARGE bytes may become; NumPy's of real data: 5 to 50
+LARGE = 1 << 28
+# What is meant as a number or as none, and is not one to `float`: 3,14  1 000  12%  ?  NA
+_ALMOST = re.compile(r"[+-]?[\d.,_ ]*\d[\d.,_ ]*%?|\?|-|\.|n/?a|[+-]?(nan|inf|infinity)|null|none", re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The rows of a .csv as text.
+
+    Attributes
+    ----------
+    path
+        The file, as errors name it.
+    names
+        Of the columns, in the order of the file.
+    rows
+        The cells of every row, without spaces around them.
+    lines
+        The line on which every row begins.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    rows: list[list[str]] = field(repr=False)
+    lines: list[int] = field(repr=False)
+
+    def cells(self, name: str) -> list[str]:
+        """The text of a column; ValueError where there is no such column, or an empty cell in it."""
+        if name not in self.names:
+            near = near_match(name, self.names) or f" Its columns: {listed(self.names)}."
+            raise ValueError(f"{self.path}: there is no column {shown(name)}.{near}")
+        column = self.names.index(name)
+        cells = [row[column] for row in self.rows]
+        if "" in cells:
+            self.refuse(name, cells.index(""), "is empty. Give a value, or leave the row or the column out.")
+        return cells
+
+    def is_numeric(self, name: str) -> bool:
+        """Whether every cell of a column is a number; ValueError where some are almost one (3,14 or ?) or not finite.
+
+        A column of which only some cells are numbers, like 0, 1, 2, 3+, is text.
+        """
+        cells = self.cells(name)
+        numbers = _numbers(cells)
+        if numbers is not None:
+            self._check_finite(name, numbers)
+            return True
+        odd = [row for row, cell in enumerate(cells) if _numbers([cell]) is None]
+        if all(_ALMOST.fullmatch(cells[row]) for row in odd) and any(map(str.isdecimal, "".join(cells))):
+            self.refuse(name, odd[0], f"is {shown(cells[odd[0]])}, no number like 1234.5. Correct it, or leave it out.")
+        for row in odd:
+            if cells[row].lower() == "nan":
+                self.refuse(name, row, "is nan, a missing value. Give a value, or leave the row or the column out.")
+        return False
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """The numbers of a column, shape (n,); ValueError at the first cell that is none or not finite."""
+        cells = self.cells(name)
+        numbers = _numbers(cells)
+        if numbers is None:
+            row = next(row for row, cell in enumerate(cells) if _numbers([cell]) is None)
+            self.refuse(name, row, f"is {shown(cells[row])}, where a number is expected. Correct it.")
+        self._check_finite(name, numbers)
+        return numbers
+
+    def labels(self, name: str) -> list[str]:
+        """The text of a column, as of one with classes."""
+        return self.cells(name)
+
+    def _check_finite(self, name: str, numbers: NDArray[np.float64]) -> None:
+        finite = np.isfinite(numbers)
+        if not finite.all():
+            row = int(finite.argmin())
+            self.refuse(name, row, f"is {numbers[row]}. Give a finite number, or leave the row or the column out.")
+
+    def refuse(self, name: str, row: int, what: str) -> NoReturn:
+        """Raise a ValueError about the cell of column `name` in `row`."""
+        raise ValueError(f"{self.path}: line {self.lines[row]}, column {shown(name)} {what}")
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """Finite numbers, bools or text in arrays of rows, by name; `path` is the file, or what errors say instead."""
+
+    path: str
+    arrays: dict[str, NDArray[Any]] = field(repr=False)
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """An array as float64; ValueError for text."""
+        array = self.arrays[name]
+        if array.dtype.kind == "U":
+            raise ValueError(f"{self.path}: the array {shown(name)} holds text, no numbers. Give numbers.")
+        return array.astype(np.float64, copy=False)
+
+    def labels(self, name: str) -> list[str]:
+        """An array of text or whole numbers, shape (n,) or (n, 1), as text; ValueError for another."""
+        array = self.arrays[name]
+        if array.shape not in ((len(array),), (len(array), 1)):
+            raise ValueError(f"{self.path}: the array {shown(name)} has shape {array.shape}. Give one label for a row.")
+        array = array.reshape(-1)
+        if array.dtype.kind == "f":
+            broken = array != np.trunc(array)
+            if broken.any():
+                self.refuse(name, int(broken.argmax()), f'is {array[broken][0]}, no label. Set targets = "numbers".')
+        return [str(label) if array.dtype.kind == "U" else str(int(label)) for label in array]
+
+    def refuse(self, name: str, row: int, what: str) -> NoReturn:
+        """Raise a ValueError about `row` of the array `name`."""
+        raise ValueError(f"{self.path}: row {row} of the array {shown(name)} {what}")
+
+
+def read_csv(path: str | os.PathLike[str]) -> Table:
+    r"""The rows of a .csv file whose first line names the columns.
+
+    UTF-8, with or without a byte order mark; lines end in LF, CRLF or CR. Cells are separated by ``,``, ``;`` or tabs:
+    by the one that cuts the header into most names, ``,`` if two do. Cells in double quotes may hold any of these.
+    Spaces around names and cells are dropped, and blank lines skipped.
+
+    Raises
+    ------
+    TypeError
+        A path of another type.
+    OSError
+        No such file, a folder, a file that cannot be read.
+    ValueError
+        A file that is no text, names that are missing or stand twice, rows of another length, no rows, bad quotes.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "some.csv")
+    ...     _ = path.write_text('height; kind\n1.5; "a; b"\n')
+    ...     table = read_csv(path)
+    >>> table.names, table.rows, table.lines
+    (('height', 'kind'), [['1.5', 'a; b']], [2])
+    """
+    path = checked_path(path)
+    text = _text(path)
+    delimiter = max(DELIMITERS, key=lambda delimiter: _width(text, delimiter))
+    reader = _reader(text, delimiter)
+    names: tuple[str, ...] = ()
+    rows, lines, line = [], [], 1
+    try:
+        for cells in reader:
+            if cells and not (len(cells) == 1 and cells[0].isspace()):
+                stripped = [cell.strip() for cell in cells]
+                if not names:
+                    names = _checked_names(path, stripped)
+                elif len(cells) != len(names):
+                    raise ValueError(
+                        f"{path}: line {line} has {len(cells)} cells, the header {len(names)}, separated by "
+                        f"{shown(delimiter)}. Correct the line; a cell that holds {shown(delimiter)} needs quotes."
+                    )
+                else:
+                    rows.append(stripped)
+                    lines.append(line)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"{path}: in the row that begins on line {line}: {error}. Correct its quotes.") from error
+    if not rows:
+        found = f"names {len(names)} columns and has no rows" if names else "is empty"
+        raise ValueError(f"{path}: the file {found}. Give a line of names and at least one row.")
+    return Table(str(path), names, rows, lines)
+
+
+def read_npz(path: str | os.PathLike[str], names: Sequence[str]) -> Arrays:
+    """The arrays of these names from an .npz, as np.savez or np.savez_compressed write it; others are not looked at.
+
+    Raises
+    ------
+    TypeError
+        A path of another type.
+    OSError
+        No such file, a folder, a file that cannot be read.
+    ValueError
+        No array of the name, no rows, nan or inf, an array of objects, a file that is damaged or a trap.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez_compressed(f"{folder}/some.npz", X=np.eye(2), y=[0, 1])
+    ...     read_npz(f"{folder}/some.npz", ["y"]).arrays
+    {'y': array([0, 1])}
+    """
+    path = checked_path(path)
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            unknown = [name for name in names if name not in entries]
+            size = os.path.getsize(path)
+            arrays = {} if unknown else {name: _array(archive, entries[name], size) for name in names}
+    except OSError as error:
+        raise _unread(path, error) from error
+    except Exception as error:  # whatever zipfile and NumPy say of a damaged file
+        reason = str(error).partition("\n")[0][:200].removesuffix(".") or type(error).__name__
+        raise ValueError(f"{path}: this is no sound .npz: {reason}. Write it again with np.savez.") from error
+    if unknown:
+        near = near_match(unknown[0], entries) or f" Its arrays: {listed(entries)}."
+        raise ValueError(f"{path}: there is no array {shown(unknown[0])}.{near}")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biufU":
+            raise ValueError(f"{path}: the array {shown(name)} has dtype {array.dtype}. Give numbers, bools or text.")
+        if array.ndim == 0 or len(array) == 0:
+            raise ValueError(f"{path}: the array {shown(name)} has shape {array.shape}, no rows. Give at least one.")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            row = int(np.argwhere(~np.isfinite(array))[0][0])
+            raise ValueError(f"{path}: row {row} of the array {shown(name)} holds nan or inf. Give finite numbers.")
+    return Arrays(str(path), arrays)
+
+
+def checked_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a file that is there; else TypeError, IsADirectoryError or FileNotFoundError, with the near match."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"data: the path is {path!r}, a {type(path).__name__}. Give the name of a .csv or .npz file.")
+    path = Path(path)
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path}: is a folder. Name a .csv or .npz file.")
+    if not os.path.isfile(path):
+        beside = os.listdir(path.parent) if os.path.isdir(path.parent) else []
+        near = near_match(path.name, [name for name in beside if name.endswith((".csv", ".npz"))])
+        raise FileNotFoundError(f"{path}: there is no such file.{near}")
+    return path
+
+
+def near_match(word: str, choices: Collection[str]) -> str:
+    """' Did you mean ...?', or '' where no choice is near; case does not count.
+
+    >>> near_match("Specis", ["species", "width"])
+    " Did you mean 'species'?"
+    """
+    lower = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(word.lower(), lower, n=1)
+    return f" Did you mean {shown(lower[found[0]])}?" if found else ""
+
+
+def shown(text: str) -> str:
+    """The text in quotes, on one line and of one line's length."""
+    return repr(text) if len(text) <= 40 else f"{text[:37]!r}..."
+
+
+def listed(names: Collection[str]) -> str:
+    """The names, the first eight if there are more than ten."""
+    words = [shown(name) for name in names]
+    return ", ".join(words) if len(words) <= 10 else f"{', '.join(words[:8])}, ... ({len(words)} in all)"
+
+
+# ---- .csv ---------------------------------------------------------------------------------------------------------
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unread(path, error) from error
+    at, what = content.find(b"\0"), "is NUL"
+    if at < 0:
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            at, what = error.start, "is not UTF-8"
+    line = content.count(b"\n", 0, at) + 1
+    raise ValueError(f"{path}: byte {at}, on line {line}, {what}: no text in UTF-8. Save the table as CSV in UTF-8.")
+
+
+def _reader(text: str, delimiter: str) -> Any:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
+
+
+def _width(text: str, delimiter: str) -> int:
+    """How many names the header has, if they are separated so."""
+    try:
+        return len(next((cells for cells in _reader(text, delimiter) if "".join(cells).strip()), []))
+    except csv.Error:
+        return 0
+
+
+def _checked_names(path: Path, names: list[str]) -> tuple[str, ...]:
+    if "" in names:
+        raise ValueError(f"{path}: column {names.index('') + 1} of {len(names)} has no name. Name it in line 1.")
+    if len(set(names)) < len(names):
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        first, second = [at for at, name in enumerate(names, 1) if name == twice][:2]
+        raise ValueError(f"{path}: columns {first} and {second} are both named {shown(twice)}. Rename one.")
+    return tuple(names)
+
+
+def _numbers(cells: list[str]) -> NDArray[np.float64] | None:
+    """The numbers that the cells are, or None: Python's, but without 1_000 and the digits of other scripts."""
+    text = "".join(cells)
+    if "_" in text or not text.isascii():
+        return None
+    try:
+        return np.array([float(cell) for cell in cells])
+    except ValueError:
+        return None
+
+
+# ---- .npz ---------------------------------------------------------------------------------------------------------
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> NDArray[Any]:
+    """The array of an entry, of whose size its header, the list of entries and the file must agree."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{shown(info.filename)} is compressed by an unusual method, {info.compress_type}")
+    packed = min(info.compress_size, size)
+    if info.file_size > (packed if info.compress_type == zipfile.ZIP_STORED else max(LARGE, EXPANSION * packed)):
+        raise ValueError(f"{shown(info.filename)} claims to hold {info.file_size} bytes in {packed}")
+    with archive.open(info) as entry:
+        shape, dtype = _header(entry)
+        if dtype.hasobject:
+            raise ValueError(f"{shown(info.filename)} holds Python objects, which are never loaded")
+        claimed, there = math.prod(shape) * dtype.itemsize, info.file_size - entry.tell()
+        if claimed != there:
+            raise ValueError(f"{shown(info.filename)} claims {claimed} bytes of data, {there} are there")
+        entry.seek(0)
+        array: NDArray[Any] = np.lib.format.read_array(entry, allow_pickle=False)
+        entry.read()  # at its end the entry's checksum is compared
+    return array
+
+
+def _header(entry: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = np.lib.format.read_magic(entry)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(entry)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(entry)
+    else:
+        raise ValueError(f"version {version} of .npy holds records, not numbers")
+    return shape, dtype
+
+
+def _unread(path: Path, error: OSError) -> OSError:
+    return type(error)(f"{path}: cannot be read: {error.strerror or error}. Check the file and its permissions.")
