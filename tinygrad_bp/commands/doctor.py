@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from ..doctor import examine, render, to_dict
+from .. import doctor as machine
 
 __all__ = ["add"]
 
@@ -24,6 +24,6 @@ def add(commands: Any) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    facts = examine()
-    print(json.dumps(to_dict(facts), indent=2, allow_nan=False) if arguments.json else render(facts))
+    facts = machine.examine()
+    print(json.dumps(machine.to_dict(facts), indent=2, allow_nan=False) if arguments.json else machine.render(facts))
     return 0
