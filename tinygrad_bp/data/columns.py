@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from .tables import Arrays, Table, checked_path, listed, near_match, read_csv, read_npz, shown
 
@@ -26,6 +26,7 @@ Pair: TypeAlias = tuple[Array, Array]
 Targets: TypeAlias = Literal["labels", "one-hot", "binary", "numbers"]
 Dtype: TypeAlias = Literal["float32", "float64", "int64"]
 
+FEW, MANY = 20, 1000  # up to FEW different texts may be classes or categories in any file, over MANY in none
 _WHOLE = re.compile(r"([+-]?[0-9]{1,18})(\.0*)?")
 
 
@@ -120,7 +121,7 @@ class Columns:
                 f"{source.path}: the file has {len(names)} columns{besides}, the model was trained on "
                 f"{math.prod(self.shape)}. Give these, in their order, and no others."
             )
-        blocks = [self._one_hot(source, n) if n in self.categories else source.numbers(n)[:, None] for n in names]
+        blocks = [self._categories(source, n) if n in self.categories else source.numbers(n)[:, None] for n in names]
         return np.concatenate(blocks, axis=1).reshape(-1, *self.shape)
 
     def scaled(self, X: NDArray[np.float64], path: str) -> Array:
@@ -155,7 +156,7 @@ class Columns:
             source.refuse(name, row, f"is {shown(labels[row])}, no class of the training data.{near}")
         if self.targets == "labels":
             return np.array(codes, dtype=np.int64)
-        return np.array([codes], dtype).T if self.targets == "binary" else np.eye(len(self.classes), dtype=dtype)[codes]
+        return np.array([codes], dtype).T if self.targets == "binary" else _one_hot(codes, len(self.classes), dtype)
 
     def _numbers(self, source: Table | Arrays) -> NDArray[np.float64]:
         if isinstance(source, Table):
@@ -166,7 +167,7 @@ class Columns:
             raise ValueError(f"{source.path}: {shown(self._names[1])} has shape {y.shape}. {wanted}.")
         return y.reshape(len(y), -1)
 
-    def _one_hot(self, table: Table, name: str) -> NDArray[np.float64]:
+    def _categories(self, table: Table, name: str) -> NDArray[np.float64]:
         """A column of text, 1.0 at the place of each row's category."""
         known = self.categories[name]
         position = {category: k for k, category in enumerate(known)}
@@ -176,7 +177,7 @@ class Columns:
             row = codes.index(-1)
             near = near_match(cells[row], known) or f" Known: {listed(known)}. Correct it, or leave the column out."
             table.refuse(name, row, f"is {shown(cells[row])}, a category that no training row has.{near}")
-        return np.eye(len(known))[codes]
+        return _one_hot(codes, len(known))
 
     @property
     def _names(self) -> tuple[str, str]:
@@ -185,7 +186,7 @@ class Columns:
 
     def _source(self, path: str | os.PathLike[str], with_targets: bool = False) -> Table | Arrays:
         suffix = checked_path(path).suffix.lower()
-        if suffix == ".csv":
+        if suffix in (".csv", ".tsv", ".txt"):
             return read_csv(path)
         if suffix != ".npz":
             raise ValueError(f"{os.fspath(path)}: the file has the suffix {suffix!r}. Give a .csv or .npz file.")
@@ -208,6 +209,12 @@ class Columns:
     ) -> Columns:
         """The columns of a .csv, unscaled. Which are numbers all rows decide, the categories only these `rows`."""
         text = {name: table.cells(name) for name in features if not table.is_numeric(name)}
+        for name, cells in text.items():
+            if (different := len(set(cells))) > _most(cells):
+                raise ValueError(
+                    f"{table.path}: column {shown(name)} has {different} different texts in {len(cells)} rows, too many"
+                    " for categories. Leave it out: name the others in features."
+                )
         categories = {name: tuple(sorted({cells[row] for row in rows})) for name, cells in text.items()}
         width = sum(len(categories.get(name, "1")) for name in features)
         return cls(tuple(features), tuple(target), targets, classes, (width,), categories, dtype=dtype)
@@ -228,7 +235,7 @@ class Columns:
         return cls(None, tuple(target), targets, classes, X.shape[1:], arrays=arrays, dtype=dtype)
 
     def learnt_from(self, X: NDArray[np.float64], path: str) -> Columns:
-        """These columns, scaled by mean and deviation of X, the unscaled training rows; a deviation of 0 counts as 1."""
+        """These columns, scaled by mean and deviation of X, unscaled training rows; a deviation of 0 counts as 1."""
         flat = X.reshape(len(X), -1)
         constant = flat.max(axis=0) == flat.min(axis=0)  # the mean of equal numbers may be off by a rounding
         with np.errstate(over="ignore", invalid="ignore"):
@@ -291,8 +298,8 @@ class Columns:
 def classes_of(source: Table | Arrays, name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """The class of every row, counted from 0, and the labels: whole numbers in their order, or text, sorted.
 
-    Raises ValueError for one class only, for numbers that are not whole, and where more than half of the rows, and more
-    than 20, have a class of their own.
+    Raises ValueError for one class only, for numbers that are not whole, and for too many: over 1000, or over 20 that
+    are more than half as many as the rows.
     """
     labels = source.labels(name)
     if isinstance(source, Table) and source.is_numeric(name):
@@ -308,13 +315,23 @@ def classes_of(source: Table | Arrays, name: str) -> tuple[NDArray[np.int64], tu
     at = f"{source.path}: the target {shown(name)}"
     if len(classes) < 2:
         raise ValueError(f"{at} is {shown(classes[0])} in all {len(labels)} rows. Give rows of two classes or more.")
-    if len(classes) > max(20, len(labels) // 2):
+    if len(classes) > _most(labels):
         raise ValueError(
             f"{at} has {len(classes)} different values in {len(labels)} rows, too many for classes. "
             'Set targets = "numbers", or name another.'
         )
     position = {label: k for k, label in enumerate(classes)}
     return np.array([position[label] for label in labels], dtype=np.int64), tuple(classes)
+
+
+def _most(cells: list[str]) -> int:
+    return max(FEW, min(MANY, len(cells) // 2))
+
+
+def _one_hot(codes: list[int], width: int, dtype: DTypeLike = np.float64) -> Array:
+    rows = np.zeros((len(codes), width), dtype)
+    rows[np.arange(len(codes)), codes] = 1.0
+    return rows
 
 
 def _whole(label: str) -> str | None:
@@ -358,7 +375,7 @@ _KEPT: dict[str, Callable[[Any], bool]] = {
     "target": _names,
     "targets": lambda value: value in get_args(Targets),
     "classes": lambda value: value is None or (_names(value) and len(value) > 1),
-    "shape": lambda value: isinstance(value, list) and all(type(x) is int and x > 0 for x in value),
+    "shape": lambda value: isinstance(value, list) and value != [] and all(type(x) is int and x > 0 for x in value),
     "categories": lambda value: isinstance(value, dict) and all(map(_names, value.values())),
     "mean": _finite,
     "std": lambda value: _finite(value) and (value is None or all(x > 0 for x in value)),

@@ -7,7 +7,6 @@ categories) is learnt on the training part alone.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
@@ -42,12 +41,7 @@ class Parts:
 
 
 def digits(
-    validation: float = 0.1,
-    test: float = 0.2,
-    targets: Classes = "labels",
-    dtype: Floats | None = None,
-    *,
-    seed: int,
+    validation: float = 0.1, test: float = 0.2, targets: Classes = "labels", dtype: Floats | None = None, *, seed: int
 ) -> Parts:
     """The 1797 digits of 8x8 pixels that come with the package, shared out; X has shape (n, 64), in [0, 1].
 
@@ -77,13 +71,7 @@ def digits(
     return _of_arrays("digits", X, y, targets, dtype, validation, test, seed)
 
 
-def mnist(
-    folder: str | None = None,
-    targets: Classes = "labels",
-    dtype: Floats | None = None,
-    *,
-    seed: int,
-) -> Parts:
+def mnist(folder: str | None = None, targets: Classes = "labels", dtype: Floats | None = None, *, seed: int) -> Parts:
     """MNIST in its own parts: 50000 pictures to train on, 10000 to validate, 10000 to test; X has shape (n, 784).
 
     Parameters
@@ -109,7 +97,7 @@ def mnist(
 
 
 def csv(
-    path: str | os.PathLike[str],
+    path: str,
     target: str | list[str],
     features: list[str] | None = None,
     scale: bool = True,
@@ -151,14 +139,14 @@ def csv(
     """
     _check_choices("csv", targets, Targets, dtype, Floats)
     table = read_csv(path)
-    wanted = [target] if isinstance(target, str) else _check_names("target", target)
+    wanted = [target] if isinstance(target, str) else _check_names("csv", "target", target)
     if targets != "numbers" and len(wanted) > 1:
         raise ValueError(f'csv: target is {listed(wanted)}. Give one column of classes, or set targets = "numbers".')
     for name in wanted:
         table.cells(name)
     if features is None:
         features = [name for name in table.names if name not in wanted]
-    for name in _check_names("features", features):
+    for name in _check_names("csv", "features", features):
         if name in wanted:
             raise ValueError(f"csv: {shown(name)} is the target and in features. Leave it out of features.")
     y, classes = _classes(table, wanted[0], targets)
@@ -168,7 +156,7 @@ def csv(
 
 
 def npz(
-    path: str | os.PathLike[str],
+    path: str,
     x: str = "X",
     y: str = "y",
     scale: bool = False,
@@ -204,7 +192,7 @@ def npz(
         A malformed file, an array that is not there or has another shape, values outside these.
     """
     _check_choices("npz", targets, Targets, dtype, Dtype)
-    source = read_npz(path, [x, y])
+    source = read_npz(path, _check_names("npz", "[x, y]", [x, y]))
     X, labels = source.arrays[x], source.arrays[y]
     if X.ndim < 2 or 0 in X.shape:
         raise ValueError(f"{source.path}: {shown(x)} has shape {X.shape}. Give rows of numbers, (n, ...).")
@@ -352,11 +340,11 @@ def _check_choices(name: str, targets: str, known: Any, dtype: str | None, dtype
             raise ValueError(f"{name}: {key} is {shown(str(value))}.{near}")
 
 
-def _check_names(key: str, names: list[str]) -> list[str]:
+def _check_names(source: str, key: str, names: list[str]) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"csv: {key} is {shown(str(names))}, a {type(names).__name__}. Give a list of names.")
+        raise TypeError(f"{source}: {key} is {shown(str(names))}, a {type(names).__name__}. Give a list of names.")
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"csv: {key} is {shown(str(names))}. Give at least one name, and each once.")
+        raise ValueError(f"{source}: {key} is {shown(str(names))}. Give at least one name, and each once.")
     return names
 
 

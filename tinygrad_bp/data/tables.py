@@ -171,8 +171,8 @@ def read_csv(path: str | os.PathLike[str]) -> Table:
     rows, lines, line = [], [], 1
     try:
         for cells in reader:
-            if cells and not (len(cells) == 1 and cells[0].isspace()):
-                stripped = [cell.strip() for cell in cells]
+            stripped = [cell.strip() for cell in cells]
+            if stripped and (stripped != [""] or len(names) == 1):
                 if not names:
                     names = _checked_names(path, stripped)
                 elif len(cells) != len(names):
