@@ -172,7 +172,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [path.relative_to(PACKAGE).as_posix() for path in FILES]
 
 # What the extras bring, imported only inside functions.
-OPTIONAL = {"rich", "matplotlib", "safetensors", "hypothesis", "numba", "llvmlite"}
+OPTIONAL = {"rich", "matplotlib", "safetensors", "tomli_w", "hypothesis", "numba", "llvmlite"}
 # What a file is made for and imports at once: it is loaded by nothing else of the package.
 FOR = {"checking/strategies.py": {"hypothesis"}, "checking/pytest_plugin.py": {"pytest"}}
 
