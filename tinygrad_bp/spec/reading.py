@@ -78,7 +78,8 @@ def overridden(document: Mapping[str, Any], settings: Iterable[str]) -> dict[str
             _check_step(inside, here, step, exists=True)
             here, inside = _below(here, step), inside[step]
         _check_step(inside, here, last, exists=False)
-        inside[last] = plain(_value(text), place)
+        inside[last] = _value(text)
+        result = plain(result)  # which refuses what is too deep
     return result
 
 
@@ -140,9 +141,9 @@ def _check_step(inside: Any, here: str, step: str | int, exists: bool) -> None:
         raise TypeError(f"{place}: {here} is {kind_of(inside)}, not a {'list' if indexed else 'table'}.")
     if isinstance(step, int) and step >= len(inside):
         raise ValueError(f"{place}: {here} has {len(inside)} entries, counted from 0.")
-    if isinstance(step, str) and exists and step not in inside:
+    if isinstance(inside, dict) and exists and step not in inside:
         tables = [key for key, value in inside.items() if isinstance(value, (dict, list))]
-        hint = nearest(step, tables) or f" Give the whole table: {place.partition('.')[0]}={{...}}."
+        hint = nearest(str(step), tables) or f" Give the whole table: {place.partition('.')[0]}={{...}}."
         raise ValueError(f"{place}: there is no such table.{hint}")
 
 
