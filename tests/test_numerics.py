@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_bp import Tensor, grad, ops
+from tinygrad_bp import Tensor, autograd, grad, ops
 from tinygrad_bp.ops.activations import SATURATION
 from tinygrad_bp.ops.special import ERF_SLOPE
 
@@ -198,6 +198,13 @@ def test_an_infinite_gradient_reaches_the_largest_of_a_window_only(g: float) -> 
         assert np.array_equal(t.grad.data == 0, ~np.isin(x, y.data))
         assert np.array_equal(t.grad.data[..., -1, -1], [[g]], equal_nan=True)
         assert np.isfinite(t.grad.data).sum() == x.size - 1
+
+
+def test_the_second_derivative_of_a_determinant_of_unequal_scales() -> None:
+    a, ones = Tensor(np.diag([1e14, 1e14, 1.0]), requires_grad=True), np.eye(3)
+    (first,) = autograd.grad(ops.det(a), [a], create_graph=True)
+    (second,) = autograd.grad((first * ones).sum(), [a])  # of bc + ac + ab
+    assert_close(np.diag(second.data), np.array([1e14 + 1.0, 1e14 + 1.0, 2e14]), "second", 1e-15)
 
 
 # ---- running products ------------------------------------------------------------------------------------------------

@@ -166,7 +166,8 @@ def _cofactors_da(g: Any, a: Any) -> Any:
     """As for diagonal matrices, whose minors are products of entries: turned by U and V."""
     u, s, v = svd(np.where(np.isfinite(a), a, 0.0))
     eye = _eye(s)
-    pairs = np.prod(np.where(eye[:, None] + eye > 0, 1.0, s[..., None, None, :]), -1)
+    products = np.prod(np.where(eye[:, None] + eye > 0, 1.0, s[..., None, None, :]), -1)
+    pairs = np.where(eye > 0, 0.0, products)  # else those of one entry cancel, and leave noise where they are large
     turned = u.mT @ g @ v.mT
     inside = eye * (pairs @ (eye * turned).sum(-1)[..., None]) - pairs * turned.mT
     return slogdet(u @ v).sign[..., None, None] * (u @ inside @ v)
