@@ -1,4 +1,7 @@
-"""The data sets: the digits in the package, MNIST from both kinds of file, and damaged, wrong and missing files."""
+"""The data sets: the digits in the package, MNIST from both kinds of file and from a server on this machine.
+
+Damaged, wrong and missing files are each refused in one line.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests import make_digits
-from tinygrad_bp.data import datasets, digits, mnist, train_test_split
+from tinygrad_bp.data import datasets, digits, mnist
 
 TRAIN_X, TRAIN_Y, TEST_X, TEST_Y = (
     "train-images-idx3-ubyte.gz",
@@ -127,22 +128,19 @@ def test_the_pickle_comes_before_the_idx_files(folder):
         mnist(folder)
 
 
-def test_no_folder(monkeypatch):
-    monkeypatch.delenv("TINYGRAD_BP_DATA", raising=False)
-    message = "mnist: no folder. Give one with MNIST's files, or name it in TINYGRAD_BP_DATA."
-    with pytest.raises(FileNotFoundError, match=re.escape(message)):
-        mnist()
-
-
-def test_an_empty_folder(tmp_path):
+def test_a_named_folder_without_files_is_left_as_it_is(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(datasets, "MIRROR", server.url(""))
     message = (
         f"mnist: {tmp_path} has neither mnist.pkl.gz nor the four files {TRAIN_X}, {TRAIN_Y}, {TEST_X}, {TEST_Y}. "
         "Put either there."
     )
     with pytest.raises(FileNotFoundError, match="^" + re.escape(message)):
         mnist(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"has neither mnist\.pkl\.gz nor the four files"):
-        mnist(tmp_path / "nowhere")
+    monkeypatch.setenv("TINYGRAD_BP_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match=r"nowhere has neither mnist\.pkl\.gz nor the four files"):
+        mnist()
+    assert server.asked == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_some_of_the_four_files(folder):
@@ -205,6 +203,79 @@ def test_damaged_idx_files(folder, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match="^" + re.escape(f"mnist: {path} is damaged: ") + ".*\\. Copy it again.$"):
         mnist(folder)
+
+
+# -- MNIST, downloaded from a server here --
+
+
+@pytest.fixture
+def mirror(made, server, tmp_path, monkeypatch):
+    """A server of the files made here, and an empty cache."""
+    for path in made.iterdir():
+        server.answers[f"/{path.name}"] = path.read_bytes()
+    hashes = {name: hashlib.sha256((made / name).read_bytes()).hexdigest() for name in datasets.IDX_SHA256}
+    monkeypatch.setattr(datasets, "IDX_SHA256", hashes)
+    monkeypatch.setattr(datasets, "MIRROR", server.url(""))
+    monkeypatch.setenv("TINYGRAD_BP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TINYGRAD_BP_DATA", raising=False)
+    return server
+
+
+NAMES = [TRAIN_X, TRAIN_Y, TEST_X, TEST_Y]
+
+
+def test_mnist_is_downloaded_once(mirror, made, tmp_path, capsys):
+    found = mnist()
+    assert mirror.asked == [f"/{name}" for name in NAMES]
+    assert [line.split(" (")[0] for line in capsys.readouterr().err.splitlines()] == [
+        f"downloading {mirror.url(name)}" for name in NAMES
+    ]
+    cache = tmp_path / "cache" / "mnist"
+    assert {path.name: path.read_bytes() for path in cache.iterdir()} == {
+        path.name: path.read_bytes() for path in made.iterdir()
+    }
+    for (X, y), (X_made, y_made) in zip(found, mnist(made), strict=True):
+        assert np.array_equal(X, X_made)
+        assert np.array_equal(y, y_made)
+    mnist()
+    assert len(mirror.asked) == 4
+    assert capsys.readouterr().err == ""
+
+
+def test_a_damaged_file_in_the_cache_is_downloaded_again(mirror, made, tmp_path):
+    cache = tmp_path / "cache" / "mnist"
+    shutil.copytree(made, cache)
+    (cache / TEST_Y).write_bytes((made / TEST_Y).read_bytes()[:-1])
+    assert mnist().test[1][:3].tolist() == [0, 1, 2]
+    assert mirror.asked == [f"/{TEST_Y}"]
+    assert (cache / TEST_Y).read_bytes() == (made / TEST_Y).read_bytes()
+
+
+def test_a_download_that_fails_is_taken_up_where_it_failed(mirror, tmp_path):
+    labels = mirror.answers.pop(f"/{TRAIN_Y}")
+    message = (
+        f"fetch: {mirror.url(TRAIN_Y)} answered 404 Not Found. Check the address, or try again later. "
+        "Or name a folder that has MNIST's files in TINYGRAD_BP_DATA."
+    )
+    with pytest.raises(ConnectionError, match="^" + re.escape(message) + "$"):
+        mnist()
+    assert [path.name for path in (tmp_path / "cache" / "mnist").iterdir()] == [TRAIN_X]
+    mirror.answers[f"/{TRAIN_Y}"] = labels[::-1]
+    with pytest.raises(
+        ValueError, match=rf"^fetch: .*{TRAIN_Y} has sha256 \w+, not \w+\. .* Or name a folder that has "
+    ):
+        mnist()
+    mirror.answers[f"/{TRAIN_Y}"] = labels
+    mirror.asked.clear()
+    mnist()
+    assert mirror.asked == [f"/{name}" for name in NAMES[1:]]
+
+
+def test_the_files_of_the_mirror_are_the_real_ones(data_file):
+    for name, sha256 in datasets.IDX_SHA256.items():
+        assert hashlib.sha256(data_file(f"mnist/{name}").read_bytes()).hexdigest() == sha256
+    assert datasets.IDX_SHA256.keys() == datasets.IDX.keys()
+    assert datasets.MIRROR == "https://ossci-datasets.s3.amazonaws.com/mnist/"
 
 
 # -- Nielsen's pickle, made here --
@@ -282,84 +353,3 @@ def test_a_pickle_of_anything_but_arrays_is_refused(nielsen, tmp_path, monkeypat
     with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
         mnist(path.parent)
     assert not Path("harm.txt").exists()
-
-
-# -- the split --
-
-
-@given(
-    counts=st.lists(st.integers(4, 30), min_size=1, max_size=6),
-    test=st.floats(0.25, 0.75),
-    seed=st.integers(0, 2**40),
-)
-def test_a_split_keeps_every_row_once_and_every_class_in_proportion(counts, test, seed):
-    y = np.repeat(np.arange(len(counts)) * 3 - 4, counts)
-    X = np.arange(len(y))
-    X_train, X_test, y_train, y_test = train_test_split(X, y, test=test, seed=seed)
-    assert np.array_equal(np.sort(np.concatenate([X_train, X_test])), X)
-    assert np.array_equal(y[X_train], y_train)
-    assert np.array_equal(y[X_test], y_test)
-    assert abs(len(X_test) - test * len(y)) < 1
-    for label, count in zip(np.unique(y), counts, strict=True):
-        assert abs(np.count_nonzero(y_test == label) - test * count) <= 1
-
-
-def test_the_digits_split_is_a_fifth_shuffled_and_repeats():
-    X, y = digits()
-    X_train, X_test, y_train, y_test = train_test_split(X, y)
-    assert (len(X_train), len(X_test)) == (1437, 360)
-    assert np.bincount(y_test).tolist() == [36, 37, 35, 37, 36, 36, 36, 36, 35, 36]
-    again = train_test_split(X, y, test=0.2, seed=0)
-    assert all(np.array_equal(a, b) for a, b in zip(again, (X_train, X_test, y_train, y_test), strict=True))
-    assert not np.array_equal(train_test_split(X, y, seed=1)[3], y_test)
-
-
-def test_a_split_is_drawn_at_random_and_shuffled():
-    X_train, X_test, _, _ = train_test_split(np.arange(60), np.repeat([0, 1], 30), test=0.5)
-    assert sorted(X_test) != [*range(15), *range(30, 45)]
-    for part in (X_train, X_test):
-        assert part.tolist() != sorted(part)
-        assert set(part[:10] < 30) == {True, False}
-
-
-@pytest.mark.parametrize(
-    ("n", "test", "held_out"), [(30, 0.1, 3), (100, 0.07, 7), (10, 0.25, 3), (10, np.float32(0.5), 5)]
-)
-def test_the_size_of_the_held_out_part(n, test, held_out):
-    assert len(train_test_split(np.zeros(n), np.zeros(n, dtype=int), test=test)[1]) == held_out
-
-
-PAIR = (np.zeros((8, 2)), np.repeat([0, 1], 4))
-
-
-@pytest.mark.parametrize(
-    ("X", "y", "arguments", "error", "message"),
-    [
-        (PAIR[0][:7], PAIR[1], {}, ValueError, "X has shape (7, 2), y (8,). Give X (n, ...) and y (n,)."),
-        (PAIR[0], PAIR[1][:, None], {}, ValueError, "X has shape (8, 2), y (8, 1). Give X (n, ...) and y (n,)."),
-        (1.0, 1, {}, ValueError, "X has shape (), y (). Give X (n, ...) and y (n,)."),
-        (PAIR[0][:0], PAIR[1][:0], {}, ValueError, "X and y have 0 rows. Give at least two rows of each class."),
-        (PAIR[0], PAIR[1] * 1.0, {}, TypeError, "y has dtype float64. Give class labels as integers."),
-        (*PAIR, {"test": 0}, ValueError, "test is 0. Give a number between 0 and 1."),
-        (*PAIR, {"test": 1.0}, ValueError, "test is 1.0. Give a number between 0 and 1."),
-        (*PAIR, {"test": -0.2}, ValueError, "test is -0.2. Give a number between 0 and 1."),
-        (*PAIR, {"test": float("nan")}, ValueError, "test is nan. Give a number between 0 and 1."),
-        (*PAIR, {"test": True}, TypeError, "test is True, a bool. Give a number between 0 and 1."),
-        (*PAIR, {"test": "0.2"}, TypeError, "test is '0.2', a str. Give a number between 0 and 1."),
-        (*PAIR, {"seed": -1}, ValueError, "seed is -1, which is negative. Give an integer >= 0."),
-        (*PAIR, {"seed": 1.5}, TypeError, "seed is 1.5, a float. Give an integer >= 0."),
-        (
-            np.zeros(9),
-            np.repeat([0, 7], [8, 1]),
-            {},
-            ValueError,
-            "of the 1 rows of class 7, test=0.2 holds out 0. "
-            "Give more rows of it, or another test, so that both parts have some.",
-        ),
-        (*PAIR, {"test": 0.9}, ValueError, "of the 4 rows of class 0, test=0.9 holds out 4. Give more rows of it,"),
-        (*PAIR, {"test": 0.1}, ValueError, "of the 4 rows of class 1, test=0.1 holds out 0. Give more rows of it,"),
-    ],
-)
-def test_bad_splits(X, y, arguments, error, message):
-    with pytest.raises(error, match="^" + re.escape(f"train_test_split: {message}")):
-        train_test_split(X, y, **arguments)

@@ -1,10 +1,10 @@
-"""Real data sets as NumPy arrays: the digits in the package, MNIST from files.
+"""Real data sets as NumPy arrays: the digits in the package, and MNIST.
 
 `digits.npz` holds the 1797 handwritten digits of the UCI data set "Optical Recognition of Handwritten Digits"
 (E. Alpaydin and C. Kaynak, 1998, https://doi.org/10.24432/C50P49, CC BY 4.0), in the form in which scikit-learn
 distributes them (BSD-3-Clause); the pixels are stored as unsigned bytes and otherwise unchanged.
 MNIST is read from Nielsen's pickle, which must have the right sha256 before it is opened and may hold nothing but
-arrays, or from the four original IDX files. Every file is checked; nothing is downloaded.
+arrays, or from the four original IDX files, which are downloaded once where no folder is named. Every file is checked.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .download import cache_folder, fetch
+
 __all__ = ["Mnist", "digits", "mnist"]
 
 Pair: TypeAlias = tuple[NDArray[np.floating[Any]], NDArray[np.int64]]
@@ -34,6 +36,15 @@ IDX = {
     "train-labels-idx1-ubyte.gz": (LABELS, 60000),
     "t10k-images-idx3-ubyte.gz": (IMAGES, 10000, 28, 28),
     "t10k-labels-idx1-ubyte.gz": (LABELS, 10000),
+}
+
+
+MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"  # where PyTorch fetches them
+IDX_SHA256 = {
+    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 
 
@@ -69,14 +80,18 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> Mnist:
     ----------
     folder
         Where Nielsen's `mnist.pkl.gz` is, or the four original `*-ubyte.gz` files.
-        None means the folder that the environment variable TINYGRAD_BP_DATA names.
+        None means the folder that the environment variable TINYGRAD_BP_DATA names. Where that is not set either, the
+        four files (11.6 MB) are downloaded once, to the folder ``mnist`` in
+        :func:`~tinygrad_bp.data.download.cache_folder`.
 
     Raises
     ------
     FileNotFoundError
-        No folder, or one with neither the pickle nor all four files.
+        A named folder with neither the pickle nor all four files. Nothing is ever written there.
     ValueError
         A file that is damaged or not MNIST.
+    OSError
+        No folder was named, and the files cannot be downloaded or written.
 
     Examples
     --------
@@ -86,7 +101,7 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> Mnist:
     """
     folder = folder or os.environ.get("TINYGRAD_BP_DATA")
     if not folder:
-        raise FileNotFoundError("mnist: no folder. Give one with MNIST's files, or name it in TINYGRAD_BP_DATA.")
+        return _from_idx(_downloaded())
     folder = Path(folder)
     if (folder / PICKLE).is_file():
         return _from_pickle(folder / PICKLE)
@@ -98,6 +113,17 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> Mnist:
     if missing:
         raise FileNotFoundError(f"mnist: {folder} lacks {', '.join(missing)}. Put all four files there.")
     return _from_idx(folder)
+
+
+def _downloaded() -> Path:
+    """The folder in the cache, with all four files in it."""
+    folder = cache_folder() / "mnist"
+    try:
+        for name, sha256 in IDX_SHA256.items():
+            fetch(MIRROR + name, folder / name, sha256)
+    except (OSError, ValueError) as error:
+        raise type(error)(f"{error} Or name a folder that has MNIST's files in TINYGRAD_BP_DATA.") from error
+    return folder
 
 
 # All that a pickle of arrays may name. Python 2 wrote an array as _reconstruct(ndarray, ...), which NumPy 2 has moved.

@@ -65,7 +65,7 @@ def train_test_split(
         raise ValueError(f"train_test_split: test is {test}. Give a number between 0 and 1.")
     generator = random.seeded(seed, "train_test_split")
     classes, counts = np.unique(y, return_counts=True)
-    sizes = _shares(counts, float(test))
+    sizes = _shares(counts, float(test), counts)
     for label, count, size in zip(classes, counts, sizes, strict=True):
         if not 0 < size < count:
             raise ValueError(
@@ -96,14 +96,14 @@ def train_validation_test_split(
         An integer >= 0.
     stratify
         Whether `y` are class labels, of which every part takes its share of each class. A class with few rows may be
-        missing from validation and test, never from training.
+        missing from validation and test, but never from training.
 
     Raises
     ------
     TypeError
         Labels that are not integers, a part that is not a number, a seed that is not an integer.
     ValueError
-        Different numbers of rows, no rows, parts that are negative or leave nothing, a class that cannot be trained.
+        Different numbers of rows, no rows, parts that are negative or leave nothing to train on.
 
     Examples
     --------
@@ -135,14 +135,14 @@ def train_validation_test_split(
     generator = random.seeded(seed, name)
     groups = y if stratify else np.zeros(len(y), dtype=np.int64)
     classes, counts = np.unique(groups, return_counts=True)
-    tested, validated = _shares(counts, float(test)), _shares(counts, float(validation))
-    for label, count, held_out in zip(classes, counts, tested + validated, strict=True):
-        if held_out >= count:
-            rows = f"the {count} rows of class {label}" if stratify else f"the {count} rows"
-            raise ValueError(
-                f"{name}: validation={validation} and test={test} hold out all of {rows}. "
-                "Give more rows, or smaller parts, so that some are left to train on."
-            )
+    tested = _shares(counts, float(test), counts - 1)
+    validated = _shares(counts, float(validation), counts - 1 - tested)
+    if int(tested.sum()) < _size(counts, test) or int(validated.sum()) < _size(counts, validation):
+        rows = f"{len(y)} rows of {len(classes)} classes" if stratify else f"{len(y)} rows"
+        raise ValueError(
+            f"{name}: {rows} are too few for validation={validation} and test={test}: none would be left to train on. "
+            "Give more rows, or smaller parts."
+        )
     rows_of = _drawn(groups, classes, tested, validated, generator)
     train_part, test_part, validation_part = ((X[rows], y[rows]) for rows in rows_of)
     return train_part, validation_part if validation else None, test_part if test else None
@@ -154,13 +154,21 @@ def _check_number(operation: str, name: str, value: object) -> None:
         raise TypeError(f"{operation}: {name} is {value!r}, a {kind}. Give a number between 0 and 1.")
 
 
-def _shares(counts: Counts, part: float) -> Counts:
-    """How many rows of each class make up the part: ceil(part * n) in all, the largest remainders rounded up."""
+def _size(counts: Counts, part: float) -> int:
+    """ceil(part * n)"""
+    return math.ceil(round(float(part) * int(counts.sum()), 9))  # 0.07 * 100 is 7, whatever the last bit says
+
+
+def _shares(counts: Counts, part: float, most: Counts) -> Counts:
+    """How many rows of each class make up the part: rounded down, then one more for the largest remainders.
+
+    Of no class more than `most`: others give the rest, and where none has room for it the part is not full.
+    """
     shares = part * counts
-    sizes: Counts = np.floor(shares).astype(np.int64)
-    total = math.ceil(round(part * int(counts.sum()), 9))  # 0.07 * 100 is 7, whatever the last bit says
-    short = total - int(sizes.sum())
-    sizes[np.argsort(sizes - shares, kind="stable")[:short]] += 1
+    sizes: Counts = np.minimum(np.floor(shares).astype(np.int64), most)
+    order = np.argsort(sizes - shares, kind="stable")
+    while (short := _size(counts, part) - int(sizes.sum())) and len(order := order[sizes[order] < most[order]]):
+        sizes[order[:short]] += 1
     return sizes
 
 
