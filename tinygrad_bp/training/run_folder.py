@@ -12,16 +12,35 @@ at any instant goes on from the checkpoint before. spec.toml and columns.json be
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..io.atomic import in_place_of, remove_leftovers
+from ..io.weights import load, save
+from ..view.curves import write_curves
+
 __all__ = ["RunFolder"]
+
+_PREPARED = {"spec.toml", "columns.json"}
+_WRITTEN = {"metrics.jsonl", "model.safetensors", "curve.png", "curve.svg", "checkpoint"}
 
 
 class RunFolder:
-    """The files of one run under `path`; nothing is read or written before `begin`."""
+    """The files of one run under `path`; nothing is read or written before it is asked for.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     folder = RunFolder(f"{runs}/first")
+    ...     folder.begin(resume=False)
+    ...     folder.append({"epoch": 1, "loss": 0.5, "seconds": 0.1})
+    ...     print((folder.path / "metrics.jsonl").read_text())
+    {"epoch": 1, "loss": 0.5}
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -36,6 +55,7 @@ class RunFolder:
         ValueError
             What is there, and what to do.
         """
+        self._check(resume, set())
 
     def begin(self, resume: bool) -> dict[str, Any] | None:
         """Make the folder, clear away what a killed process left, and return the state in the checkpoint.
@@ -49,20 +69,40 @@ class RunFolder:
         ModuleNotFoundError
             safetensors or matplotlib (extra `cli`) is not installed.
         """
+        for package in ("safetensors", "matplotlib"):  # now, and not when the training is over
+            if find_spec(package) is None:
+                raise ModuleNotFoundError(f"fit: a run folder needs {package}. pip install 'tinygrad_bp[cli]'.")
+        self._check(resume, _PREPARED)
+        self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (self.path, self._checkpoint.parent):
+            remove_leftovers(folder)
+        return load(self._checkpoint) if self._checkpoint.exists() else None
 
     def finished(self) -> bool:
-        """Whether there is a checkpoint, and its state has a true "finished"."""
+        """Whether there is a checkpoint, and the run in it has come to its end."""
+        return self._checkpoint.exists() and load(self._checkpoint)["loop"]["finished"] is True
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add a line to metrics.jsonl: the record without `seconds`."""
+        """Add a line to metrics.jsonl: the record without `seconds`, and null for numbers that are not finite."""
+        with open(self._metrics, "ab") as file:
+            file.write(_line(record))
 
     def rewrite(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Make metrics.jsonl the lines of `history`: call it when a run begins or goes on."""
+        """Make metrics.jsonl the lines of `history`: when a run begins or goes on."""
+        with in_place_of(self._metrics) as file:
+            file.writelines(map(_line, history))
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Replace the checkpoint by what `state.gather` returned."""
+        save(self._checkpoint, state)
 
-    def close(self, history: Sequence[Mapping[str, Any]], weights: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    def close(
+        self,
+        history: Sequence[Mapping[str, Any]],
+        weights: Mapping[str, Any],
+        state: Mapping[str, Any],
+        best: int | None = None,
+    ) -> None:
         """Write everything at the end of a run or when it is interrupted: the outputs, then the checkpoint.
 
         Parameters
@@ -70,5 +110,48 @@ class RunFolder:
         weights
             For model.safetensors: ``model.state_dict()``.
         state
-            For the checkpoint: with ``"finished": True`` in `loop` at the end, False when interrupted.
+            For the checkpoint; its `loop` has ``"finished": True`` at the end of a run, False when it is interrupted.
+        best
+            The epoch of the weights, for the picture, where it is not the last.
         """
+        self.rewrite(history)
+        save(self.path / "model.safetensors", weights)
+        if history:
+            write_curves(history, self.path / "curve", best=best)
+        self.save_checkpoint(state)
+
+    @property
+    def _metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.path / "checkpoint" / "state.safetensors"
+
+    def _check(self, resume: bool, prepared: set[str]) -> None:
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise ValueError(f"fit: {self.path} is a file. Name a folder for the run.")
+        there = {name for name in os.listdir(self.path) if name[0] != "."}
+        run = there & (_PREPARED | _WRITTEN)
+        if there and not run:
+            raise ValueError(
+                f"fit: {self.path} holds other things ({_listed(there)}). Name another folder for the run."
+            )
+        if run - prepared and not resume:
+            raise ValueError(
+                f"fit: {self.path} holds an earlier run ({_listed(run - prepared)}). Go on with it by resume=True "
+                "(--resume), or name another folder."
+            )
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    kept = {name: value for name, value in record.items() if name != "seconds"}
+    finite = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in kept.items()}
+    return json.dumps(finite, allow_nan=False).encode() + b"\n"
+
+
+def _listed(names: set[str]) -> str:
+    first = sorted(names)[:3]
+    return ", ".join(first) + (" ..." if len(names) > len(first) else "")

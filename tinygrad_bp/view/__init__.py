@@ -3,6 +3,6 @@
 Here: the curves of a training run.
 """
 
-from .curves import draw_curves
+from .curves import draw_curves, write_curves
 
-__all__ = ["draw_curves"]
+__all__ = ["draw_curves", "write_curves"]

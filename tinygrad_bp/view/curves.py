@@ -1,32 +1,46 @@
-"""The picture of a training run: loss, and accuracy where there is one, epoch by epoch.
+"""The picture of a training run: loss and metrics, epoch by epoch, in training and in validation.
 
 `draw_curves` turns the history that `fit` returns into a matplotlib figure, which Jupyter shows and `savefig` writes.
-It draws on a figure of its own: no window, no global state of pyplot, no display needed.
+It draws on a figure of its own: no window, no global state of pyplot, no display needed. `write_curves` writes it as
+.png and .svg, which are the same bytes for the same history.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from math import isfinite, nan
+from numbers import Real
 from typing import TYPE_CHECKING, Any
+
+from ..io.atomic import in_place_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_curves"]
+__all__ = ["draw_curves", "write_curves"]
 
-_TRAINING, _TEST = "#3b6ea8", "#d1603d"
+History = Sequence[Mapping[str, Any]]
+
+_PANELS = 3
+_NO_CURVES = {"epoch", "lr", "seconds"}
+# told apart without colours by the dashes, and by how dark they are
+_TRAINING: dict[str, Any] = {"color": "#1f4e8c", "linewidth": 1.8}
+_VALIDATION: dict[str, Any] = {"color": "#e07b39", "linewidth": 1.8, "linestyle": (0, (3.5, 1.5))}
 
 
-def draw_curves(history: Sequence[Mapping[str, Any]], title: str = "Training") -> Figure:
-    """Loss and accuracy against the epoch, on the training and the test rows.
+def draw_curves(history: History, title: str = "Training", best: int | None = None) -> Figure:
+    """Loss and metrics against the epoch, one panel each, at most three: training solid, validation dashed.
 
     The loss has a logarithmic axis where it spans more than a factor of ten.
 
     Parameters
     ----------
     history
-        The records `fit` returns; one panel for loss, a second where they have an accuracy.
+        The records `fit` returns: `loss` and whatever else was measured in training, ``val_...`` in validation.
+    best
+        An epoch to mark: that of the weights that were kept.
 
     Raises
     ------
@@ -37,44 +51,77 @@ def draw_curves(history: Sequence[Mapping[str, Any]], title: str = "Training") -
 
     Examples
     --------
-    >>> figure = draw_curves([{"epoch": 1, "loss": 0.9}, {"epoch": 2, "loss": 0.5}])
+    >>> figure = draw_curves([{"epoch": 1, "loss": 0.9, "f1": 0.2}, {"epoch": 2, "loss": 0.5, "f1": 0.6}])
     >>> [axes.get_ylabel() for axes in figure.axes]
-    ['loss']
+    ['loss', 'f1']
     """
     if not history:
         raise ValueError("draw_curves: the history is empty. Pass the records that fit() returned.")
     from matplotlib.figure import Figure
 
-    metrics = [metric for metric in ("loss", "accuracy") if metric in history[0]]
-    figure = Figure(figsize=(5.2 * len(metrics), 4.0), dpi=120, layout="constrained")
-    figure.suptitle(title, fontweight="bold")
+    measured = dict.fromkeys(
+        key.removeprefix("val_") for record in history for key, value in record.items() if isinstance(value, Real)
+    )
+    metrics = [metric for metric in measured if metric not in _NO_CURVES][:_PANELS]
+    figure = Figure(figsize=(4.2 * len(metrics), 3.4), dpi=150)
+    figure.set_layout_engine("constrained", w_pad=0.12)
+    figure.suptitle(_literally(title), fontweight="bold")
     for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
-        _panel(axes, history, metric)
+        _panel(axes, history, metric, best)
     return figure
 
 
-def _panel(axes: Axes, history: Sequence[Mapping[str, Any]], metric: str) -> None:
+def write_curves(
+    history: History, path: str | os.PathLike[str], title: str = "Training", best: int | None = None
+) -> None:
+    """Write `draw_curves` to ``path.png`` and ``path.svg``; the same history gives the same bytes.
+
+    Bytes may differ from one version of matplotlib to another. Settings of the user's (matplotlibrc) change nothing.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_curves([{"epoch": 1, "loss": 0.9}], f"{folder}/curve")
+    ...     sorted(os.listdir(folder))
+    ['curve.png', 'curve.svg']
+    """
+    import matplotlib
+    from matplotlib import style
+
+    with style.context("default"), matplotlib.rc_context({"svg.hashsalt": "tinygrad_bp"}):
+        figure = draw_curves(history, title, best)
+        for kind, unwanted in (("png", {"Software": None}), ("svg", {"Creator": None, "Date": None})):
+            with in_place_of(f"{os.fspath(path)}.{kind}") as file:
+                figure.savefig(file, format=kind, metadata=unwanted)
+
+
+def _panel(axes: Axes, history: History, metric: str, best: int | None) -> None:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     epochs = [record["epoch"] for record in history]
-    curves = {
-        (name, colour): [record[key] for record in history]
-        for name, key, colour in (("training", metric, _TRAINING), ("test", f"test_{metric}", _TEST))
-        if key in history[0]
-    }
-    for (name, colour), values in curves.items():
-        last = f"{values[-1]:.2%}" if metric == "accuracy" else f"{values[-1]:.4f}"
-        axes.plot(epochs, values, color=colour, linewidth=1.8, label=f"{name}: {last}")
-        axes.plot(epochs[-1], values[-1], "o", color=colour, markersize=4)
+    finite: list[float] = []
+    for name, key, look in (("training", metric, _TRAINING), ("validation", f"val_{metric}", _VALIDATION)):
+        if any(key in record for record in history):
+            values = [float(record.get(key, nan)) for record in history]
+            last = f"{values[-1]:.2%}" if metric == "accuracy" else f"{values[-1]:.4g}"
+            axes.plot(epochs, values, label=f"{name}: {last}", **look)
+            axes.plot(epochs[-1], values[-1], "o", color=look["color"], markersize=4)
+            finite += filter(isfinite, values)
+    if best is not None:
+        axes.axvline(best, color="0.45", linewidth=1.0, linestyle=":", label=f"best: epoch {best}", zorder=1)
     if metric == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    elif 0 < 10 * min(map(min, curves.values())) < max(map(max, curves.values())):
+    elif metric == "loss" and finite and 0 < 10 * min(finite) < max(finite):
         axes.set_yscale("log")
     axes.set_xlabel("epoch")
-    axes.set_ylabel(metric)
+    axes.set_ylabel(_literally(metric))
     axes.set_xlim(0, 1.03 * epochs[-1])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.grid(True, which="both", color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, title="after the last epoch", loc="best")
+    axes.legend(frameon=False, title="after the last epoch", loc="best", fontsize="small", title_fontsize="small")
+
+
+def _literally(text: str) -> str:
+    """Text in which a dollar sign is one, and does not begin a formula."""
+    return text.replace("$", r"\$")
