@@ -66,7 +66,7 @@ def main(short=False, file="classic_001_network.png"):
     try:
         if not short:
             (x, labels), _, (x_test, labels_test) = bp.data.mnist()
-    except FileNotFoundError as missing:
+    except OSError as missing:
         short = True
         print("The digits in the package instead of MNIST, which is looked for in TINYGRAD_BP_DATA;", missing)
     net = Network([x.shape[1], 30, 10])

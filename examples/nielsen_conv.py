@@ -44,7 +44,7 @@ def digits():
 def main(short=False, epochs=10):
     try:
         train, test = digits() if short else mnist()
-    except FileNotFoundError as missing:
+    except OSError as missing:
         print("The digits in the package instead of MNIST, which is looked for in TINYGRAD_BP_DATA;", missing)
         short, (train, test) = True, digits()
     bp.manual_seed(0)

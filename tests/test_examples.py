@@ -33,7 +33,7 @@ def test_a_script_runs_in_short_mode(script, tmp_path, monkeypatch):
 @pytest.mark.parametrize("script", ["classic_001_network.py", "classic_003_ex4.py"])
 def test_a_script_without_its_data_says_so_in_one_line_and_runs_in_short_mode(script, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TINYGRAD_BP_DATA", raising=False)
+    monkeypatch.setenv("TINYGRAD_BP_DATA", str(tmp_path))
     main = runpy.run_path(str(ROOT / "examples" / script))["main"]
     main(short=True)
     short = capsys.readouterr().out.splitlines()

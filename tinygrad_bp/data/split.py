@@ -167,7 +167,7 @@ def _shares(counts: Counts, part: float, most: Counts) -> Counts:
     shares = part * counts
     sizes: Counts = np.minimum(np.floor(shares).astype(np.int64), most)
     order = np.argsort(sizes - shares, kind="stable")
-    while (short := _size(counts, part) - int(sizes.sum())) and len(order := order[sizes[order] < most[order]]):
+    while (short := _size(counts, part) - int(sizes.sum())) > 0 and len(order := order[sizes[order] < most[order]]):
         sizes[order[:short]] += 1
     return sizes
 
