@@ -76,8 +76,8 @@ class Table:
         odd = [row for row, cell in enumerate(cells) if _numbers([cell]) is None]
         if all(_ALMOST.fullmatch(cells[row]) for row in odd) and any(map(str.isdecimal, "".join(cells))):
             self.refuse(name, odd[0], f"is {shown(cells[odd[0]])}, no number like 1234.5. Correct it, or leave it out.")
-        for row in odd:
-            if cells[row].lower() == "nan":
+        for row, cell in enumerate(cells):
+            if cell.lower() == "nan":
                 self.refuse(name, row, "is nan, a missing value. Give a value, or leave the row or the column out.")
         return False
 
@@ -118,7 +118,8 @@ class Arrays:
         array = self.arrays[name]
         if array.dtype.kind == "U":
             raise ValueError(f"{self.path}: the array {shown(name)} holds text, no numbers. Give numbers.")
-        return array.astype(np.float64, copy=False)
+        with np.errstate(over="ignore"):  # of a longer float
+            return array.astype(np.float64, copy=False)
 
     def labels(self, name: str) -> list[str]:
         """An array of text or whole numbers, shape (n,) or (n, 1), as text; ValueError for another."""
@@ -214,13 +215,15 @@ def read_npz(path: str | os.PathLike[str], names: Sequence[str]) -> Arrays:
     """
     path = checked_path(path)
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        content = path.open("rb")
+    except OSError as error:
+        raise _unread(path, error) from error
+    try:
+        with content, zipfile.ZipFile(content) as archive:
             entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             unknown = [name for name in names if name not in entries]
             size = os.path.getsize(path)
             arrays = {} if unknown else {name: _array(archive, entries[name], size) for name in names}
-    except OSError as error:
-        raise _unread(path, error) from error
     except Exception as error:  # whatever zipfile and NumPy say of a damaged file
         reason = str(error).partition("\n")[0][:200].removesuffix(".") or type(error).__name__
         raise ValueError(f"{path}: this is no sound .npz: {reason}. Write it again with np.savez.") from error
