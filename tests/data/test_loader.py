@@ -215,6 +215,17 @@ def test_an_abandoned_pass_can_be_gone_on_with_until_the_next_begins():
     assert rows(restored) == [batch.tolist() for (batch,) in second] != first
 
 
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_pass_that_has_begun_has_its_order_before_its_first_batch(seed):
+    loader = DataLoader(np.arange(9), shuffle=True, seed=seed)
+    batches = iter(loader)
+    state, generator = loader.state_dict(), package_state()
+    expected = [[batch.tolist() for (batch,) in batches], rows(loader)]
+    loader.load_state_dict(state)
+    random.generator().bit_generator.state = generator
+    assert [rows(loader), rows(loader)] == expected
+
+
 def test_a_loaded_pass_that_is_abandoned_is_followed_by_a_whole_one():
     loader = DataLoader(np.arange(9), shuffle=True, seed=1)
     batches = iter(loader)
