@@ -175,7 +175,9 @@ def test_a_column_that_is_not_there(some):
 @pytest.mark.parametrize("read", [read_csv, lambda path: read_npz(path, ["X"])], ids=["csv", "npz"])
 def test_paths_of_no_file(tmp_path, read):
     (tmp_path / "iris.csv").write_text("a\n1")
-    with pytest.raises(FileNotFoundError, match="^" + re.escape(f"{tmp_path}/iriss.csv: there is no such file.") + ".*"):
+    with pytest.raises(
+        FileNotFoundError, match="^" + re.escape(f"{tmp_path}/iriss.csv: there is no such file.") + ".*"
+    ):
         read(f"{tmp_path}/iriss.csv")
     with pytest.raises(FileNotFoundError, match=r"Did you mean 'iris.csv'\?$"):
         read(tmp_path / "Iriss.csv")
@@ -321,7 +323,7 @@ def use(path: Path) -> None:
         table.is_numeric(name)
 
 
-@given(content=st.binary() | st.text("a,;\t\"\n\r 1", max_size=60).map(str.encode))
+@given(content=st.binary() | st.text('a,;\t"\n\r 1', max_size=60).map(str.encode))
 def test_any_bytes_are_a_table_or_one_line(some, content):
     some.write_bytes(content)
     refused_in_one_line(use, some)
