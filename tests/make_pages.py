@@ -1,7 +1,7 @@
 """Writes docs/coverage.md and docs/api.md: ``python -m tests.make_pages``. A test demands that they are up to date.
 
 What records, what passes through and what is refused is read from the tables of `tinygrad_bp.dispatch`; what cannot be
-answered for is here. The lists are those of NumPy 2.0 to 2.4, so the pages are the same whichever is installed.
+answered for is here. The lists are those of NumPy 2.0 to 2.5, so the pages are the same whichever is installed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REFUSED: dict[str, str] = dispatch.REFUSED
 # ---- coverage: what is known of NumPy --------------------------------------------------------------------------------
 
 SINCE = {"unstack": "2.1", "cumulative_sum": "2.1", "cumulative_prod": "2.1", "matvec": "2.2", "vecmat": "2.2"}
-UNTIL = {"in1d": "2.3", "trapz": "2.3"}
+UNTIL = {"in1d": "2.3", "trapz": "2.3", "row_stack": "2.4"}
 _ALIASES = (
     "abs absolute, acos arccos, acosh arccosh, asin arcsin, asinh arcsinh, atan arctan, atan2 arctan2, atanh arctanh, "
     "bitwise_invert invert, bitwise_left_shift left_shift, bitwise_not invert, bitwise_right_shift right_shift, "
@@ -74,7 +74,7 @@ def passes() -> set[str]:
 
 
 def known() -> set[str]:
-    """Every public function of NumPy 2.0 to 2.4."""
+    """Every public function of NumPy 2.0 to 2.5."""
     return {*records(), *passes(), *words(REFUSED), *words(UNASKED)}
 
 
@@ -105,7 +105,7 @@ def methods(table: dict[Any, Any]) -> str:
 COVERAGE = """\
 # Which functions of NumPy take Tensors
 
-Written by `python -m tests.make_pages` from the tables that answer (`tinygrad_bp/dispatch.py`), for NumPy 2.0 to 2.4:
+Written by `python -m tests.make_pages` from the tables that answer (`tinygrad_bp/dispatch.py`), for NumPy 2.0 to 2.5:
 {counts[0]} functions record, {counts[1]} pass through, {counts[2]} are refused.
 
 - **Records**: the result is a Tensor that remembers how it was made. Where it has no derivative, its path ends there.
