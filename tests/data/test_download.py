@@ -233,13 +233,13 @@ class Terminal(io.StringIO):
         return True
 
 
-def shown_on_a_terminal(server, folder, monkeypatch) -> str:
+def shown_on_a_terminal(server, folder, monkeypatch, progress=True) -> str:
     server.answers["/a.gz"] = CONTENT
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "100")
-    fetch(server.url("a.gz"), folder / "[a].gz", SHA256)
+    fetch(server.url("a.gz"), folder / "[a].gz", SHA256, progress)
     return terminal.getvalue()
 
 
@@ -265,13 +265,14 @@ def test_a_line_where_rich_is_not_installed(server, tmp_path, monkeypatch):
     assert text == f"downloading {server.url('a.gz')} (0.3 MB)\n"
 
 
-def test_a_line_elsewhere_and_nothing_on_request(server, tmp_path, capsys):
+def test_a_line_elsewhere_and_nothing_on_request(server, tmp_path, monkeypatch, capsys):
     server.answers["/a.gz"] = CONTENT
     fetch(server.url("a.gz"), tmp_path / "a.gz", SHA256)
     assert capsys.readouterr() == ("", f"downloading {server.url('a.gz')} (0.3 MB)\n")
     fetch(server.url("a.gz"), tmp_path / "a.gz", SHA256)
     fetch(server.url("a.gz"), tmp_path / "b.gz", SHA256, progress=False)
     assert capsys.readouterr() == ("", "")
+    assert shown_on_a_terminal(server, tmp_path, monkeypatch, progress=False) == ""
 
 
 # -- the cache --

@@ -222,6 +222,13 @@ FEW = "none would be left to train on. Give more rows, or smaller parts."
             ValueError,
             f"2 rows are too few for validation=0.1 and test=0.2: {FEW}",
         ),
+        (
+            PAIR[0][:1],
+            PAIR[1][:1],
+            {"validation": 0.0},
+            ValueError,
+            f"1 rows of 1 classes are too few for validation=0.0 and test=0.2: {FEW}",
+        ),
     ],
 )
 def test_bad_splits_in_three(X, y, arguments, error, message):
