@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .checking import assert_gradcheck, check_backprop, check_layer, check_loss, gradcheck, numeric_jacobian
     from .compiler.step import compile
     from .io.weights import load, save
-    from .spec import Experiment, from_spec, to_spec
+    from .spec import Experiment, from_spec, register, to_spec
     from .training import fit
 
 __version__ = "0.1.0"
@@ -38,6 +38,7 @@ numpy.empty(2**25 - 2**16, numpy.uint8)
 _LATER = {
     "fit": "training",
     "from_spec": "spec",
+    "register": "spec",
     "to_spec": "spec",
     "Experiment": "spec",
     "load": "io.weights",
@@ -111,6 +112,7 @@ __all__ = [
     "primitive",
     "rand",
     "randn",
+    "register",
     "save",
     "set_default_dtype",
     "spec",

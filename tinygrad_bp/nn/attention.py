@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -82,21 +82,23 @@ class MultiheadAttention(Module):
         name = type(self).__name__
         self.embed_dim = as_sizes(name, "embed_dim", embed_dim, 1, 1)[0]
         self.num_heads = as_sizes(name, "num_heads", num_heads, 1, 1)[0]
-        self.kdim = as_sizes(name, "kdim", embed_dim if kdim is None else kdim, 1, 1)[0]
-        self.vdim = as_sizes(name, "vdim", embed_dim if vdim is None else vdim, 1, 1)[0]
+        (keys,) = as_sizes(name, "kdim", embed_dim if kdim is None else kdim, 1, 1)
+        (values,) = as_sizes(name, "vdim", embed_dim if vdim is None else vdim, 1, 1)
+        self.kdim, self.vdim, self._widths = kdim, vdim, (self.embed_dim, keys, values)
         if embed_dim % num_heads:
             raise ValueError(f"{name}: embed_dim {embed_dim} is no multiple of num_heads {num_heads}. Pass a divisor.")
         check_settings(name, dropout=dropout, bias=bias, batch_first=batch_first)
         self.dropout = float(dropout)
+        self.bias = bias
         self.batch_first = batch_first
         dtype = as_dtype(name, dtype)
-        self._joined = self.kdim == self.vdim == embed_dim
+        self._joined = keys == values == embed_dim
         if self._joined:
             self.in_proj_weight = Parameter(np.zeros((3 * embed_dim, embed_dim), dtype))
         else:
             self.q_proj_weight = Parameter(np.zeros((embed_dim, embed_dim), dtype))
-            self.k_proj_weight = Parameter(np.zeros((embed_dim, self.kdim), dtype))
-            self.v_proj_weight = Parameter(np.zeros((embed_dim, self.vdim), dtype))
+            self.k_proj_weight = Parameter(np.zeros((embed_dim, keys), dtype))
+            self.v_proj_weight = Parameter(np.zeros((embed_dim, values), dtype))
         for weight in self.parameters():
             xavier_uniform_(weight)
         self.in_proj_bias = Parameter(np.zeros(3 * embed_dim, dtype)) if bias else None
@@ -163,7 +165,7 @@ class MultiheadAttention(Module):
         if ranks not in ({2}, {3}):
             form = "(batch, length, features)" if self.batch_first else "(length, batch, features)"
             raise ValueError(f"{name}: query {q}, key {k}, value {v}. Pass all as {form}, or as (length, features).")
-        for role, shape, width in zip(("query", "key", "value"), shapes, (self.embed_dim, self.kdim, self.vdim)):
+        for role, shape, width in zip(("query", "key", "value"), shapes, self._widths):
             if shape[-1] != width:
                 have = f"{role} {shape} has {shape[-1]} features, the layer expects {width}"
                 raise ValueError(f"{name}: {have}. Give the layer other sizes, or the input {width} features.")
@@ -262,7 +264,7 @@ class TransformerEncoderLayer(Module):
         nhead: int,
         dim_feedforward: int = 2048,
         dropout: float = 0.1,
-        activation: str | Callable[[Any], Any] = "relu",
+        activation: Literal["relu", "gelu"] | Callable[[Any], Any] = "relu",
         layer_norm_eps: float = 1e-5,
         batch_first: bool = False,
         norm_first: bool = False,
@@ -273,6 +275,8 @@ class TransformerEncoderLayer(Module):
         check_settings(name, dropout=dropout, norm_first=norm_first, layer_norm_eps=layer_norm_eps)
         if not callable(activation) and activation not in ("relu", "gelu"):
             raise ValueError(f'{name}: activation is {activation!r}. Choose "relu" or "gelu", or pass a function.')
+        self.d_model, self.nhead, self.dim_feedforward, self.bias = d_model, nhead, dim_feedforward, bias
+        self.layer_norm_eps, self.batch_first = layer_norm_eps, batch_first
         self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype)
         self.linear1 = Linear(d_model, dim_feedforward, bias, dtype)
         self.dropout = Dropout(dropout)
@@ -318,6 +322,11 @@ class TransformerEncoder(Module):
                 raise TypeError(f"{name}: {role} is {given!r}. Pass a layer that is made, such as LayerNorm(8).")
         self.layers = [copy.deepcopy(encoder_layer) for _ in range(self.num_layers)]
         self.norm = norm
+
+    @property
+    def encoder_layer(self) -> Any:
+        """The first of the copies."""
+        return self.layers[0]
 
     def forward(self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False) -> Any:
         """The result, shaped as `src`; masks as in :class:`MultiheadAttention`."""

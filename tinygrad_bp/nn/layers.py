@@ -20,7 +20,7 @@ from .functional.layers import check_row
 from .init import normal_, uniform_
 from .module import Module, Parameter
 
-__all__ = ["Dropout", "Embedding", "Flatten", "Identity", "Linear"]
+__all__ = ["Dropout", "Embedding", "Flatten", "Identity", "Linear", "Unflatten"]
 
 
 class Affine(Module):
@@ -100,6 +100,38 @@ class Flatten(Module):
         return ops.reshape(input, (*shape[: axes[0]], flat, *shape[axes[-1] + 1 :]))
 
 
+class Unflatten(Module):
+    """Axis `dim` made several, of the sizes `unflattened_size`, one of which may be -1: what is left.
+
+    >>> import tinygrad_bp as bp
+    >>> Unflatten(1, (1, 8, 8))(bp.zeros(10, 64)).shape
+    (10, 1, 8, 8)
+    """
+
+    def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
+        (self.dim,) = as_sizes("Unflatten", "dim", dim, 1, -64)
+        self.unflattened_size = as_sizes(
+            "Unflatten", "unflattened_size", unflattened_size, np.size(unflattened_size), -1
+        )
+        if self.unflattened_size.count(-1) > 1 or not self.unflattened_size:
+            raise ValueError(f"Unflatten: unflattened_size is {unflattened_size}. Pass sizes, and -1 for one at most.")
+
+    def forward(self, input: Any) -> Any:
+        """The same entries in the other shape."""
+        input = as_input("Unflatten", "input", input)
+        shape, sizes = input.shape, self.unflattened_size
+        if not -len(shape) <= self.dim < len(shape):
+            raise ValueError(f"Unflatten: input {shape} has no axis {self.dim}. Pass one of its axes as dim.")
+        axis = self.dim % len(shape)
+        known = -math.prod(sizes) if -1 in sizes else math.prod(sizes)
+        if shape[axis] != known and (-1 not in sizes or not known or shape[axis] % known):
+            raise ValueError(
+                f"Unflatten: axis {self.dim} of input {shape} does not split into {sizes}. Pass sizes that do."
+            )
+        sizes = tuple(shape[axis] // known if size == -1 else size for size in sizes)
+        return ops.reshape(input, (*shape[:axis], *sizes, *shape[axis + 1 :]))
+
+
 class Identity(Module):
     """``x`` itself.
 
@@ -160,7 +192,9 @@ class Embedding(Module):
     ) -> None:
         (self.num_embeddings,) = as_sizes("Embedding", "num_embeddings", num_embeddings, 1, 1)
         (self.embedding_dim,) = as_sizes("Embedding", "embedding_dim", embedding_dim, 1, 1)
-        self.padding_idx = None if padding_idx is None else check_row("Embedding", padding_idx, num_embeddings)
+        if padding_idx is not None:
+            check_row("Embedding", padding_idx, num_embeddings)
+        self.padding_idx = padding_idx
         dtype = as_dtype("Embedding", dtype)
         self.weight = Parameter(np.zeros((num_embeddings, embedding_dim), dtype))
         normal_(self.weight)

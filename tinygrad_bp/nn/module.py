@@ -264,14 +264,14 @@ class Sequential(Module):
     ((5, 1), 4, Sigmoid())
     """
 
-    def __init__(self, *stages: Callable[[Any], Any]) -> None:
-        for position, stage in enumerate(stages):
+    def __init__(self, *layers: Module | Callable[[Any], Any]) -> None:
+        for position, stage in enumerate(layers):
             if isinstance(stage, type):
                 name = stage.__name__
                 raise TypeError(f"Sequential: stage {position} is the class {name}. Make an instance: {name}(...).")
             if not callable(stage):
                 raise TypeError(f"Sequential: stage {position} is a {type(stage).__name__}. Pass modules or functions.")
-        self._stages = stages
+        self._stages = layers
 
     def _attributes(self) -> Iterator[tuple[str, Any]]:
         yield from ((str(position), stage) for position, stage in enumerate(self._stages))

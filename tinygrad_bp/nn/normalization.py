@@ -157,11 +157,12 @@ class LayerNorm(Module):
         dtype: DTypeLike | None = None,
     ) -> None:
         check_settings("LayerNorm", eps=eps, elementwise_affine=elementwise_affine, bias=bias)
-        self.normalized_shape, dtype = as_shape("LayerNorm", normalized_shape), as_dtype("LayerNorm", dtype)
+        shape, dtype = as_shape("LayerNorm", normalized_shape), as_dtype("LayerNorm", dtype)
+        self.normalized_shape = normalized_shape if isinstance(normalized_shape, int) else shape
         self.elementwise_affine = elementwise_affine
         self.eps = eps
-        self.weight = _learned(self.normalized_shape, 1.0, elementwise_affine, dtype)
-        self.bias = _learned(self.normalized_shape, 0.0, elementwise_affine and bias, dtype)
+        self.weight = _learned(shape, 1.0, elementwise_affine, dtype)
+        self.bias = _learned(shape, 0.0, elementwise_affine and bias, dtype)
 
     def forward(self, input: Any) -> Any:
         """The input, every sample normalised."""
@@ -187,10 +188,11 @@ class RMSNorm(Module):
         dtype: DTypeLike | None = None,
     ) -> None:
         check_settings("RMSNorm", eps=0.0 if eps is None else eps, elementwise_affine=elementwise_affine)
-        self.normalized_shape, dtype = as_shape("RMSNorm", normalized_shape), as_dtype("RMSNorm", dtype)
+        shape, dtype = as_shape("RMSNorm", normalized_shape), as_dtype("RMSNorm", dtype)
+        self.normalized_shape = normalized_shape if isinstance(normalized_shape, int) else shape
         self.elementwise_affine = elementwise_affine
         self.eps = eps
-        self.weight = _learned(self.normalized_shape, 1.0, elementwise_affine, dtype)
+        self.weight = _learned(shape, 1.0, elementwise_affine, dtype)
 
     def forward(self, input: Any) -> Any:
         """The input, every sample scaled."""

@@ -31,7 +31,7 @@ class _MaxPool(Calling):
         check_settings(type(self).__name__, ceil_mode=ceil_mode)
         check_windows(type(self).__name__, self.axes, kernel_size, stride, padding, dilation)
         self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
+        self.stride = stride
         self.padding = padding
         self.dilation = dilation
         self.ceil_mode = ceil_mode
@@ -76,7 +76,7 @@ class _AvgPool(Calling):
         check_settings(type(self).__name__, ceil_mode=ceil_mode, count_include_pad=count_include_pad)
         check_windows(type(self).__name__, self.axes, kernel_size, stride, padding)
         self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
+        self.stride = stride
         self.padding = padding
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad

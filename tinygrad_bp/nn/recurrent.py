@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -20,7 +20,7 @@ from .functional.layers import dropout
 from .init import uniform_
 from .module import Module, Parameter
 
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
+__all__ = ["GRU", "LSTM", "RNN", "EveryStep", "GRUCell", "LSTMCell", "LastStep", "RNNCell"]
 
 
 class _Recurrent(Module):
@@ -229,7 +229,7 @@ class RNN(_Layer):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        nonlinearity: str = "tanh",
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
@@ -280,6 +280,47 @@ class GRU(_Layer):
     _gates = 3
 
 
+# ---- what comes after them in a Sequential ------------------------------------------------------------------
+
+
+class EveryStep(Module):
+    """The output of a recurrent layer at every step, without the states that it returns beside.
+
+    >>> import tinygrad_bp as bp
+    >>> net = bp.nn.Sequential(LSTM(3, 4), EveryStep(), GRU(4, 2), EveryStep())
+    >>> net(bp.zeros(7, 5, 3)).shape
+    (7, 5, 2)
+    """
+
+    def forward(self, input: Any) -> Any:
+        """Of a tuple the first, anything else as it is."""
+        return as_input(type(self).__name__, "input", input[0] if isinstance(input, tuple) else input)
+
+
+class LastStep(EveryStep):
+    """The output of a recurrent layer at the last step, without the states: (batch, entries), or (entries,).
+
+    It takes what the layer returns or such an output alone, and has to be told `batch_first` like the layer. Of a
+    second direction, which reads backwards, the last step is where it has read one step only.
+
+    >>> import tinygrad_bp as bp
+    >>> net = bp.nn.Sequential(LSTM(3, 4, batch_first=True), LastStep(batch_first=True), bp.nn.Linear(4, 2))
+    >>> net(bp.zeros(5, 7, 3)).shape
+    (5, 2)
+    """
+
+    def __init__(self, batch_first: bool = False) -> None:
+        check_settings("LastStep", batch_first=batch_first)
+        self.batch_first = batch_first
+
+    def forward(self, input: Any) -> Any:
+        """``output[-1]``, or ``output[:, -1]`` of a batch that comes first."""
+        output = super().forward(input)
+        if output.ndim not in (2, 3):
+            raise ValueError(f"LastStep: the output has shape {output.shape}. Pass that of a recurrent layer.")
+        return output[:, -1] if self.batch_first and output.ndim == 3 else output[-1]
+
+
 # ---- the cells ---------------------------------------------------------------------------------------------
 
 
@@ -298,7 +339,7 @@ class RNNCell(_Cell):
         input_size: int,
         hidden_size: int,
         bias: bool = True,
-        nonlinearity: str = "tanh",
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
         dtype: DTypeLike | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype)

@@ -10,6 +10,17 @@ from __future__ import annotations
 
 from .experiment import Experiment
 from .model import from_spec, to_spec
-from .registry import DATA, LAYERS, LOSSES, OPTIMIZERS
+from .registry import DATA, LAYERS, LOSSES, OPTIMIZERS, SCHEDULES, import_layers, register
 
-__all__ = ["DATA", "LAYERS", "LOSSES", "OPTIMIZERS", "Experiment", "from_spec", "to_spec"]
+__all__ = [
+    "DATA",
+    "LAYERS",
+    "LOSSES",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "Experiment",
+    "from_spec",
+    "import_layers",
+    "register",
+    "to_spec",
+]

@@ -1,4 +1,4 @@
-"""Saying what is wrong in a document: the path, the value, and the nearest right word."""
+"""Saying what is wrong in a document, in one line: the path, the value, and the nearest right word."""
 
 from __future__ import annotations
 
@@ -9,41 +9,54 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["at", "kind_of", "nearest", "path_of", "shown"]
+__all__ = ["at", "kind_of", "nearest", "one_line", "path_of", "shown"]
 
 
 @contextmanager
 def at(where: str) -> Iterator[None]:
-    """Errors of the block begin with the place; what a value of the document can cause is one of three kinds."""
+    """Errors of the block begin with the place; what is none of our kinds is a ValueError that says which it was."""
     try:
         yield
     except OSError as error:
-        raise type(error)(f"{where}: {error}") from error
+        raise type(error)(f"{where}: {one_line(error)}") from error
     except TypeError as error:
-        raise TypeError(f"{where}: {error}") from error
-    except (ValueError, OverflowError, MemoryError, RecursionError) as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise TypeError(f"{where}: {one_line(error)}") from error
+    except (ValueError, IndexError, OverflowError, MemoryError, RecursionError) as error:
+        raise ValueError(f"{where}: {one_line(error)}") from error
+    except Exception as error:
+        raise ValueError(f"{where}: {type(error).__name__}: {one_line(error)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """The message without line breaks."""
+    return " ".join(str(error).split("\n"))
 
 
 def path_of(where: str, key: str) -> str:
+    """The place of a key in the table at `where`."""
     word = key if re.fullmatch(r"[A-Za-z0-9_-]+", str(key)) else json.dumps(key)
     return f"{where}.{word}" if where else word
 
 
 def shown(value: Any) -> str:
+    """The value as JSON, cut where it is long."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def kind_of(value: Any) -> str:
+    """What a value of a document is, in words."""
     if value is None:
         return "null"
     kinds: dict[type, str] = {bool: "a bool", int: "an integer", float: "a float", str: "a string", list: "a list"}
     return "a table" if isinstance(value, Mapping) else kinds.get(type(value), f"a {type(value).__name__}")
 
 
-def nearest(word: str, choices: Collection[str]) -> str:
+def nearest(word: str, choices: Collection[str], quoted: bool = True) -> str:
     """' Did you mean ...?', or '' where nothing is near; case does not count."""
     lower = {choice.lower(): choice for choice in choices}
     found = difflib.get_close_matches(str(word).lower(), lower, n=1)
-    return f" Did you mean {shown(lower[found[0]])}?" if found else ""
+    if not found:
+        return ""
+    near = lower[found[0]]
+    return f" Did you mean {shown(near) if quoted else near}?"
