@@ -21,7 +21,7 @@ from tinygrad_bp.data.tables import Arrays, Table, read_csv
 
 def table_of(text: str) -> Table:
     names, *rows = [[cell.strip() for cell in line.split(",")] for line in text.strip().splitlines()]
-    return Table("some.csv", tuple(names), rows, list(range(2, 2 + len(rows))))
+    return Table("some.csv", dict(zip(names, zip(*rows), strict=True)), list(range(2, 2 + len(rows))))
 
 
 FLOWERS = table_of(
@@ -41,7 +41,7 @@ def flowers(targets="labels", dtype="float64", scale=True) -> Columns:
     columns = Columns.of_table(FLOWERS, ["width", "colour", "height"], ["kind"], targets, classes, [0, 1, 2], dtype)
     if not scale:
         return columns
-    train = Table("some.csv", FLOWERS.names, FLOWERS.rows[:3], FLOWERS.lines)
+    train = Table("some.csv", {name: cells[:3] for name, cells in FLOWERS.columns.items()}, FLOWERS.lines)
     return columns.learnt_from(columns.unscaled(train), "some.csv")
 
 
@@ -359,7 +359,7 @@ def test_through_json_every_bit_of_x_comes_back(some, drawn, dtype, scale):
         csv.writer(file).writerows(rows)
     table = read_csv(some)
     classes = None if targets == "numbers" else classes_of(table, "y")[1]
-    columns = Columns.of_table(table, table.names[:-1], ["y"], targets, classes, range(len(table.rows)), dtype)
+    columns = Columns.of_table(table, [*table.columns][:-1], ["y"], targets, classes, range(len(table.lines)), dtype)
     if scale:
         try:
             columns = columns.learnt_from(columns.unscaled(table), "some")

@@ -30,6 +30,10 @@ def table_of(path: Path, content: str | bytes) -> Table:
     return read_csv(path)
 
 
+def rows_of(table: Table) -> list[list[str]]:
+    return [list(row) for row in zip(*table.columns.values(), strict=True)]
+
+
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 words = texts.filter(str.strip)
 
@@ -50,8 +54,8 @@ def written(draw):
 def test_what_csv_writer_quotes_comes_back(some, drawn):
     names, rows, content = drawn
     table = table_of(some, content)
-    assert table.names == tuple(name.strip() for name in names)
-    assert table.rows == [[cell.strip() for cell in row] for row in rows]
+    assert [*table.columns] == [name.strip() for name in names]
+    assert rows_of(table) == [[cell.strip() for cell in row] for row in rows]
 
 
 plain = st.text("abcXYZ019.-_ '!", min_size=1, max_size=6).filter(str.strip)
@@ -65,7 +69,7 @@ plain = st.text("abcXYZ019.-_ '!", min_size=1, max_size=6).filter(str.strip)
 def test_the_delimiter_is_seen_from_the_header(some, rows, delimiter, ends):
     rows[0] = [f"{k} {name}" for k, name in enumerate(rows[0])]
     table = table_of(some, ends.join(delimiter.join(row) for row in rows))
-    assert [list(table.names), *table.rows] == [[cell.strip() for cell in row] for row in rows]
+    assert [list(table.columns), *rows_of(table)] == [[cell.strip() for cell in row] for row in rows]
 
 
 @given(numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
@@ -77,8 +81,8 @@ def test_numbers_come_back_bit_for_bit(some, numbers):
 
 def test_blank_lines_are_skipped_and_lines_counted_as_an_editor_does(some):
     table = table_of(some, '\n  \na, b\n1, 2\n\n   \n3,"4\n5"\n"6" , 7'.replace('"6" ', '"6"'))
-    assert table.names == ("a", "b")
-    assert table.rows == [["1", "2"], ["3", "4\n5"], ["6", "7"]]
+    assert [*table.columns] == ["a", "b"]
+    assert rows_of(table) == [["1", "2"], ["3", "4\n5"], ["6", "7"]]
     assert table.lines == [4, 7, 9]
 
 
@@ -94,7 +98,7 @@ def test_blank_lines_are_skipped_and_lines_counted_as_an_editor_does(some):
 )
 def test_headers_with_several_delimiters(some, header, names):
     delimiter = next(d for d in ",;\t" if len(header.split(d)) >= len(names))
-    assert table_of(some, f"{header}\n" + delimiter.join("1" * len(names))).names == names
+    assert table_of(some, f"{header}\n" + delimiter.join("1" * len(names))).columns.keys() == set(names)
 
 
 # ---- .csv that is wrong -------------------------------------------------------------------------------------------
@@ -159,7 +163,7 @@ def test_columns_that_are_text(some, cells):
 
 
 def test_only_columns_in_use_must_be_filled(some):
-    assert table_of(some, "a,b\n1,\n,2\n3,4").rows[1] == ["", "2"]
+    assert rows_of(table_of(some, "a,b\n1,\n,2\n3,4"))[1] == ["", "2"]
 
 
 def test_a_column_that_is_not_there(some):
@@ -319,7 +323,7 @@ def refused_in_one_line(read, path: Path) -> bool:
 
 def use(path: Path) -> None:
     table = read_csv(path)
-    for name in table.names:
+    for name in table.columns:
         table.is_numeric(name)
 
 

@@ -114,9 +114,9 @@ class Columns:
                     f"(n, {', '.join(map(str, self.shape))}). Give rows of that shape."
                 )
             return X
-        names = self.features or [name for name in source.names if name not in self.target]
+        names = self.features or [name for name in source.columns if name not in self.target]
         if not self.features and len(names) != math.prod(self.shape):
-            besides = "" if len(names) == len(source.names) else f" besides {listed(self.target)}"
+            besides = "" if len(names) == len(source.columns) else f" besides {listed(self.target)}"
             raise ValueError(
                 f"{source.path}: the file has {len(names)} columns{besides}, the model was trained on "
                 f"{math.prod(self.shape)}. Give these, in their order, and no others."
@@ -324,7 +324,7 @@ def classes_of(source: Table | Arrays, name: str) -> tuple[NDArray[np.int64], tu
     return np.array([position[label] for label in labels], dtype=np.int64), tuple(classes)
 
 
-def _most(cells: list[str]) -> int:
+def _most(cells: Sequence[str]) -> int:
     return max(FEW, min(MANY, len(cells) // 2))
 
 

@@ -145,12 +145,12 @@ def csv(
     for name in wanted:
         table.cells(name)
     if features is None:
-        features = [name for name in table.names if name not in wanted]
+        features = [name for name in table.columns if name not in wanted]
     for name in _check_names("csv", "features", features):
         if name in wanted:
             raise ValueError(f"csv: {shown(name)} is the target and in features. Leave it out of features.")
     y, classes = _classes(table, wanted[0], targets)
-    rows = _shared_out(len(table.rows), y, validation, test, seed)
+    rows = _shared_out(len(table.lines), y, validation, test, seed)
     columns = Columns.of_table(table, features, wanted, targets, classes, rows[0], dtype or "float64")
     return _parts(table, columns, rows, scale)
 

@@ -39,26 +39,23 @@ class Table:
     ----------
     path
         The file, as errors name it.
-    names
-        Of the columns, in the order of the file.
-    rows
-        The cells of every row, without spaces around them.
+    columns
+        The cells of each column, without spaces around them, by its name, in the order of the file.
     lines
         The line on which every row begins.
     """
 
     path: str
-    names: tuple[str, ...]
-    rows: list[list[str]] = field(repr=False)
+    columns: dict[str, Sequence[str]] = field(repr=False)
     lines: list[int] = field(repr=False)
+    _parsed: dict[str, NDArray[np.float64] | None] = field(default_factory=dict, init=False, repr=False)
 
-    def cells(self, name: str) -> list[str]:
+    def cells(self, name: str) -> Sequence[str]:
         """The text of a column; ValueError where there is no such column, or an empty cell in it."""
-        if name not in self.names:
-            near = near_match(name, self.names) or f" Its columns: {listed(self.names)}."
+        if name not in self.columns:
+            near = near_match(name, self.columns) or f" Its columns: {listed(self.columns)}."
             raise ValueError(f"{self.path}: there is no column {shown(name)}.{near}")
-        column = self.names.index(name)
-        cells = [row[column] for row in self.rows]
+        cells = self.columns[name]
         if "" in cells:
             self.refuse(name, cells.index(""), "is empty. Give a value, or leave the row or the column out.")
         return cells
@@ -69,9 +66,7 @@ class Table:
         A column of which only some cells are numbers, like 0, 1, 2, 3+, is text.
         """
         cells = self.cells(name)
-        numbers = _numbers(cells)
-        if numbers is not None:
-            self._check_finite(name, numbers)
+        if self._finite(name) is not None:
             return True
         odd = [row for row, cell in enumerate(cells) if _numbers([cell]) is None]
         if all(_ALMOST.fullmatch(cells[row]) for row in odd) and any(map(str.isdecimal, "".join(cells))):
@@ -84,22 +79,25 @@ class Table:
     def numbers(self, name: str) -> NDArray[np.float64]:
         """The numbers of a column, shape (n,); ValueError at the first cell that is none or not finite."""
         cells = self.cells(name)
-        numbers = _numbers(cells)
+        numbers = self._finite(name)
         if numbers is None:
             row = next(row for row, cell in enumerate(cells) if _numbers([cell]) is None)
             self.refuse(name, row, f"is {shown(cells[row])}, where a number is expected. Correct it.")
-        self._check_finite(name, numbers)
         return numbers
 
-    def labels(self, name: str) -> list[str]:
+    def labels(self, name: str) -> Sequence[str]:
         """The text of a column, as of one with classes."""
         return self.cells(name)
 
-    def _check_finite(self, name: str, numbers: NDArray[np.float64]) -> None:
-        finite = np.isfinite(numbers)
-        if not finite.all():
-            row = int(finite.argmin())
+    def _finite(self, name: str) -> NDArray[np.float64] | None:
+        """The numbers of a column, parsed once, or None for text; ValueError where one is not finite."""
+        if name not in self._parsed:
+            self._parsed[name] = _numbers(self.columns[name])
+        numbers = self._parsed[name]
+        if numbers is not None and not np.isfinite(numbers).all():
+            row = int(np.isfinite(numbers).argmin())
             self.refuse(name, row, f"is {numbers[row]}. Give a finite number, or leave the row or the column out.")
+        return numbers
 
     def refuse(self, name: str, row: int, what: str) -> NoReturn:
         """Raise a ValueError about the cell of column `name` in `row`."""
@@ -161,8 +159,8 @@ def read_csv(path: str | os.PathLike[str]) -> Table:
     ...     path = pathlib.Path(folder, "some.csv")
     ...     _ = path.write_text('height; kind\n1.5; "a; b"\n')
     ...     table = read_csv(path)
-    >>> table.names, table.rows, table.lines
-    (('height', 'kind'), [['1.5', 'a; b']], [2])
+    >>> table.columns, table.lines
+    ({'height': ('1.5',), 'kind': ('a; b',)}, [2])
     """
     path = checked_path(path)
     text = _text(path)
@@ -172,7 +170,7 @@ def read_csv(path: str | os.PathLike[str]) -> Table:
     rows, lines, line = [], [], 1
     try:
         for cells in reader:
-            stripped = [cell.strip() for cell in cells]
+            stripped = [*map(str.strip, cells)]
             if stripped and (stripped != [""] or len(names) == 1):
                 if not names:
                     names = _checked_names(path, stripped)
@@ -190,7 +188,7 @@ def read_csv(path: str | os.PathLike[str]) -> Table:
     if not rows:
         found = f"names {len(names)} columns and has no rows" if names else "is empty"
         raise ValueError(f"{path}: the file {found}. Give a line of names and at least one row.")
-    return Table(str(path), names, rows, lines)
+    return Table(str(path), dict(zip(names, zip(*rows))), lines)
 
 
 def read_npz(path: str | os.PathLike[str], names: Sequence[str]) -> Arrays:
@@ -317,13 +315,13 @@ def _checked_names(path: Path, names: list[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _numbers(cells: list[str]) -> NDArray[np.float64] | None:
+def _numbers(cells: Sequence[str]) -> NDArray[np.float64] | None:
     """The numbers that the cells are, or None: Python's, but without 1_000 and the digits of other scripts."""
     text = "".join(cells)
     if "_" in text or not text.isascii():
         return None
     try:
-        return np.array([float(cell) for cell in cells])
+        return np.fromiter(map(float, cells), np.float64, len(cells))
     except ValueError:
         return None
 
