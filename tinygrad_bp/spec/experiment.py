@@ -1,26 +1,39 @@
-"""All of a document: its data, its model and its training, made and ready to run."""
+"""All of a document: its data, its model and its training, made and ready to run.
+
+Whatever can be wrong is found here, before the first epoch: the loss and the metrics are tried on what the model gives
+for some rows. Nothing of a document is executed, and nothing is written but what `fit` writes into its run folder.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import data, nn, optim
+from ..data.sources import Parts
+from ..optim.lr_scheduler import LRScheduler
 from ..random import manual_seed
 from ..recipe import no_grad
 from ..training.loop import Record, fit
-from .arguments import Argument, Table, arguments, checked, choice
-from .mistakes import at, kind_of, shown
-from .model import FORMAT, made, model_of
-from .reading import read
-from .registry import DATA, LOSSES, OPTIMIZERS, Pair
+from ..training.metrics import METRICS, chosen, usual
+from ..training.scoring import evaluate, require_fit
+from .arguments import Argument, arguments, checked
+from .mistakes import at, nearest, shown
+from .model import FORMAT, made, model_of, parts_of, sections, seeds, to_spec
+from .reading import anchored, plain, read
+from .registry import LOSSES, OPTIMIZERS, SCHEDULES
 
-__all__ = ["Experiment"]
+__all__ = ["Experiment", "of_loader", "of_train"]
+
+_OF_FIT = ("epochs", "metrics", "patience", "monitor", "restore_best", "clip_norm", "compile")
+_ROWS = 32  # on which model, loss and metrics are tried, where targets are no labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,34 +42,30 @@ class Experiment:
 
     Attributes
     ----------
+    document
+        As it was given, a copy; places of files are absolute.
     seed
-        From which the split, the initial weights and the order of the rows each have a seed of their own
-        (``np.random.SeedSequence``): from one seed for all three, the split and the first shuffle would be alike.
-    train, test
-        Inputs and targets to train on, and held out.
-    loader, model, loss, optimizer
-        As `fit` takes them.
+        From which the split, the initial weights and the order of the rows each have a seed of their own.
+    parts
+        The rows to train on, and those held out to validate and to test.
+    loader, model, loss, optimizer, schedule
+        As :func:`~tinygrad_bp.fit` takes them.
     settings
-        The other arguments of `fit`: ``{"epochs": 60}``.
+        The other arguments of `fit` that a document can give: ``{"epochs": 60}``.
     """
 
+    document: dict[str, Any] = field(repr=False)
     seed: int
-    train: Pair = field(repr=False)
-    test: Pair = field(repr=False)
+    parts: Parts = field(repr=False)
     loader: data.DataLoader = field(repr=False)
-    model: nn.Sequential
+    model: nn.Module
     loss: nn.Module
     optimizer: optim.Optimizer
+    schedule: LRScheduler | None
     settings: dict[str, Any]
 
-    def fit(self, on_epoch: Callable[[Record], object] | None = None) -> list[Record]:
-        """Train the model as the document says; returns the history of :func:`~tinygrad_bp.fit`."""
-        return fit(
-            self.model, self.loss, self.optimizer, self.loader, **self.settings, test=self.test, on_epoch=on_epoch
-        )
-
     @classmethod
-    def from_spec(cls, document: str | os.PathLike[str] | Table) -> Experiment:
+    def from_spec(cls, document: str | os.PathLike[str] | Mapping[str, Any]) -> Experiment:
         """The experiment that a document describes; restarts the package's generator (`bp.manual_seed`) from its seed.
 
         Parameters
@@ -84,67 +93,161 @@ class Experiment:
           (0): Linear(in_features=64, out_features=10)
         )
         >>> history = experiment.fit()
-        >>> round(history[-1]["test_accuracy"], 1)
-        0.9
+        >>> round(history[-1]["val_accuracy"], 1), round(experiment.evaluate()["accuracy"], 1)
+        (0.9, 0.9)
         """
         if isinstance(document, Mapping):
-            return _experiment(document)
+            return _experiment(anchored(plain(document), Path()))
         if not isinstance(document, (str, os.PathLike)):
             raise TypeError(f"from_spec: the document is a {type(document).__name__}. Pass a path or a dict.")
-        path = Path(document)
         with at(os.fspath(document)):
-            return _experiment(read(path))
+            return _experiment(read(Path(document)))
+
+    def to_spec(self) -> dict[str, Any]:
+        """The document with its seed and the sizes that were inferred, from which an equal experiment is made.
+
+        A model of your own that :func:`to_spec` cannot tell stands as it was given.
+
+        >>> experiment = Experiment.from_spec({
+        ...     "format": 1,
+        ...     "data": {"name": "xor", "targets": "binary"},
+        ...     "model": {"type": "Linear", "out_features": 1},
+        ...     "loss": {"type": "BCEWithLogitsLoss"},
+        ...     "optim": {"type": "Adam"},
+        ...     "train": {"epochs": 2},
+        ... })
+        >>> experiment.to_spec()["model"]
+        {'type': 'Linear', 'in_features': 2, 'out_features': 1}
+        """
+        document: dict[str, Any] = plain(self.document)
+        with suppress(TypeError, ValueError):
+            document |= to_spec(self.model)
+        return {"format": FORMAT, "seed": self.seed, **document}
+
+    def fit(
+        self,
+        out: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        progress: bool = False,
+        on_epoch: Callable[[Record], object] | None = None,
+    ) -> list[Record]:
+        """Train the model as the document says; arguments, files and history are those of :func:`~tinygrad_bp.fit`."""
+        return fit(
+            self.model,
+            self.loss,
+            self.optimizer,
+            self.loader,
+            **self.settings,
+            validation=self.parts.validation,
+            schedule=self.schedule,
+            out=out,
+            resume=resume,
+            progress=progress,
+            on_epoch=on_epoch,
+        )
+
+    def evaluate(self, part: str = "test") -> dict[str, Any]:
+        """The loss, the metrics and the number of rows of a part: "train", "validation" or "test".
+
+        Raises
+        ------
+        ValueError
+            There is no such part.
+        """
+        parts = {name: getattr(self.parts, name) for name in ("train", "validation", "test")}
+        if parts.get(part) is None:
+            there = ", ".join(name for name, pair in parts.items() if pair is not None)
+            raise ValueError(f"evaluate: the data have no part {shown(part)}. There is {there}.")
+        return evaluate(self.model, self.loss, *parts[part], metrics=self.settings.get("metrics"))
 
 
-def _experiment(document: Any) -> Experiment:
-    sections = dict.fromkeys(("data", "model", "loss", "optim", "train"), Argument(dict))
-    keys = {"format": Argument(int), "seed": Argument(int, 0), **sections}
-    if not isinstance(document, Mapping):
-        raise TypeError(f"the document is {kind_of(document)}. Give a table with {', '.join(keys)}.")
-    if document.get("format", FORMAT) != FORMAT:
-        raise ValueError(f"format = {shown(document['format'])}: this version reads format {FORMAT}.")
-    values = {"seed": 0} | checked(document, "", keys, "the document")
-    if values["seed"] < 0:
-        raise ValueError(f"seed = {shown(values['seed'])}: is negative. Give an integer >= 0.")
-    of_split, of_weights, of_order = map(int, np.random.SeedSequence(values["seed"]).generate_state(3))
+def of_loader() -> dict[str, Argument]:
+    """The keys of [data] that are the DataLoader's, which shuffles unless a document says no."""
+    return arguments(data.DataLoader, given=1) | {"shuffle": Argument(bool, True)}
+
+
+def of_train() -> dict[str, Argument]:
+    """The keys of [train]: the arguments of `fit` that are neither objects nor of one run only."""
+    return {name: argument for name, argument in arguments(fit).items() if name in _OF_FIT}
+
+
+def _experiment(document: dict[str, Any]) -> Experiment:
+    values = sections(document, ("data", "model", "loss", "optim", "train"))
+    settings = checked(values["train"], "train", of_train(), "[train]")
+    of_split, of_weights, of_order = seeds(values["seed"])
+    parts = parts_of(values["data"], of_split)
+    loader = _loader(values["data"], parts, of_order)
     manual_seed(of_weights)
-    train, test, loader = _data(values["data"], of_split, of_order)
-    rows = np.unique(train[1], return_index=True)[1]  # one of every class
-    model, outputs = model_of(values["model"], train[0][rows])
-    loss = _loss(values["loss"], outputs, train[1][rows])
-    optimizer = made(values["optim"], "optim", OPTIMIZERS, "optimizer", model.parameters())
-    settings = checked(values["train"], "train", arguments(fit), "[train]")
-    if settings["epochs"] < 1:
-        raise ValueError(f"train.epochs = {settings['epochs']}: too few. Train for at least 1.")
-    return Experiment(values["seed"], train, test, loader, model, loss, optimizer, settings)
+    inputs, targets = _some(*parts.train)
+    model, outputs = model_of(values["model"], inputs)
+    loss = _loss(values["loss"], outputs, targets)
+    optimizer = made(values["optim"], "optim", OPTIMIZERS, "optimizer", list(model.parameters()))
+    schedule = None
+    if values.get("schedule") is not None:
+        schedule = made(values["schedule"], "schedule", SCHEDULES, "schedule", optimizer)
+    _check_settings(settings, loss, np.asarray(outputs), targets, parts.validation is not None)
+    return Experiment(document, values["seed"], parts, loader, model, loss, optimizer, schedule, settings)
 
 
-def _data(table: Table, of_split: int, of_order: int) -> tuple[Pair, Pair, data.DataLoader]:
-    load = DATA[choice(table, "data", "name", DATA, "data set")]
-    of_data = arguments(load)
-    of_loader = arguments(data.DataLoader) | {"shuffle": Argument(bool, True)}
-    values = checked(table, "data", of_data | of_loader, f"[data] of {table['name']}", "name")
+def _loader(table: Mapping[str, Any], parts: Parts, seed: int) -> data.DataLoader:
+    settings = {name: argument.default for name, argument in of_loader().items()}
     with at("data"):
-        train, test = load(**{name: values[name] for name in values if name in of_data}, seed=of_split)
-        batches = {"shuffle": True} | {name: values[name] for name in values if name in of_loader}
-        return train, test, data.DataLoader(*train, **batches, seed=of_order)
+        return data.DataLoader(*parts.train, **{name: table.get(name, settings[name]) for name in settings}, seed=seed)
 
 
-def _loss(table: Table, outputs: Any, targets: Any) -> nn.Module:
+def _some(X: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Rows to try things on; of labels one of each class, or of as many as there are rows to try."""
+    rows = np.unique(y, return_index=True)[1] if _are_labels(y) else np.arange(len(y))
+    if len(rows) > _ROWS:
+        rows = np.append(rows[: _ROWS - 1], rows[-1])
+    return X[rows], y[rows]
+
+
+def _are_labels(targets: NDArray[Any]) -> bool:
+    return targets.ndim == 1 and targets.dtype.kind in "iu"
+
+
+def _loss(table: Mapping[str, Any], outputs: Any, targets: NDArray[Any]) -> nn.Module:
+    """The loss, after it was tried on what the model gives."""
     loss: nn.Module = made(table, "loss", LOSSES, "loss")
-    labels = targets.ndim == 1 and targets.dtype.kind in "iu"
     with at(f"loss of the model's output {np.shape(outputs)}"), no_grad():
         try:
             cost = loss(outputs, targets)
-        except ValueError as error:
-            if not labels or isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
-                raise
-            raise ValueError(
-                f"{table['type']} does not take class labels {targets.shape}. "
-                "Use CrossEntropyLoss, or NLLLoss after LogSoftmax."
-            ) from error
+        except (TypeError, ValueError) as error:
+            raise ValueError(_mismatch(loss, targets) or str(error)) from error
     if np.ndim(cost):
-        raise ValueError(
-            f'loss.reduction = {shown(table["reduction"])}: gives no single number. Choose "mean" or "sum".'
-        )
+        place = f"loss.reduction = {shown(table['reduction'])}" if "reduction" in table else "loss"
+        raise ValueError(f'{place}: gives {np.shape(cost)}, not a single number. Choose "mean" or "sum".')
     return loss
+
+
+def _mismatch(loss: nn.Module, targets: NDArray[Any]) -> str:
+    """What to do where a loss is for other kinds of targets, or ''."""
+    of_labels, name = isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)), type(loss).__name__
+    if of_labels and not _are_labels(targets):
+        return f'{name} takes class labels, the targets are {targets.shape}. Use targets = "labels" or another loss.'
+    if not of_labels and _are_labels(targets):
+        binary = isinstance(loss, (nn.BCELoss, nn.BCEWithLogitsLoss))
+        other = '"binary", "one-hot"' if binary else '"one-hot"'
+        return f"{name} does not take class labels {targets.shape}. Use targets = {other} or CrossEntropyLoss."
+    return ""
+
+
+def _check_settings(
+    settings: Mapping[str, Any], loss: nn.Module, outputs: NDArray[Any], targets: NDArray[Any], validated: bool
+) -> None:
+    """Refuse what `fit` would refuse, in the words of the document."""
+    if settings["epochs"] < 1:
+        raise ValueError(f"train.epochs = {shown(settings['epochs'])}: too few. Train for at least 1.")
+    names = settings.get("metrics")
+    for k, name in enumerate(names or []):
+        if name not in METRICS:
+            near = nearest(name, METRICS) or f" Choose from {', '.join(METRICS)}."
+            raise ValueError(f"train.metrics[{k}] = {shown(name)}: there is no such metric.{near}")
+    metrics = usual(loss, outputs, targets) if names is None else chosen(names, loss, "train.metrics")
+    require_fit("train.metrics", metrics, outputs, targets)
+    measured = ["loss", *(metric.name for metric in metrics)]
+    measured += [f"val_{name}" for name in measured if validated]
+    if settings.get("monitor") not in (None, *measured):
+        near = nearest(settings["monitor"], measured) or f" Choose from {', '.join(measured)}."
+        raise ValueError(f"train.monitor = {shown(settings['monitor'])}: is not measured.{near}")
