@@ -1,8 +1,8 @@
 """python -m tinygrad_bp: what a document describes, done.
 
 A command is a file in :mod:`~tinygrad_bp.commands`; what it returns is the exit code: 0 right, 1 a run or a check that
-failed, 2 bad usage or input, 130 interrupted; of `check` also 3, undecided, and 4, the contract broken. Whatever is
-wrong is one line on stderr, except that a reader who leaves (``| head -1``) ends a run in silence.
+failed, 2 bad usage or input, 130 interrupted (143 by SIGTERM); of `check` also 3, undecided, and 4, the contract
+broken. Whatever is wrong is one line on stderr, except that a reader who leaves (``| head -1``) ends a run in silence.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from . import __version__
-from .commands import check, doctor, train
+from .commands import check, doctor, predict, schema, score, train
 
 __all__ = ["main"]
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = arguments.command(arguments)
     except KeyboardInterrupt:
-        print("interrupted: nothing was written.", file=sys.stderr)
+        print("interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,12 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="tinygrad_bp",
         description="Backpropagation on NumPy.",
-        epilog="Exit codes: 0 right, 1 a run or check that failed, 2 bad usage or input; of check also 3 undecided, "
-        "4 contract broken.",
+        epilog="Exit codes: 0 right, 1 a run or check that failed, 2 bad usage or input, 130 interrupted; of "
+        "check also 3 undecided, 4 contract broken.",
     )
     parser.add_argument("--version", action="version", version=f"tinygrad_bp {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in (train, check, doctor):
+    for command in (train, score, predict, schema, check, doctor):
         command.add(commands)
     return parser
 

@@ -1,13 +1,30 @@
-"""How a command ends: errors as one line on stderr with an exit code, and extras that have to be installed."""
+"""What the commands share: how they end, what they read, and how they say how well a model does.
+
+What is wrong is one line on stderr and an exit code. A model is named by a document, which makes it afresh, or by the
+folder of a run, with what it has learnt there; layers of one's own are imported first. Nothing is written here.
+"""
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
+import json
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-__all__ = ["exit_on", "need"]
+from ..data.columns import Columns
+from ..io.weights import load
+from ..nn.module import Module
+from ..spec.mistakes import at
+from ..spec.model import made
+from ..spec.reading import read
+from ..spec.registry import LOSSES, import_layers
+
+__all__ = ["add_import", "columns_of", "document_of", "exit_on", "load_weights", "need", "print_json", "score_lines"]
 
 
 @contextmanager
@@ -23,6 +40,106 @@ def exit_on(code: int, *kinds: type[Exception]) -> Iterator[None]:
 
 
 def need(*packages: str) -> None:
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    """Raise ImportError where packages of the extra `cli` are not installed."""
+    missing = [package.replace("_", "-") for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise ImportError(f"{' and '.join(missing)}: not installed. pip install 'tinygrad_bp[cli]'.")
+
+
+# ---- what is read -------------------------------------------------------------------------------------------------
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Enter ``--import MODULE``, which may be given several times."""
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="layers of your own, a module or a .py file; repeatable",
+    )
+
+
+@contextmanager
+def no_bytecode() -> Iterator[None]:
+    """Modules of the user are imported without a __pycache__ beside them."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
+
+def import_all(modules: list[str]) -> None:
+    """Import what ``--import`` names; errors as those of bad input."""
+    with no_bytecode():
+        for module in modules:
+            import_layers(module)
+
+
+def document_of(name: str) -> tuple[dict[str, Any], Path | None]:
+    """The document that `name` is, and None, or the one in the run folder that it is, and that folder."""
+    path = Path(name)
+    if not path.is_dir():
+        with at(name):
+            return read(path), None
+    spec = path / "spec.toml"
+    if not spec.is_file():
+        raise ValueError(f"{name}: is no run folder, it holds no spec.toml. Name a document, or a folder of train.")
+    with at(str(spec)):
+        return read(spec), path
+
+
+def load_weights(model: Module, folder: Path) -> None:
+    """Give the model what it has learnt in the run."""
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise ValueError(f"{folder}: holds no trained weights yet. Go on with train {folder} --resume.")
+    with at(str(path)):
+        model.load_state_dict(load(path))
+
+
+def loss_of(document: Mapping[str, Any]) -> Module:
+    """The loss of a document, alone."""
+    loss: Module = made(document["loss"], "loss", LOSSES, "loss")
+    return loss
+
+
+def columns_of(folder: Path) -> Columns:
+    """How the run reads rows from files."""
+    path = folder / "columns.json"
+    with at(str(path)):
+        if not path.is_file():
+            raise ValueError("is missing. Go on with train --resume, which writes it.")
+        return Columns.from_dict(json.loads(path.read_bytes()))
+
+
+# ---- what is said -------------------------------------------------------------------------------------------------
+
+
+def score_lines(of: str, scores: Mapping[str, float]) -> list[str]:
+    """A line for each number, ``test f1 0.9664``; last the accuracy, or the loss, with the rows."""
+    rows = int(scores["rows"])
+    last = "accuracy" if "accuracy" in scores else "loss"
+    lines = [f"{of} {name} {shown_number(value)}" for name, value in scores.items() if name not in (last, "rows")]
+    rows_told = f"{round(scores[last] * rows)} of {rows}" if last == "accuracy" else f"{rows} rows"
+    return [*lines, f"{of} {last} {shown_number(scores[last])} ({rows_told})"]
+
+
+def shown_number(value: float) -> str:
+    """Four digits after the point, or, of what is small or large, four in all."""
+    return f"{value:.4f}" if value == 0 or 1e-2 <= abs(value) < 1e5 else f"{value:.3e}"
+
+
+def print_json(values: Mapping[str, Any]) -> None:
+    """One JSON object on stdout; what is not finite is null."""
+    print(json.dumps(_finite(values), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

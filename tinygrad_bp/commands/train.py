@@ -1,27 +1,37 @@
-"""train: the model of a document is trained, and what it became is kept in a run folder."""
+"""train: the model of a document is trained, and what it became is kept in a run folder.
+
+The folder gets the document as it is run (spec.toml) and how rows are read from files (columns.json) first; the rest is
+written by :func:`~tinygrad_bp.fit`. What is said goes to stdout; with ``--json`` the progress goes to stderr, and one
+object to stdout when all is done.
+"""
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import io
 import json
+import logging
 import os
-import secrets
-import shutil
+import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..io.weights import save
+from ..data.download import cache_folder
+from ..io.atomic import in_place_of
+from ..io.weights import load
 from ..spec import Experiment
-from ..training.loop import Record
-from ..training.scoring import Score, evaluate
-from ..view.curves import draw_curves
-from .running import exit_on, need
+from ..spec.mistakes import at, path_of, shown
+from ..spec.reading import overridden, read, written
+from ..training.run_folder import RunFolder
+from .running import add_import, document_of, exit_on, import_all, load_weights, need, print_json, score_lines
 
 __all__ = ["add"]
 
@@ -31,118 +41,188 @@ def add(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="train the model of a document and write a run folder",
-        description="Train the model of a document. Writes its weights (model.safetensors), the metrics of every epoch "
-        "(metrics.jsonl), their picture (curve.png) and the document itself.",
+        description="Train the model of a document. The run folder holds the weights (model.safetensors), the metrics "
+        "of every epoch (metrics.jsonl), their picture (curve.png, curve.svg), the document as it was run (spec.toml), "
+        "how rows are read from files (columns.json), and a checkpoint from which a run that was stopped goes on.",
     )
-    train.add_argument("document", help="a .toml or .json file")
+    train.add_argument("document", metavar="FILE|RUN", help="a .toml or .json document, or the folder of a run")
     train.add_argument(
-        "-o", dest="folder", help="the run folder, new or empty (default: runs/NAME-N, NAME from the document)"
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another value in the document, as optim.lr=0.1; repeatable",
     )
+    train.add_argument("--seed", metavar="N", help="the same as --set seed=N")
+    train.add_argument(
+        "-o", "--out", metavar="DIR", help="the run folder, new or empty (default: runs/NAME, NAME from the document)"
+    )
+    train.add_argument("--resume", action="store_true", help="go on where the run in the folder was stopped")
+    add_import(train)
+    train.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    train.add_argument("--json", action="store_true", help="print the result as JSON, and the progress on stderr")
     train.set_defaults(command=_train)
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    document = Path(arguments.document)
-    with exit_on(2, ImportError, OSError, TypeError, ValueError):
-        need("rich", "matplotlib", "safetensors")
-        experiment = Experiment.from_spec(document)
-        text = document.read_bytes()
-        folder = _free(document.stem) if arguments.folder is None else _empty(arguments.folder)
-        made = _draft(folder)
-    with exit_on(1, ArithmeticError, MemoryError, OSError, RuntimeError, ValueError):
-        with _moved_out(made) as draft:
-            history = _fitted(experiment, document.name)
-            score = evaluate(experiment.model, experiment.loss, *experiment.test)
-            save(draft / "model.safetensors", experiment.model.state_dict())
-            (draft / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history), "ascii")
-            draw_curves(history, document.stem).savefig(draft / "curve.png")
-            (draft / f"document{document.suffix}").write_bytes(text)
-        print(f"wrote {folder}: {', '.join(sorted(os.listdir(folder)))}")
-        print(_verdict(score), flush=True)
+    target = io.StringIO() if arguments.quiet else sys.stderr if arguments.json else sys.stdout
+    with redirect_stdout(target), _log_on_stderr(logging.ERROR if arguments.quiet else logging.WARNING):
+        result = _run(arguments)
+    if arguments.json:
+        print_json(result)
     return 0
 
 
-def _fitted(experiment: Experiment, name: str) -> list[Record]:
-    weights = sum(parameter.size for parameter in experiment.model.parameters())
-    rows = f"{len(experiment.train[1])} rows to train on, {len(experiment.test[1])} held out"
-    print(f"{name}: {weights} weights and biases, {rows}", flush=True)
-    with _progress(experiment.settings["epochs"]) as on_epoch, np.errstate(all="ignore"):  # fit finds what overflows
-        history = experiment.fit(on_epoch)
-    print(f"trained in {sum(record['seconds'] for record in history):.1f} s")
-    return history
+def _run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train, or find that nothing is left to do; returns what ``--json`` prints."""
+    began = time.monotonic()
+    with exit_on(2, ImportError, MemoryError, OSError, TypeError, ValueError):
+        need("rich", "matplotlib", "safetensors", "tomli_w")
+        os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))  # else it writes below ~/.config
+        import_all(arguments.modules)
+        document, run = document_of(arguments.document)
+        seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
+        folder = RunFolder(_place(arguments, run))
+        folder.check(arguments.resume)
+        with at(arguments.document):
+            experiment = Experiment.from_spec(overridden(document, [*arguments.settings, *seed]))
+            spec = written(experiment.to_spec())
+        _check_same(folder.path, spec)
+        finished = folder.finished()
+        if not finished:
+            _write(folder.path / "spec.toml", spec)
+            _write(folder.path / "columns.json", json.dumps(experiment.parts.columns.to_dict(), indent=2) + "\n")
+    if finished:
+        print(f"{folder.path}: this run is finished, nothing is left to do.")
+    else:
+        print(_head(experiment, Path(arguments.document).name), flush=True)
+        _fit(experiment, folder.path, arguments)
+        print(f"wrote {folder.path}: {', '.join(sorted(os.listdir(folder.path)))}")
+    with exit_on(1, ArithmeticError, MemoryError, OSError, ValueError):
+        result = _result(experiment, folder.path)
+    of = next((part for part in ("test", "validation") if result[part] is not None), None)
+    print(*(score_lines(of, result[of]) if of else ["no rows were held out"]), sep="\n", flush=True)
+    return {**result, "seconds": time.monotonic() - began}
 
 
-def _verdict(score: Score) -> str:
-    if score.correct is None:
-        return f"test loss {score.loss:.4f} ({score.rows} rows)"
-    return f"test accuracy {score.accuracy:.4f} ({score.correct} of {score.rows})"
+# ---- before -------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _progress(epochs: int) -> Iterator[Callable[[Record], None]]:
-    """Shows each record it is given: a bar on a terminal, else about ten lines in all."""
-    if not sys.stdout.isatty():
-        shown = {1, epochs} | {epochs * tenth // 10 for tenth in range(1, 10)}
-        yield lambda record: print(_line(record, epochs), flush=True) if record["epoch"] in shown else None
+def _place(arguments: argparse.Namespace, run: Path | None) -> Path:
+    """The run folder."""
+    if arguments.out is not None:
+        return Path(arguments.out)
+    if run is not None and arguments.resume:
+        return run
+    return Path("runs", Path(arguments.document).stem if run is None else run.resolve().name)
+
+
+def _check_same(folder: Path, spec: str) -> None:
+    """Refuse to go on with a run of another document, and name the first value that differs."""
+    path = folder / "spec.toml"
+    if not path.is_file():
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    with Progress(BarColumn(20), TextColumn("{task.description}"), TimeRemainingColumn()) as progress:
-        task = progress.add_task("starting", total=epochs)
-        yield lambda record: progress.update(task, advance=1, description=_line(_gist(record), epochs))
-
-
-def _gist(record: Record) -> Record:
-    """The loss and the accuracy, on held out rows where there are any: what fits beside a bar in 80 columns."""
-    accuracies = [key for key in ("test_accuracy", "accuracy") if key in record]
-    return {key: record[key] for key in ("epoch", "loss", *accuracies[:1])}
+    with at(str(path)):
+        difference = _difference(read(path), tomllib.loads(spec), "")
+    if difference:
+        raise ValueError(f"{folder}: was run with {difference}. Leave that as it was, or name another folder: --out.")
 
 
-def _line(record: Record, epochs: int) -> str:
-    metrics = (f"{key.replace('_', ' ')} {value:.4f}" for key, value in record.items() if key not in _COUNTS)
-    return "  ".join([f"epoch {record['epoch']:{len(str(epochs))}}/{epochs}", *metrics])
+def _difference(there: Any, here: Any, place: str) -> str:
+    """The first place where two documents differ, with both values; "" where they are the same."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        parts = [(there.get(key), here.get(key), path_of(place, key)) for key in {**here, **there}]
+    elif isinstance(there, list) and isinstance(here, list):
+        parts = [(*pair, f"{place}[{k}]") for k, pair in enumerate(zip_longest(there, here))]
+    else:
+        same = shown(there) == shown(here)
+        return "" if same else f"{place} {_value(there)}, here it {_value(here).replace('=', 'is')}"
+    return next(filter(None, (_difference(*part) for part in parts)), "")
 
 
-_COUNTS = ("epoch", "seconds")
+def _value(value: Any) -> str:
+    return "left out" if value is None else f"= {shown(value)}"
 
 
-def _free(name: str) -> Path:
-    return next(path for n in itertools.count(1) if not os.path.lexists(path := Path("runs", f"{name}-{n}")))
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with in_place_of(path) as file:
+        file.write(text.encode())
 
 
-def _empty(name: str) -> Path:
-    folder = Path(name)
-    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"-o {name}: is not an empty folder. Name a new one.")
-    return folder
+def _head(experiment: Experiment, name: str) -> str:
+    weights = sum(parameter.size for parameter in experiment.model.parameters())
+    parts = experiment.parts
+    rows = [f"{len(parts.train[0])} rows to train on"]
+    rows += [
+        f"{len(part[0])} {use}" for part, use in ((parts.validation, "to validate"), (parts.test, "to test")) if part
+    ]
+    return f"{name}: {weights} weights and biases; {', '.join(rows)}"
 
 
-def _draft(folder: Path) -> list[Path]:
-    """A hidden folder in `folder`, and every folder that had to be made for it, innermost first."""
-    draft = folder / f".{secrets.token_hex(4)}"
-    try:
-        made = [path for path in (draft, *draft.parents) if not path.exists()]
-        draft.mkdir(parents=True)
-    except OSError as error:
-        raise type(error)(f"{folder}: {error.strerror}. Name another folder with -o.") from error
-    return made
+# ---- the run ------------------------------------------------------------------------------------------------------
+
+
+def _fit(experiment: Experiment, folder: Path, arguments: argparse.Namespace) -> None:
+    """Train; what ends it early is said in one line, with what is kept."""
+    with exit_on(1, ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError):
+        try:
+            with np.errstate(all="ignore"):  # fit finds what overflows
+                experiment.fit(out=folder, resume=arguments.resume, progress=not arguments.quiet)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error} What was saved before is in {folder}.") from error
+        except (KeyboardInterrupt, SystemExit) as stop:
+            epoch = len(_records(folder)) + 1
+            again = shlex.join(["python", "-m", "tinygrad_bp", "train", str(folder), "--resume", *_imports(arguments)])
+            of = f"in epoch {epoch} of {experiment.settings['epochs']}"
+            print(f"interrupted {of}: saved. Go on with: {again}", file=sys.stderr)
+            sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
+
+
+def _imports(arguments: argparse.Namespace) -> list[str]:
+    return [word for module in arguments.modules for word in ("--import", module)]
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    """What was measured, a record an epoch."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text("ascii").splitlines()]
+
+
+def _result(experiment: Experiment, folder: Path) -> dict[str, Any]:
+    """What the run has come to, as its folder has it."""
+    records = _records(folder)
+    load_weights(experiment.model, folder)
+    best = load(folder / "checkpoint" / "state.safetensors")["loop"]["best_epoch"]
+    with np.errstate(all="ignore"):
+        scores = {
+            part: None if getattr(experiment.parts, part) is None else experiment.evaluate(part)
+            for part in ("validation", "test")
+        }
+    return {
+        "folder": str(folder),
+        "finished": True,
+        "epochs": len(records),
+        "best": records[best - 1] if best else None,
+        "final": records[-1],
+        **scores,
+    }
+
+
+# ---- what is said -------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _moved_out(made: list[Path]) -> Iterator[Path]:
-    """What the block writes into the draft goes to the folder around it; if it fails, all that was made is removed."""
-    draft, files = made[0], []
+def _log_on_stderr(level: int) -> Iterator[None]:
+    """What the package logs is a line on stderr: why a step is not compiled."""
+    log, lines = logging.getLogger("tinygrad_bp"), _Lines(level)
+    log.addHandler(lines)
     try:
-        yield draft
-        files = [draft.parent / name for name in os.listdir(draft)]
-        for file in files:
-            (draft / file.name).rename(file)
-        draft.rmdir()
-    except BaseException:
-        for file in files:
-            file.unlink(missing_ok=True)
-        shutil.rmtree(draft, ignore_errors=True)
-        for folder in made[1:]:
-            with suppress(OSError):
-                folder.rmdir()
-        raise
+        yield
+    finally:
+        log.removeHandler(lines)
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(" ".join(record.getMessage().split()), file=sys.stderr)
