@@ -1,4 +1,4 @@
-"""fit is the loop one would write, its numbers are what they say, and evaluate leaves no trace."""
+"""fit is the loop one would write, and its numbers are what they say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_bp as bp
 from tinygrad_bp.data import DataLoader, digits, train_test_split
-from tinygrad_bp.training import Score, evaluate
+from tinygrad_bp.optim import lr_scheduler
 
 X_TRAIN, X_TEST, Y_TRAIN, Y_TEST = train_test_split(*digits(), test=0.2, seed=1)
 X_TRAIN, Y_TRAIN = X_TRAIN[:100], Y_TRAIN[:100]
@@ -47,7 +47,7 @@ def test_it_is_the_loop_written_by_hand():
             loss(by_hand(x), y).backward()
             optimizer.step()
     model, *rest = digits_net()
-    bp.fit(model, *rest, batches(), epochs=3, test=(X_TEST, Y_TEST))
+    bp.fit(model, *rest, batches(), epochs=3, validation=(X_TEST, Y_TEST))
     assert state(model) == state(by_hand)
 
 
@@ -55,22 +55,22 @@ def test_the_same_seeds_give_the_same_run_bit_for_bit():
     runs = []
     for _ in range(2):
         model, *rest = digits_net()
-        runs.append((without_seconds(bp.fit(model, *rest, batches(), 3, (X_TEST, Y_TEST))), state(model)))
+        runs.append((without_seconds(bp.fit(model, *rest, batches(), 3, validation=(X_TEST, Y_TEST))), state(model)))
     assert runs[0] == runs[1]
 
 
 def test_a_record_counts_every_row_once_with_the_weights_it_met():
     model, loss, _ = digits_net()
     still = bp.optim.SGD(model.parameters(), lr=0.0)
-    (record,) = bp.fit(model, loss, still, batches(size=32), 1, (X_TEST, Y_TEST))  # 32, 32, 32 and 4 rows
+    (record,) = bp.fit(model, loss, still, batches(size=32), 1, validation=(X_TEST, Y_TEST))  # 32, 32, 32 and 4 rows
     logits = model(X_TRAIN).data
     shifted = logits - logits.max(axis=1, keepdims=True)
     costs = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(100), Y_TRAIN]
     assert record["epoch"] == 1
     assert record["loss"] == pytest.approx(costs.mean(), rel=1e-12)
     assert record["accuracy"] == (logits.argmax(axis=1) == Y_TRAIN).mean()
-    assert record["test_accuracy"] == (model(X_TEST).data.argmax(axis=1) == Y_TEST).mean()
-    assert record["test_loss"] == pytest.approx(loss(model(X_TEST), Y_TEST).item(), rel=1e-12)
+    assert record["val_accuracy"] == (model(X_TEST).data.argmax(axis=1) == Y_TEST).mean()
+    assert record["val_loss"] == pytest.approx(loss(model(X_TEST), Y_TEST).item(), rel=1e-12)
     assert record["seconds"] > 0
 
 
@@ -79,23 +79,18 @@ def test_a_summed_loss_is_reported_per_row():
     for reduction in ("mean", "sum"):
         model, loss, _ = digits_net(bp.nn.CrossEntropyLoss(reduction=reduction))
         still = bp.optim.SGD(model.parameters(), lr=0.0)
-        records += bp.fit(model, loss, still, batches(), 1, (X_TEST, Y_TEST))
+        records += bp.fit(model, loss, still, batches(), 1, validation=(X_TEST, Y_TEST))
     mean, total = records
     assert total["loss"] == pytest.approx(mean["loss"], rel=1e-12)
-    assert total["test_loss"] == pytest.approx(mean["test_loss"], rel=1e-12)
+    assert total["val_loss"] == pytest.approx(mean["val_loss"], rel=1e-12)
 
 
 @pytest.mark.parametrize("targets", [np.zeros((4, 2)), np.zeros((4, 2), dtype=int)])
 def test_without_class_labels_there_is_no_accuracy(targets):
     model = bp.nn.Linear(3, 2)
     loader = [(np.ones((4, 3)), targets)]
-    (record,) = bp.fit(model, bp.nn.MSELoss(), bp.optim.SGD(model.parameters(), lr=0.1), loader, 1, loader[0])
-    assert list(record) == ["epoch", "loss", "test_loss", "seconds"]
-
-
-def test_numbers_that_are_no_integers_are_no_labels():
-    score = evaluate(bp.nn.Identity(), lambda outputs, _: outputs.sum(), np.eye(3), np.arange(3.0))
-    assert score == Score(3.0, 3, None)
+    (record,) = bp.fit(model, bp.nn.MSELoss(), bp.optim.SGD(model.parameters(), lr=0.1), loader, 1, validation=loader[0])
+    assert list(record) == ["epoch", "loss", "val_loss", "seconds"]
 
 
 def test_a_plain_function_is_a_loss_and_tensors_are_data():
@@ -127,29 +122,9 @@ def test_training_is_in_train_mode_and_scoring_in_eval_mode():
     model[0].bias.data[:] = 0.0
     still = bp.optim.SGD(model.parameters(), lr=0.0)
     pair = (np.ones((2, 1)), np.zeros((2, 1)))
-    (record,) = bp.fit(model, bp.nn.MSELoss(), still, [pair], 1, pair)
-    assert (record["loss"], record["test_loss"]) == (1.0, 0.0)
+    (record,) = bp.fit(model, bp.nn.MSELoss(), still, [pair], 1, validation=pair)
+    assert (record["loss"], record["val_loss"]) == (1.0, 0.0)
     assert model.training
-
-
-def test_evaluate_puts_every_mode_back_and_records_nothing():
-    model = bp.nn.Sequential(bp.nn.Linear(1, 1), Noise())
-    model[1].eval()  # frozen on purpose, inside a model that trains
-    seen = []
-    evaluate(model, lambda outputs, _: seen.append(outputs) or outputs.sum(), np.ones((2, 1)), np.ones((2, 1)))
-    assert (model.training, model[0].training, model[1].training) == (True, True, False)
-    assert seen[0].grad_fn is None
-    assert not seen[0].requires_grad
-    with pytest.raises(ValueError, match="linear"):
-        evaluate(model, bp.nn.MSELoss(), np.ones((2, 3)), np.ones((2, 1)))
-    assert (model.training, model[0].training, model[1].training) == (True, True, False)
-
-
-def test_a_score_knows_its_accuracy():
-    assert Score(0.1, 360, 351).accuracy == 0.975
-    assert Score(0.1, 360, None).accuracy is None
-    perfect = evaluate(bp.nn.Identity(), bp.nn.CrossEntropyLoss(), 1000 * np.eye(3), np.arange(3))
-    assert perfect == Score(0.0, 3, 3)
 
 
 @pytest.mark.filterwarnings("ignore:overflow|invalid:RuntimeWarning")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from .loop import fit
-from .scoring import Score, evaluate
+from .metrics import METRICS, Mean, Metric
+from .run_folder import RunFolder
+from .scoring import evaluate, predict, probabilities
 
-__all__ = ["Score", "evaluate", "fit"]
+__all__ = ["METRICS", "Mean", "Metric", "RunFolder", "evaluate", "fit", "predict", "probabilities"]

@@ -2,17 +2,19 @@
 
 `fit` is the loop everyone writes: for every mini-batch clear the gradients, run the model, compare with the targets,
 walk back, step. Around those five lines it only counts: each epoch becomes one record of plain numbers, and the
-records are the history. The five lines are compiled where they can be (:mod:`tinygrad_bp.compiler`). `evaluate` scores
-a model on data without recording or changing anything. Neither prints or writes a file; what shows progress passes
-`on_epoch`. The order of the rows and the initial weights come from seeds
-held elsewhere (`DataLoader`, `bp.manual_seed`), so that the same seeds give the same history, bit for bit.
+records are the history. The five lines are compiled where they can be (:mod:`tinygrad_bp.compiler`). With a run folder
+it also keeps what it counts and learns, so that a run that was ended at any instant goes on bit for bit. The order of
+the rows and the initial weights come from seeds held elsewhere (`DataLoader`, `bp.manual_seed`).
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -20,14 +22,21 @@ import numpy as np
 from ..compiler.plan import CompileError
 from ..compiler.step import compile as compiled_step
 from ..nn.module import Module
+from ..nn.utils import clip_grad_norm_
 from ..opaque import value_check
-from ..optim.optimizers import Optimizer
+from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from ..optim.optimizers import Optimizer, check_number
 from ..tensor import Tensor
-from .scoring import Loss, Score, evaluate, score
+from .keeper import Keeper
+from .metrics import Function, Loss, Metric, chosen
+from .progress import Bar, shown_on
+from .run import Record, Run
+from .run_folder import RunFolder
+from .scoring import evaluate
+from .state import fingerprint
 
 __all__ = ["Record", "fit"]
 
-Record = dict[str, Any]
 Step = Callable[[Any, Any], tuple[Tensor, Tensor]]
 
 _log = logging.getLogger("tinygrad_bp")
@@ -39,9 +48,19 @@ def fit(
     optimizer: Optimizer,
     loader: Iterable[tuple[Any, ...]],
     epochs: int,
-    test: tuple[Any, Any] | None = None,
-    on_epoch: Callable[[Record], object] | None = None,
+    *,
+    validation: tuple[Any, Any] | None = None,
+    metrics: Sequence[str | Metric | Function] | None = None,
+    schedule: LRScheduler | None = None,
+    clip_norm: float | None = None,
+    patience: int | None = None,
+    monitor: str | None = None,
+    restore_best: bool = False,
     compile: bool = True,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    progress: bool = False,
+    on_epoch: Callable[[Record], object] | None = None,
 ) -> list[Record]:
     """Train `model` in place for `epochs` passes over `loader`; returns one record per epoch.
 
@@ -49,26 +68,55 @@ def fit(
     ----------
     loader
         Gives `(inputs, targets)` mini-batches each time it is iterated: a `DataLoader`, or a list of pairs.
-    test
+    validation
         Inputs and targets held out; the model is scored on them after every epoch.
-    on_epoch
-        Called with each record as soon as the epoch is over. What it raises ends the training.
+    metrics
+        Names ("accuracy", "f1", "mae", "rmse", "r2"), :class:`~tinygrad_bp.training.Metric` objects or functions of
+        outputs and targets. Left out: accuracy where the targets are classes, else none.
+    schedule
+        Of `optimizer`; stepped once an epoch, `ReduceLROnPlateau` with the monitored number.
+    clip_norm
+        What the norm of all gradients together is at most.
+    patience
+        How many epochs without improvement end the training.
+    monitor
+        The number of a record that is to improve: "val_loss" where there is validation, else "loss", unless named.
+        A number that is nan is no improvement.
+    restore_best
+        Whether the model has the weights of the best epoch at the end, and not those of the last.
     compile
         Whether to record the step once and replay it, which is faster. A model that cannot be recorded is trained
         eagerly, and the log of the package (``logging.getLogger("tinygrad_bp")``) says why.
+    out
+        The run folder (:mod:`tinygrad_bp.training.run_folder`), new or empty. It holds a checkpoint after the first
+        batch, and later ones so often that saving takes a twentieth of the time at most.
+    resume
+        Whether to go on with the run in `out`, in objects made as at its beginning; the result is that of a run that
+        was never ended, bit for bit. A run that was finished stays as it is, unless `epochs` is more now. With a
+        loader that cannot tell where it is (no `DataLoader`) it goes on at the beginning of an epoch.
+    progress
+        Whether to show a bar on a terminal, about ten lines elsewhere.
+    on_epoch
+        Called with each record as soon as the epoch is over. What it raises ends the training.
 
     Returns
     -------
     list of dict
-        `epoch` from 1, `loss` (mean over the rows, each counted with the weights it was trained on), `accuracy` where
-        the targets are class labels, `test_loss` and `test_accuracy` where `test` is given, and `seconds` of the epoch.
+        `epoch` from 1, `lr` where there is a schedule (of the first group, in that epoch), `loss` and the metrics over
+        the rows, each counted with the weights it was trained on, `val_loss` and so on where there is validation, and
+        `seconds`; epochs before a resume have none.
 
     Raises
     ------
     ValueError
-        Fewer than one epoch, or a loader that gives no batch.
+        Fewer than one epoch, a loader that gives no batch, an unknown metric or monitor, a metric that does not fit
+        the targets, a folder that is in use, a run that was begun with something else.
     FloatingPointError
-        The loss of a batch is not finite. The weights are those before that batch.
+        The loss of a batch is not finite. The weights are those before that batch; the last checkpoint stays.
+    KeyboardInterrupt
+        With `out`, Ctrl-C lets the batch come to its end and saves everything first; a second one ends at once.
+        SIGTERM does the same and raises ``SystemExit(143)``. Without `out`, or in another thread than the main one,
+        signals are left as they are.
 
     Examples
     --------
@@ -79,49 +127,97 @@ def fit(
     >>> len(history), round(model.weight.item(), 3)
     (50, 3.0)
     """
-    if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)):
-        raise TypeError(f"fit: epochs is {epochs!r}, a {type(epochs).__name__}. Pass an integer >= 1.")
-    if epochs < 1:
-        raise ValueError(f"fit: epochs is {epochs}. Train for at least 1.")
+    _check(optimizer, epochs, validation, schedule, clip_norm, patience, out, resume)
+    asked = None if metrics is None else chosen(metrics, loss, "fit")
+    monitor = monitor or ("loss" if validation is None else "val_loss")
+    run = Run(loss, asked, validation is not None, monitor, patience)
     model.train()
-    step = _step(model, loss, optimizer)
-    if compile:
-        step = _compiled(step)
-    history: list[Record] = []
-    for epoch in range(1, epochs + 1):
-        started = time.perf_counter()
-        record: Record = {"epoch": epoch} | _metrics("", _total(_epoch(step, loss, loader, epoch)))
-        if test is not None:
-            record |= _metrics("test_", evaluate(model, loss, *test))
-        record["seconds"] = time.perf_counter() - started
-        history.append(record)
-        if on_epoch is not None:
-            on_epoch(record)
-    return history
+    keeper = None
+    if out is not None:
+        settings = {
+            "loss": repr(loss) if isinstance(loss, Module) else getattr(loss, "__name__", "a function"),
+            "metrics": None if asked is None else [metric.name for metric in asked],
+            "validation": validation is not None,
+            "clip_norm": clip_norm,
+            "patience": patience,
+            "monitor": monitor,
+            "restore_best": bool(restore_best),
+            "compile": bool(compile),
+        }
+        keeper = Keeper(RunFolder(out), run, settings, (model, optimizer, schedule, loader, fingerprint(loader)))
+        keeper.begin(resume, epochs)
+    step = _step(model, loss, optimizer, clip_norm)
+    if compile and not run.eager:
+        step = _compiled(step, run)
+    with (
+        keeper.listening() if keeper else nullcontext(),
+        shown_on(epochs, loader, run) if progress and not run.over(epochs) else nullcontext() as shown,
+    ):
+        after_batch = ([keeper.after_batch] if keeper else []) + ([shown.after_batch] if isinstance(shown, Bar) else [])
+        while not run.over(epochs):
+            started = time.perf_counter()
+            try:
+                for inputs, targets in loader:
+                    cost, outputs = step(inputs, targets)
+                    run.count(cost, outputs, targets, loader)
+                    for look in after_batch:
+                        look()
+            except FloatingPointError as error:
+                if not str(error).startswith("the loss is"):
+                    raise
+                raise FloatingPointError(
+                    f"fit: {error} in epoch {run.epoch}, batch {run.batch + 1}. Lower the learning rate, or look for "
+                    "inputs that are not finite."
+                ) from None
+            record = run.record(None if schedule is None else optimizer.param_groups[0]["lr"])
+            if validation is not None:
+                scores = evaluate(model, loss, *validation, run.metrics)
+                record |= {f"val_{name}": score for name, score in scores.items() if name != "rows"}
+            record["seconds"] = time.perf_counter() - started
+            if run.end_epoch(record) and restore_best:
+                run.best_weights = model.state_dict()
+            if isinstance(schedule, ReduceLROnPlateau):
+                schedule.step(record[monitor])
+            elif schedule is not None:
+                schedule.step()
+            if shown is not None:
+                shown.after_epoch(record)
+            with keeper.after_epoch(record) if keeper else nullcontext():
+                if on_epoch is not None:
+                    on_epoch(record)
+            if run.stopped:
+                _log.info("fit: %s", run.why_stopped())
+                if shown is not None:
+                    shown.say(run.why_stopped())
+        if keeper is not None:
+            keeper.end()
+    if run.best_weights is not None:
+        model.load_state_dict(run.best_weights)
+    return run.history
 
 
-def _epoch(step: Step, loss: Loss, loader: Iterable[tuple[Any, ...]], epoch: int) -> list[Score]:
-    """A step for every mini-batch; how the model did on each, with the weights before that step."""
-    scores = []
-    for batch, (inputs, targets) in enumerate(loader, start=1):
-        try:
-            cost, outputs = step(inputs, targets)
-        except FloatingPointError as error:
-            if not str(error).startswith("the loss is"):
-                raise
-            raise FloatingPointError(
-                f"fit: {error} in epoch {epoch}, batch {batch}. Lower the learning rate, or look for inputs that "
-                "are not finite."
-            ) from None
-        scores.append(score(loss, cost, outputs, targets))
-    if not scores:
-        raise ValueError(
-            f"fit: the loader gave no batch in epoch {epoch}. Pass one that starts anew each time it is iterated."
-        )
-    return scores
+def _check(
+    optimizer: Any, epochs: Any, validation: Any, schedule: Any, clip_norm: Any, patience: Any, out: Any, resume: bool
+) -> None:
+    """Refuse arguments that cannot be meant."""
+    for name, value in (("epochs", epochs), ("patience", 1 if patience is None else patience)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise TypeError(f"fit: {name} is {value!r}, a {type(value).__name__}. Pass an integer >= 1.")
+        if value < 1:
+            raise ValueError(f"fit: {name} is {value}. {'Train for' if name == 'epochs' else 'Wait for'} at least 1.")
+    if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
+        raise TypeError(f"fit: validation is a {type(validation).__name__}. Pass a pair of inputs and targets, (X, y).")
+    if clip_norm is not None:
+        check_number("fit", "clip_norm", clip_norm, 0.0, math.inf)
+    if schedule is not None and not isinstance(schedule, LRScheduler):
+        raise TypeError(f"fit: schedule is a {type(schedule).__name__}. Pass one of bp.optim.lr_scheduler's.")
+    if schedule is not None and schedule.optimizer is not optimizer:
+        raise ValueError("fit: the schedule is of another optimizer. Make it for this one.")
+    if resume and out is None:
+        raise ValueError("fit: resume is True, but there is no run folder. Name it with out.")
 
 
-def _step(model: Module, loss: Loss, optimizer: Optimizer) -> Step:
+def _step(model: Module, loss: Loss, optimizer: Optimizer, clip_norm: float | None) -> Step:
     """One mini-batch: what everyone writes."""
 
     def step(inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
@@ -130,6 +226,8 @@ def _step(model: Module, loss: Loss, optimizer: Optimizer) -> Step:
         cost = loss(outputs, targets)
         check_loss(cost.data)
         cost.backward()
+        if clip_norm is not None:
+            clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip_norm)
         optimizer.step()
         return cost, outputs
 
@@ -143,35 +241,18 @@ def check_loss(cost: Any) -> None:
         raise FloatingPointError(f"the loss is {cost}")
 
 
-def _compiled(step: Step) -> Step:
+def _compiled(step: Step, run: Run) -> Step:
     """The step recorded and replayed, or from its first refusal on the step itself."""
     replay = compiled_step(step)
 
-    def run(inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
+    def compiled(inputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
         nonlocal replay
         try:
             result: tuple[Tensor, Tensor] = replay(inputs, targets)
         except CompileError as error:
             _log.warning("fit: the step is not compiled, training is slower. %s", error)
-            replay = step
+            replay, run.eager = step, True
             result = step(inputs, targets)
         return result
 
-    return run
-
-
-def _total(scores: list[Score]) -> Score:
-    rows = sum(score.rows for score in scores)
-    correct = [score.correct for score in scores if score.correct is not None]
-    return Score(
-        sum(score.loss * score.rows for score in scores) / rows,
-        rows,
-        sum(correct) if len(correct) == len(scores) else None,
-    )
-
-
-def _metrics(prefix: str, score: Score) -> Record:
-    metrics = {f"{prefix}loss": score.loss}
-    if score.accuracy is not None:
-        metrics[f"{prefix}accuracy"] = score.accuracy
-    return metrics
+    return compiled
