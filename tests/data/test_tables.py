@@ -179,7 +179,7 @@ def test_a_column_that_is_not_there(some):
 @pytest.mark.parametrize("read", [read_csv, lambda path: read_npz(path, ["X"])], ids=["csv", "npz"])
 def test_paths_of_no_file(tmp_path, read):
     (tmp_path / "iris.csv").write_text("a\n1")
-    (tmp_path / "Iriss.csx").write_text("")
+    (tmp_path / "Iriss.csv~").write_text("")
     with pytest.raises(
         FileNotFoundError, match="^" + re.escape(f"{tmp_path}/iriss.csv: there is no such file.") + ".*"
     ):

@@ -344,9 +344,8 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> NDArra
         if claimed != there:
             raise ValueError(f"{shown(info.filename)} claims {claimed} bytes of data, {there} are there")
         entry.seek(0)
-        array: NDArray[Any] = np.lib.format.read_array(entry, allow_pickle=False)
-        entry.read()  # at its end the entry's checksum is compared
-    return array
+        array: NDArray[Any] = np.lib.format.read_array(entry, allow_pickle=False)  # to the end: zipfile checks the CRC
+        return array
 
 
 def _header(entry: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
