@@ -301,7 +301,7 @@ def installed(pytester, monkeypatch):
 
 def test_installed_it_is_loaded_and_clean(pytester, installed):
     pytester.makepyfile(HEAD + SEEDS)
-    result = pytester.run("python", "-W", "error", "-m", "pytest", "-W", "error", "--strict-markers")
+    result = pytester.run(sys.executable, "-W", "error", "-m", "pytest", "-W", "error", "--strict-markers")
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(["plugins:*tinygrad_bp-0.1.0*"])
 
@@ -311,9 +311,9 @@ def test_blocked_it_is_not_imported(pytester, installed):
     assert "-p no:tinygrad_bp" in (ROOT / "pyproject.toml").read_text("utf-8")
     pytester.makeconftest("import sys\n\nassert not {'numpy', 'tinygrad_bp'} & set(sys.modules)\n")
     pytester.makepyfile("def test_nothing():\n    pass\n")
-    result = pytester.run("python", "-m", "pytest", "-p", "no:tinygrad_bp")
+    result = pytester.run(sys.executable, "-m", "pytest", "-p", "no:tinygrad_bp")
     result.assert_outcomes(passed=1)
-    assert pytester.run("python", "-m", "pytest").ret == pytest.ExitCode.USAGE_ERROR  # the conftest fails
+    assert pytester.run(sys.executable, "-m", "pytest").ret == pytest.ExitCode.USAGE_ERROR  # the conftest fails
 
 
 @pytest.mark.parametrize(
@@ -332,16 +332,16 @@ def test_installed_an_annotation_is_enough(pytester, installed, imports):
 import sys
 print("tinygrad_bp.checking.strategies" in sys.modules)
 import hypothesis
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
 import tinygrad_bp as bp
 
-@settings(max_examples=5, database=None, derandomize=True)
+@settings(max_examples=5, database=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(x=...)
 def test(x: bp.Tensor):
     assert x.requires_grad
 
 test()
 """
-    result = pytester.run("python", "-W", "error", "-c", code)
+    result = pytester.run(sys.executable, "-W", "error", "-c", code)
     assert result.ret == 0, result.stderr
     assert result.outlines == [str("strategies" in imports)]  # until a Tensor is drawn, its strategies are not loaded
