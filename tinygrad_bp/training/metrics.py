@@ -249,7 +249,7 @@ class R2(_OfNumbers):
 
     def sums(self, outputs: Array, targets: Array) -> Array:
         """[rows, then for every column the sums of y, of y^2 and of (a - y)^2]"""
-        y = targets.reshape(len(targets), -1).astype(float)
+        y = targets.reshape(len(targets), math.prod(targets.shape[1:])).astype(float)
         error = outputs.reshape(y.shape) - y
         return np.concatenate([[len(y)], y.sum(0), np.square(y).sum(0), np.square(error).sum(0, dtype=float)])
 

@@ -70,7 +70,7 @@ class Bar:
         self.epochs, self.batches, self._now = epochs, batches, now
         text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
         self._progress = Progress(BarColumn(20), text, TimeRemainingColumn(), auto_refresh=False)
-        self._task = self._progress.add_task("", total=epochs * (batches or 1), completed=self._done())
+        self._task = self._progress.add_task("starting", total=epochs * (batches or 1), completed=self._done())
         self._last: Record = {}
         self._drawn = 0.0
 
@@ -79,18 +79,17 @@ class Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._draw(self._last)
+        self._draw()
         self._progress.stop()
 
     def after_batch(self) -> None:
         """A batch is over."""
         if time.perf_counter() - self._drawn > _BETWEEN:
-            epoch, _, loss = self._now()
-            self._draw(self._last | {"epoch": epoch, "loss": loss})
+            self._draw()
 
     def after_epoch(self, record: Record) -> None:
         """An epoch is over."""
-        self._last = dict(record)
+        self._last = record
         self.after_batch()
 
     def say(self, text: str) -> None:
@@ -101,8 +100,10 @@ class Bar:
         epoch, batch, _ = self._now()
         return (epoch - 1) * (self.batches or 1) + (batch if self.batches else 0)
 
-    def _draw(self, record: Record) -> None:
-        text = _within(self._progress.console.width - 32, record, self.epochs) if record else "starting"
+    def _draw(self) -> None:
+        epoch, batch, loss = self._now()
+        record = self._last | {"epoch": epoch, "loss": loss} if batch else self._last
+        text = _within(self._progress.console.width - 32, record, self.epochs) if record else ""
         self._progress.update(self._task, completed=self._done(), description=text)
         self._progress.refresh()
         self._drawn = time.perf_counter()
