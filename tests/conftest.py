@@ -15,10 +15,7 @@ import pytest
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy loads: on nets this small a second thread spins for nothing
 os.environ["MPLBACKEND"] = "Agg"
 
-from hypothesis import (
-    HealthCheck,
-    settings,
-)  # may load NumPy, to register what the package registers
+from hypothesis import HealthCheck, settings  # may load NumPy, to register what the package registers
 
 settings.register_profile("reproducible", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("reproducible")
