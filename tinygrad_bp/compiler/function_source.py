@@ -157,7 +157,8 @@ def _public_name(x: Any) -> str | None:
     ufunc, name = getattr(x, "__self__", None), getattr(x, "__name__", "")
     if isinstance(ufunc, np.ufunc):
         return f"np.{ufunc.__name__}.{name}"
-    path = str(getattr(x, "__module__", None)).split(".")
+    module = "numpy" if isinstance(x, np.ufunc) else getattr(x, "__module__", None)  # until NumPy 2.1 they had none
+    path = str(module).split(".")
     if path[0] == "numpy":
         for way in ([*path[1:], name], [name]):
             found: Any = np
