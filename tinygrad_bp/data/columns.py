@@ -107,10 +107,10 @@ class Columns:
     def unscaled(self, source: Table | Arrays) -> NDArray[np.float64]:
         """X of a table or of arrays in memory, before scaling, float64."""
         if isinstance(source, Arrays):
-            X = source.numbers(self._names[0])
+            X = source.numbers(self._array_names[0])
             if X.shape[1:] != self.shape:
                 raise ValueError(
-                    f"{source.path}: {shown(self._names[0])} has shape {X.shape}, the model was trained on "
+                    f"{source.path}: {shown(self._array_names[0])} has shape {X.shape}, the model was trained on "
                     f"(n, {', '.join(map(str, self.shape))}). Give rows of that shape."
                 )
             return X
@@ -146,7 +146,7 @@ class Columns:
             if not np.isfinite(y).all():
                 raise ValueError(f"{source.path}: a target is too large for {dtype}. Correct it, or use float64.")
             return y
-        name = self._names[1] if isinstance(source, Arrays) else self.target[0]
+        name = self._array_names[1] if isinstance(source, Arrays) else self.target[0]
         labels = source.labels(name)
         position: dict[str | None, int] = {label: k for k, label in enumerate(self.classes)}
         codes = [position.get(label, position.get(_whole(label), -1)) for label in labels]
@@ -161,10 +161,10 @@ class Columns:
     def _numbers(self, source: Table | Arrays) -> NDArray[np.float64]:
         if isinstance(source, Table):
             return np.stack([source.numbers(name) for name in self.target], axis=1)
-        y = source.numbers(self._names[1])
+        y = source.numbers(self._array_names[1])
         if y.shape[1:] != (len(self.target),) and (y.ndim > 1 or len(self.target) > 1):
             wanted = f"Give {len(self.target)} numbers for each row"
-            raise ValueError(f"{source.path}: {shown(self._names[1])} has shape {y.shape}. {wanted}.")
+            raise ValueError(f"{source.path}: {shown(self._array_names[1])} has shape {y.shape}. {wanted}.")
         return y.reshape(len(y), -1)
 
     def _categories(self, table: Table, name: str) -> NDArray[np.float64]:
@@ -180,7 +180,7 @@ class Columns:
         return _one_hot(codes, len(known))
 
     @property
-    def _names(self) -> tuple[str, str]:
+    def _array_names(self) -> tuple[str, str]:
         """The arrays that are X and y."""
         return self.arrays or ("X", "y")
 
