@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -89,7 +91,9 @@ def test_a_summed_loss_is_reported_per_row():
 def test_without_class_labels_there_is_no_accuracy(targets):
     model = bp.nn.Linear(3, 2)
     loader = [(np.ones((4, 3)), targets)]
-    (record,) = bp.fit(model, bp.nn.MSELoss(), bp.optim.SGD(model.parameters(), lr=0.1), loader, 1, validation=loader[0])
+    (record,) = bp.fit(
+        model, bp.nn.MSELoss(), bp.optim.SGD(model.parameters(), lr=0.1), loader, 1, validation=loader[0]
+    )
     assert list(record) == ["epoch", "loss", "val_loss", "seconds"]
 
 
@@ -156,3 +160,200 @@ def test_epochs_that_are_no_integer_are_refused(epochs):
     net = bp.nn.Sequential(bp.nn.Linear(1, 1))
     with pytest.raises(TypeError, match=r"^fit: epochs is .* Pass an integer >= 1\."):
         bp.fit(net, bp.nn.MSELoss(), bp.optim.SGD(net.parameters(), lr=0.1), [], epochs=epochs)
+
+
+# ---- metrics, schedules, clipping ---------------------------------------------------------------------------------
+
+
+def still(model):
+    return bp.optim.SGD(model.parameters(), lr=0.0)
+
+
+def test_metrics_are_in_the_records_of_all_rows():
+    model, loss, _ = digits_net()
+
+    def sureness(outputs, targets):
+        return outputs.max(axis=1).mean()
+
+    asked = ["f1", "accuracy", sureness]
+    (record,) = bp.fit(model, loss, still(model), batches(32), 1, validation=(X_TEST, Y_TEST), metrics=asked)
+    keys = ["loss", "f1", "accuracy", "sureness"]
+    assert list(record) == ["epoch", *keys, *(f"val_{key}" for key in keys), "seconds"]
+    for prefix, X, y in (("", X_TRAIN, Y_TRAIN), ("val_", X_TEST, Y_TEST)):
+        scores = bp.training.evaluate(model, loss, X, y, asked)
+        assert [record[prefix + key] for key in keys] == pytest.approx([scores[key] for key in keys], rel=1e-12)
+
+
+def test_no_metrics_are_none():
+    model, loss, optimizer = digits_net()
+    (record,) = bp.fit(model, loss, optimizer, batches(), 1, metrics=[])
+    assert list(record) == ["epoch", "loss", "seconds"]
+
+
+def test_the_targets_of_a_loader_are_all_looked_at():
+    X, y = np.zeros((6, 2)), np.array([[0.0], [1.0], [1.0], [0.0], [2.0], [3.0]])
+    model = bp.nn.Linear(2, 1)
+    (record,) = bp.fit(model, bp.nn.MSELoss(), still(model), DataLoader(X, y, batch_size=3), 1)
+    assert list(record) == ["epoch", "loss", "seconds"]  # the first batch alone looks like classes
+
+
+@pytest.mark.parametrize("asked", ["r2", "mae"])
+def test_a_metric_that_does_not_fit_is_refused(asked):
+    model, *rest = digits_net()
+    with pytest.raises(
+        ValueError, match=rf"fit: {asked} compares numbers, entry by entry; the outputs have shape \(32, 10"
+    ):
+        bp.fit(model, *rest, batches(), 1, metrics=[asked])
+
+
+def test_a_schedule_is_stepped_once_an_epoch_and_its_rates_recorded():
+    model, loss, optimizer = digits_net(lr=0.5)
+    schedule = lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.5)
+    history = bp.fit(model, loss, optimizer, batches(), 5, schedule=schedule)
+    assert [record["lr"] for record in history] == [0.5, 0.5, 0.25, 0.25, 0.125]
+    assert list(history[0])[:3] == ["epoch", "lr", "loss"]
+    assert schedule.last_epoch == 5
+
+
+class Scripted(bp.training.Metric):
+    """Says what it was told to, epoch by epoch."""
+
+    def __init__(self, *values, higher_is_better=True):
+        self._values, self.higher_is_better = iter(values), higher_is_better
+
+    def sums(self, outputs, targets):
+        return np.zeros(1)
+
+    def value(self, sums):
+        return next(self._values)
+
+
+def test_a_plateau_is_judged_by_the_monitored_number():
+    model, loss, optimizer = digits_net(lr=0.5)
+    schedule = lr_scheduler.ReduceLROnPlateau(optimizer, "max", factor=0.5, patience=0)
+    script = Scripted(0.5, 0.4, 0.6, 0.6)
+    history = bp.fit(
+        model, loss, optimizer, batches(), 4, metrics=[script], schedule=schedule, monitor="scripted"
+    )  # the loss falls all the time
+    assert [record["lr"] for record in history] == [0.5, 0.5, 0.25, 0.25]
+    assert optimizer.param_groups[0]["lr"] == 0.125
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_gradients_are_clipped_before_the_step_and_compiled_too(compile, caplog):
+    by_hand, loss, optimizer = digits_net()
+    for _ in range(2):
+        for x, y in [(X_TRAIN[:50], Y_TRAIN[:50]), (X_TRAIN[50:], Y_TRAIN[50:])]:
+            optimizer.zero_grad()
+            loss(by_hand(x), y).backward()
+            norm = np.sqrt(sum((p.grad.data**2).sum() for p in by_hand.parameters()))
+            assert norm > 0.2
+            for p in by_hand.parameters():
+                p.grad.data[...] *= 0.2 / (norm + 1e-6)
+            optimizer.step()
+    model, *rest = digits_net()
+    with caplog.at_level(logging.WARNING, "tinygrad_bp"):
+        bp.fit(model, *rest, DataLoader(X_TRAIN, Y_TRAIN, batch_size=50), 2, clip_norm=0.2, compile=compile)
+    assert not caplog.messages
+    for p, q in zip(model.parameters(), by_hand.parameters()):
+        np.testing.assert_allclose(p.data, q.data, rtol=1e-9)
+
+
+# ---- the best epoch -----------------------------------------------------------------------------------------------
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("values", "higher", "epochs", "best"),
+    [
+        ([0.5, 0.6, 0.6, 0.4, 0.9], True, 4, 2),
+        ([0.5, 0.6, 0.4, 0.4, 0.5, 0.1], False, 5, 3),
+        ([NAN, 0.1, NAN, NAN, 0.9], True, 4, 2),
+        ([NAN, NAN, 0.1], False, 2, 0),
+        ([0.1, 0.2, 0.3], True, 3, 3),
+    ],
+)
+def test_it_stops_when_patience_is_over_and_restores_the_best(values, higher, epochs, best, caplog):
+    model, *rest = digits_net()
+    weights = []
+    with caplog.at_level(logging.INFO, "tinygrad_bp"):
+        history = bp.fit(
+            *(model, *rest, batches(), 3 if epochs == 3 else 10),
+            metrics=[Scripted(*values, higher_is_better=higher)],
+            monitor="scripted",
+            patience=2,
+            restore_best=True,
+            on_epoch=lambda record: weights.append(state(model)),
+        )
+    assert len(history) == epochs
+    assert state(model) == weights[best - 1]
+    reason = f"the best is {values[best - 1]:g} of epoch {best}" if best else "it was never a number"
+    told = [f"fit: stopped after epoch {epochs}: no better scripted for 2 epochs, {reason}"]
+    assert caplog.messages == (told if epochs - best == 2 else [])
+
+
+def test_the_validation_loss_is_monitored_unless_told_otherwise():
+    def stops(**settings):
+        model, loss, _ = digits_net()
+        history = bp.fit(model, loss, still(model), batches(100), 9, patience=1, **settings)
+        return len(history)
+
+    falling = {"metrics": [Scripted(*range(20), higher_is_better=True)]}
+    assert stops(**falling) == stops(validation=(X_TEST, Y_TEST), **falling) == 2  # no loss changes
+    assert stops(monitor="scripted", **falling) == 9
+    model, *rest = digits_net()
+    worse = (X_TEST, (Y_TEST + 1) % 10)  # what is learnt makes it worse
+    history = bp.fit(model, *rest, batches(), 9, validation=worse, patience=1, monitor="loss")
+    assert len(history) == 9
+    model, *rest = digits_net()
+    assert len(bp.fit(model, *rest, batches(), 9, validation=worse, patience=1)) < 9
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"monitor": "val_los"}, r'fit: there is no "val_los" to monitor\. Did you mean "val_loss"\?'),
+        ({"monitor": "f1", "validation": None}, r'fit: there is no "f1" to monitor\. Choose loss, accuracy\.'),
+        ({"monitor": "val_loss", "validation": None}, r'there is no "val_loss" to monitor\. Did you mean "loss"\?'),
+        ({"monitor": "accuracy", "metrics": ["f1"]}, r'there is no "accuracy" to monitor\.'),
+        ({"patience": 0}, r"fit: patience is 0\. Wait for at least 1\."),
+        ({"clip_norm": -1.0}, r"fit: clip_norm is -1\.0\. Pass a number in"),
+        ({"resume": True}, r"fit: resume is True, but there is no run folder\. Name it with out\."),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused_before_the_first_batch(settings, message):
+    model, *rest = digits_net()
+    before = state(model)
+    with pytest.raises(ValueError, match=message):
+        bp.fit(model, *rest, batches(), 1, **{"validation": (X_TEST, Y_TEST)} | settings)
+    assert state(model) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"patience": 1.5}, r"fit: patience is 1\.5, a float\. Pass an integer >= 1\."),
+        ({"clip_norm": "1"}, r"fit: clip_norm is '1', a str\. Pass a number\."),
+        ({"validation": X_TEST}, r"fit: validation is a ndarray\. Pass a pair of inputs and targets, \(X, y\)\."),
+        ({"schedule": 0.9}, r"fit: schedule is a float\. Pass one of bp\.optim\.lr_scheduler's\."),
+    ],
+)
+def test_settings_of_another_kind_are_refused(settings, message):
+    model, *rest = digits_net()
+    with pytest.raises(TypeError, match=message):
+        bp.fit(model, *rest, batches(), 1, **settings)
+
+
+def test_what_will_not_be_measured_cannot_be_monitored():
+    model = bp.nn.Linear(64, 10)
+    loader = DataLoader(X_TRAIN, np.full((100, 10), 0.5), batch_size=50)
+    with pytest.raises(ValueError, match=r'fit: there is no "accuracy" to monitor\. Choose loss\.'):
+        bp.fit(model, bp.nn.MSELoss(), still(model), loader, 1, monitor="accuracy")
+
+
+def test_the_schedule_of_another_optimizer_is_refused():
+    model, loss, optimizer = digits_net()
+    schedule = lr_scheduler.ExponentialLR(still(model), 0.5)
+    with pytest.raises(ValueError, match=r"fit: the schedule is of another optimizer\. Make it for this one\."):
+        bp.fit(model, loss, optimizer, batches(), 1, schedule=schedule)

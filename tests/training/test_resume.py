@@ -187,9 +187,248 @@ def test_a_compiled_run_goes_on_bit_for_bit(name, ends, quick):
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(["eager", "eager, seeded"]),
-    ends=st.lists(
-        st.tuples(st.integers(1, 3 * BATCHES), st.sampled_from([control_c, killed])), min_size=1, max_size=3
-    ),
+    ends=st.lists(st.tuples(st.integers(1, 3 * BATCHES), st.sampled_from([control_c, killed])), min_size=1, max_size=3),
 )
 def test_a_run_that_was_ended_anywhere_goes_on_bit_for_bit(name, ends, quick):
     ends_as_if_nothing_had_been(name, ends)
+
+
+# ---- what an end leaves -------------------------------------------------------------------------------------------
+
+FILES = ["checkpoint/state.safetensors", "curve.png", "curve.svg", "metrics.jsonl", "model.safetensors"]
+
+
+def files(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()
+    }
+
+
+def lines(folder):
+    return len((folder / "metrics.jsonl").read_text().splitlines())
+
+
+def weights(setup):
+    return {name: array.tolist() for name, array in setup.model.state_dict().items()}
+
+
+def test_a_run_that_was_ended_twice_has_the_files_of_one_that_was_not(tmp_path):
+    setup = Setup(optimizer=momentum, seed=1, compile=False)
+    setup.fit(tmp_path / "one")
+    for batches in (5, 4):
+        with (
+            after(batches, control_c),
+            pytest.raises(KeyboardInterrupt, match=r"fit: interrupted in epoch \d, all is in"),
+        ):
+            setup.fit(tmp_path / "two", resume=True)
+        assert sorted(files(tmp_path / "two")) == FILES
+        saved = {name: array.tolist() for name, array in bp.load(tmp_path / "two" / "model.safetensors").items()}
+        assert saved == weights(setup)
+    setup.fit(tmp_path / "two", resume=True)
+    assert sorted(files(tmp_path / "two")) == FILES
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
+def test_a_finished_run_stays_as_it_is_and_gives_its_history_and_best_weights(tmp_path, quick):
+    setup = SETUPS["eager"]
+    history, left = uninterrupted("eager")
+    setup.fit(tmp_path)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    again = setup.fit(tmp_path, resume=True, progress=True)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == times
+    assert (again, setup.left(tmp_path)) == (history, left)
+    best = min(range(len(history)), key=lambda k: history[k]["val_loss"])
+    setup.fit(tmp_path / "best", epochs=best + 1, restore_best=False)
+    assert setup.left(tmp_path / "best")["model"] == left["model"]
+
+
+def test_a_finished_run_can_be_given_more_epochs(tmp_path, quick):
+    setup = SETUPS["eager, seeded"]
+    setup.fit(tmp_path, epochs=2)
+    history = setup.fit(tmp_path, epochs=3, resume=True)
+    assert (without_seconds(history), setup.left(tmp_path)) == uninterrupted("eager, seeded")
+    with pytest.raises(ValueError, match=r"resume: the run is in epoch 3, epochs is 2\. Pass at least 3\."):
+        setup.fit(tmp_path, epochs=2, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"clip_norm": 1.0},
+            r"resume: clip_norm of the run was None, here it is 1\.0\. Use what the run was begun with",
+        ),
+        ({"metrics": ["f1"]}, r"resume: metrics of the run was None, here it is \['f1'\]"),
+        ({"compile": True}, r"resume: compile of the run was False, here it is True"),
+        ({"validation": HELD_OUT}, r"resume: validation of the run was False, here it is True"),
+    ],
+)
+def test_a_run_goes_on_with_the_settings_it_was_begun_with(settings, message, tmp_path, quick):
+    setup = SETUPS["eager, seeded"]
+    with after(2, killed), pytest.raises(Killed):
+        setup.fit(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        setup.fit(tmp_path, resume=True, **settings)
+
+
+def test_a_folder_in_use_is_refused_before_anything_is_done(tmp_path, quick):
+    setup = SETUPS["eager, seeded"]
+    setup.fit(tmp_path, epochs=1)
+    before = files(tmp_path)
+    with pytest.raises(ValueError, match=r"holds an earlier run"):
+        setup.fit(tmp_path)
+    assert files(tmp_path) == before
+
+
+def test_a_loader_without_a_position_goes_on_at_the_beginning_of_an_epoch(tmp_path, quick):
+    pairs = [(X[:30], Y[:30]), (X[30:60], Y[30:60]), (X[60:], Y[60:])]
+    setup = Setup(noisy, adam, compile=False, loader=pairs)
+    setup.fit(tmp_path / "one")
+    for batches, what, whole in ((2, control_c, 0), (5, control_c, 1), (2, killed, 1), (3, killed, 1)):
+        with after(batches, what), contextlib.suppress(KeyboardInterrupt, Killed):
+            setup.fit(tmp_path / "two", resume=True)
+        assert lines(tmp_path / "two") == whole
+    setup.fit(tmp_path / "two", resume=True)
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
+def test_what_on_epoch_raises_ends_the_run_with_everything_saved(tmp_path, quick):
+    setup = Setup(noisy, momentum, cosine, compile=False)
+    seen = []
+
+    def stop(record):
+        seen.append(record["epoch"])
+        if record["epoch"] == 2:
+            raise StopIteration
+
+    setup.fit(tmp_path / "one")
+    with pytest.raises(StopIteration):
+        setup.fit(tmp_path / "two", on_epoch=stop)
+    assert lines(tmp_path / "two") == 2
+    assert (tmp_path / "two" / "model.safetensors").exists()
+    setup.fit(tmp_path / "two", resume=True, on_epoch=stop)
+    assert seen == [1, 2, 3]
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
+def test_on_epoch_is_called_again_unless_a_checkpoint_came_after_it(tmp_path, quick):
+    """What it changes is in the checkpoint that follows, so a run that is killed before that repeats it."""
+    setup = Setup(optimizer=momentum, compile=False)
+
+    def slower(record):
+        setup.optimizer.param_groups[0]["lr"] *= 0.5
+
+    def broken(*_):
+        raise Killed
+
+    setup.fit(tmp_path / "one", on_epoch=slower)
+    with mock.patch.object(keeper.RunFolder, "append", broken), pytest.raises(Killed):
+        setup.fit(tmp_path / "two", on_epoch=slower)
+    setup.fit(tmp_path / "two", resume=True, on_epoch=slower)
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
+@pytest.mark.filterwarnings("ignore:overflow|invalid:RuntimeWarning")
+def test_a_loss_that_is_not_finite_leaves_the_checkpoint_before(tmp_path, quick):
+    bad = X.copy()
+    bad[60:] = np.inf
+    setup = Setup(loader=DataLoader(bad, Y, batch_size=30))
+    with pytest.raises(FloatingPointError, match=r"fit: the loss is nan in epoch 1, batch 3\. Lower the learning rate"):
+        setup.fit(tmp_path)
+    state = bp.load(tmp_path / "checkpoint" / "state.safetensors")
+    assert state["loop"]["batch"] == 2
+    assert {name: array.tolist() for name, array in state["model"].items()} == weights(setup)
+
+
+# ---- checkpoints and signals --------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_is_saved_when_the_last_took_a_twentieth_of_the_time_since(tmp_path, monkeypatch):
+    now, saved, count = [100.0], [], Run.count
+
+    def saves(self, state):
+        saved.append(state["loop"]["batch"] + BATCHES * len(state["loop"]["history"]))
+        now[0] += 0.5
+
+    def counts(self, *args):
+        count(self, *args)
+        now[0] += 1.0
+
+    monkeypatch.setattr("tinygrad_bp.training.run_folder.write_curves", lambda *_, **__: None)
+    monkeypatch.setattr(keeper.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(keeper.RunFolder, "save_checkpoint", saves)
+    monkeypatch.setattr(Run, "count", counts)
+    Setup(compile=False, validation=None).fit(tmp_path, epochs=6)
+    assert saved == [1, 12, 23, 24]  # after the first batch, after more than 10 s each, and at the end
+
+
+def test_sigterm_does_the_same_and_exits_with_143(tmp_path, quick):
+    with after(3, lambda: signal.raise_signal(signal.SIGTERM)), pytest.raises(SystemExit) as ended:
+        SETUPS["eager, seeded"].fit(tmp_path)
+    assert ended.value.code == 143
+    assert bp.load(tmp_path / "checkpoint" / "state.safetensors")["loop"]["batch"] == 3
+    assert (tmp_path / "model.safetensors").exists()
+
+
+def test_a_second_control_c_ends_at_once(tmp_path, quick):
+    def twice():
+        control_c()
+        control_c()
+
+    with after(3, twice), pytest.raises(KeyboardInterrupt):
+        SETUPS["eager, seeded"].fit(tmp_path)
+    assert bp.load(tmp_path / "checkpoint" / "state.safetensors")["loop"]["batch"] == 2
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_control_c_while_the_end_is_saved_is_raised_after_it(tmp_path, quick):
+    setup, close = SETUPS["eager, seeded"], keeper.RunFolder.close
+
+    def interrupted(*args):
+        control_c()
+        close(*args)
+
+    with mock.patch.object(keeper.RunFolder, "close", interrupted), pytest.raises(KeyboardInterrupt):
+        setup.fit(tmp_path)
+    assert files(tmp_path).items() <= uninterrupted("eager, seeded")[1].items()
+    assert keeper.RunFolder(tmp_path).finished()
+
+
+def handlers():
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+def test_handlers_are_there_only_while_it_runs_and_only_with_a_folder(tmp_path, quick):
+    before, during = handlers(), []
+    setup = SETUPS["eager, seeded"]
+    setup.fit(tmp_path / "one", on_epoch=lambda record: during.append(handlers()), epochs=1)
+    assert during[0] != before == handlers()
+    with pytest.raises(ZeroDivisionError):
+        setup.fit(tmp_path / "two", on_epoch=lambda record: 1 / 0, epochs=1)
+    assert handlers() == before
+    setup.fit(None, on_epoch=lambda record: during.append(handlers()), epochs=1)
+    assert during[1] == before
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path, quick):
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with after(2, control_c):
+            assert len(SETUPS["eager, seeded"].fit(tmp_path, epochs=1)) == 1
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def test_another_thread_keeps_its_run_and_leaves_signals_alone(tmp_path, quick):
+    found = []
+
+    def train():
+        found.append(SETUPS["eager, seeded"].fit(tmp_path, epochs=1, on_epoch=lambda record: found.append(handlers())))
+
+    before = handlers()
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert found[0] == before
+    assert len(found[1]) == 1
