@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_bp.data import tables
@@ -369,7 +369,6 @@ def of_npz(save) -> bytes:
     return stream.getvalue()
 
 
-@settings(max_examples=300)
 @given(data=st.data())
 def test_a_damaged_file_is_whole_or_one_line(some, data):
     kind = data.draw(st.sampled_from(["csv", "npz", "compressed"]))
