@@ -6,6 +6,8 @@ for some rows. Nothing of a document is executed, and nothing is written but wha
 
 from __future__ import annotations
 
+import copy
+import math
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,13 +21,14 @@ from numpy.typing import NDArray
 from .. import data, nn, optim
 from ..data.sources import Parts
 from ..optim.lr_scheduler import LRScheduler
-from ..random import manual_seed
+from ..optim.optimizers import check_number
+from ..random import generator, manual_seed
 from ..recipe import no_grad
 from ..training.loop import Record, fit
 from ..training.metrics import METRICS, chosen, usual
 from ..training.scoring import evaluate, require_fit
 from .arguments import Argument, arguments, checked
-from .mistakes import at, nearest, shown
+from .mistakes import at, nearest, path_of, shown
 from .model import FORMAT, made, model_of, parts_of, sections, seeds, to_spec
 from .reading import anchored, plain, read
 from .registry import LOSSES, OPTIMIZERS, SCHEDULES
@@ -33,6 +36,7 @@ from .registry import LOSSES, OPTIMIZERS, SCHEDULES
 __all__ = ["Experiment", "of_loader", "of_train"]
 
 _OF_FIT = ("epochs", "metrics", "patience", "monitor", "restore_best", "clip_norm", "compile")
+LARGEST = 10**8  # of a size in [data] or [model]
 _ROWS = 32  # on which model, loss and metrics are tried, where targets are no labels
 
 
@@ -158,7 +162,8 @@ class Experiment:
         if parts.get(part) is None:
             there = ", ".join(name for name, pair in parts.items() if pair is not None)
             raise ValueError(f"evaluate: the data have no part {shown(part)}. There is {there}.")
-        return evaluate(self.model, self.loss, *parts[part], metrics=self.settings.get("metrics"))
+        X, y = parts[part]
+        return evaluate(self.model, self.loss, X, y, self.settings.get("metrics"))
 
 
 def of_loader() -> dict[str, Argument]:
@@ -174,12 +179,15 @@ def of_train() -> dict[str, Argument]:
 def _experiment(document: dict[str, Any]) -> Experiment:
     values = sections(document, ("data", "model", "loss", "optim", "train"))
     settings = checked(values["train"], "train", of_train(), "[train]")
+    for section in ("data", "model"):
+        _check_sizes(values[section], section)
     of_split, of_weights, of_order = seeds(values["seed"])
     parts = parts_of(values["data"], of_split)
     loader = _loader(values["data"], parts, of_order)
     manual_seed(of_weights)
     inputs, targets = _some(*parts.train)
     model, outputs = model_of(values["model"], inputs)
+    _check_one_row(model, loader)
     loss = _loss(values["loss"], outputs, targets)
     optimizer = made(values["optim"], "optim", OPTIMIZERS, "optimizer", list(model.parameters()))
     schedule = None
@@ -187,6 +195,17 @@ def _experiment(document: dict[str, Any]) -> Experiment:
         schedule = made(values["schedule"], "schedule", SCHEDULES, "schedule", optimizer)
     _check_settings(settings, loss, np.asarray(outputs), targets, parts.validation is not None)
     return Experiment(document, values["seed"], parts, loader, model, loss, optimizer, schedule, settings)
+
+
+def _check_sizes(value: Any, where: str) -> None:
+    """Refuse integers that would fill the memory before anyone can say so; seeds may be of any size."""
+    if isinstance(value, int) and value > LARGEST:
+        raise ValueError(f"{where} = {shown(value)}: is too large. Give at most {LARGEST}.")
+    for key, one in value.items() if isinstance(value, Mapping) else ():
+        if key != "seed":
+            _check_sizes(one, path_of(where, key))
+    for k, one in enumerate(value) if isinstance(value, list) else ():
+        _check_sizes(one, f"{where}[{k}]")
 
 
 def _loader(table: Mapping[str, Any], parts: Parts, seed: int) -> data.DataLoader:
@@ -201,6 +220,18 @@ def _some(X: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]
     if len(rows) > _ROWS:
         rows = np.append(rows[: _ROWS - 1], rows[-1])
     return X[rows], y[rows]
+
+
+def _check_one_row(model: nn.Module, loader: data.DataLoader) -> None:
+    """Refuse a batch of one row where that cannot be trained on, as by BatchNorm: without this, after an epoch."""
+    X, size = loader.arrays[0], loader.batch_size
+    if size > 1 and (len(X) % size != 1 or loader.drop_last):
+        return
+    place = f"data.batch_size = {size}: the last batch of {len(X)} rows has one"
+    state = generator().bit_generator.state
+    with at(f"{place}. Set data.drop_last = true, or another batch_size. The model"), no_grad():
+        copy.deepcopy(model).train()(X[:1])
+    generator().bit_generator.state = state
 
 
 def _are_labels(targets: NDArray[Any]) -> bool:
@@ -224,7 +255,8 @@ def _loss(table: Mapping[str, Any], outputs: Any, targets: NDArray[Any]) -> nn.M
 def _mismatch(loss: nn.Module, targets: NDArray[Any]) -> str:
     """What to do where a loss is for other kinds of targets, or ''."""
     of_labels, name = isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)), type(loss).__name__
-    if of_labels and not _are_labels(targets):
+    one_hot = isinstance(loss, nn.CrossEntropyLoss) and targets.ndim == 2 and targets.shape[1] > 1  # which it takes
+    if of_labels and not _are_labels(targets) and not one_hot:
         return f'{name} takes class labels, the targets are {targets.shape}. Use targets = "labels" or another loss.'
     if not of_labels and _are_labels(targets):
         binary = isinstance(loss, (nn.BCELoss, nn.BCEWithLogitsLoss))
@@ -239,6 +271,11 @@ def _check_settings(
     """Refuse what `fit` would refuse, in the words of the document."""
     if settings["epochs"] < 1:
         raise ValueError(f"train.epochs = {shown(settings['epochs'])}: too few. Train for at least 1.")
+    patience, clip_norm = settings.get("patience"), settings.get("clip_norm")
+    if patience is not None and patience < 1:
+        raise ValueError(f"train.patience = {shown(patience)}: too few. Wait for at least 1 epoch.")
+    if clip_norm is not None:
+        check_number("train", "clip_norm", clip_norm, 0.0, math.inf)
     names = settings.get("metrics")
     for k, name in enumerate(names or []):
         if name not in METRICS:

@@ -26,7 +26,10 @@ _LONG = f"an integer has more than {LONGEST} digits. Give a shorter one."
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The document in a file, JSON if its name ends in .json and else TOML; messages do not name the file."""
+    """The document in a file, JSON if its name ends in .json and else TOML; messages do not name the file.
+
+    Its key ``$schema``, which tells editors where the schema is, is left out.
+    """
     if path.is_dir():
         raise IsADirectoryError("is a folder. Name a document.")
     if not path.exists():
@@ -53,6 +56,7 @@ def read(path: Path) -> dict[str, Any]:
         raise ValueError(_DEEP) from error
     if not isinstance(document, dict):
         raise TypeError(f"the document is {kind_of(document)}. Give a table.")
+    document.pop("$schema", None)
     return anchored(plain(document), path.parent)
 
 

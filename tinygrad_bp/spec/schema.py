@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from .. import data, nn
 from ..training.loop import fit
+from ..training.metrics import METRICS
 from .arguments import NONE, REQUIRED, Argument, alternatives, arguments, made_of, wanted
 from .experiment import of_loader, of_train
 from .model import FORMAT, INFERRED
@@ -51,11 +52,13 @@ def schema() -> Schema:
         "train": _ref("train"),
     }
     of_run = ("loss", "optim", "schedule", "train")
+    train = _properties(of_train(), fit)
+    train["metrics"] |= {"anyOf": [{"type": "array", "items": {"enum": list(METRICS)}}, {"const": NONE}]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "tinygrad_bp document",
         **_table(keys, ["format", "model"]),
-        "dependentRequired": dict.fromkeys(of_run, ["data", "loss", "optim", "train"]),
+        "dependentRequired": {key: ["data", "loss", "optim", "train"] for key in of_run},
         "$defs": {
             **_choice("data", "name", DATA, more=_properties(of_loader(), data.DataLoader)),
             "model": {
@@ -69,7 +72,7 @@ def schema() -> Schema:
             **_choice("loss", "type", LOSSES),
             **_choice("optimizer", "type", OPTIMIZERS, given=1),
             **_choice("schedule", "type", SCHEDULES, given=1),
-            "train": _table(_properties(of_train(), fit), _required(of_train())),
+            "train": _table(train, _required(of_train())),
         },
     }
 
@@ -135,7 +138,9 @@ def _type(hint: Any) -> Schema:
         return {}
     found: list[Schema] = []
     for one in map(_one_type, parts):
-        if one and one not in found:
+        if found and "enum" in found[-1] and "const" in one:
+            found[-1]["enum"].append(one["const"])
+        elif one and one not in found:
             found.append(one)
     return found[0] if len(found) == 1 else {"anyOf": found}
 
@@ -180,7 +185,7 @@ def _first_line(make: Any) -> str:
 def _described(make: Any) -> dict[str, str]:
     """What the section "Parameters" says of each of them."""
     section = inspect.cleandoc(make.__doc__ or "").partition("Parameters\n----------\n")[2]
-    found = {}
+    found: dict[str, str] = {}
     for names, text in re.findall(
         r"^([\w, ]+)\n((?: {4}.*\n?)+)", re.split(r"\n\n\w+\n-+\n", section)[0], re.MULTILINE
     ):
