@@ -67,6 +67,7 @@ class Server:
         """Begin or go on with the run NAME/run, until the end or what ends it before."""
         arguments = ["train", "net.toml", "--out", f"{name}/run", "--resume"]
         errors = self.folder / f"{name}.txt"
+        errors.touch()  # it may be killed before it gets there
         order = {"arguments": arguments, "folder": str(self.folder), "out": f"{name}/run", "errors": str(errors)}
         print(json.dumps(order | {"sketch": sketch} | end), file=self.process.stdin, flush=True)
         answer = json.loads(self.process.stdout.readline())

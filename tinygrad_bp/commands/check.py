@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import ops
-from .running import exit_on
+from .running import add_import, exit_on, import_all, no_bytecode
 
 if TYPE_CHECKING:
     from ..checking.report import Report
@@ -45,6 +45,7 @@ def add(commands: Any) -> None:
     check.add_argument("--order", type=int, choices=(1, 2), help="2 checks the backward itself, too")
     check.add_argument("--mode", choices=("auto", "full", "fast"), help="how much is measured")
     check.add_argument("--rtol", type=float, metavar="X", help="the relative error that counts as right (1e-6)")
+    add_import(check)
     check.add_argument("--json", action="store_true", help="the reports as JSON")
     check.set_defaults(command=_check)
 
@@ -71,7 +72,8 @@ def _check(arguments: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     kind = next(kind for kind in _WITHOUT if kind in given)
     kinds = (ImportError, MemoryError, OSError, TypeError, ValueError)
-    with exit_on(2, *kinds), redirect_stdout(sys.stderr):  # where what is run prints
+    with exit_on(2, *kinds), redirect_stdout(sys.stderr), no_bytecode():  # where what is run prints
+        import_all(arguments.modules)
         for option in _WITHOUT[kind]:
             if option in given:
                 raise ValueError(

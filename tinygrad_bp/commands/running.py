@@ -12,7 +12,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,19 @@ from ..spec.model import made
 from ..spec.reading import read
 from ..spec.registry import LOSSES, import_layers
 
-__all__ = ["add_import", "columns_of", "document_of", "exit_on", "load_weights", "need", "print_json", "score_lines"]
+__all__ = [
+    "add_import",
+    "columns_of",
+    "document_of",
+    "exit_on",
+    "import_all",
+    "load_weights",
+    "loss_of",
+    "need",
+    "no_bytecode",
+    "print_json",
+    "score_lines",
+]
 
 
 @contextmanager
@@ -63,7 +75,7 @@ def add_import(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def no_bytecode() -> Iterator[None]:
-    """Modules of the user are imported without a __pycache__ beside them."""
+    """Modules that are imported leave no __pycache__ beside them."""
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield
@@ -72,8 +84,8 @@ def no_bytecode() -> Iterator[None]:
 
 
 def import_all(modules: list[str]) -> None:
-    """Import what ``--import`` names; errors as those of bad input."""
-    with no_bytecode():
+    """Import what ``--import`` names; what it prints goes to stderr, so that results stay results."""
+    with no_bytecode(), redirect_stdout(sys.stderr):
         for module in modules:
             import_layers(module)
 
@@ -123,8 +135,12 @@ def score_lines(of: str, scores: Mapping[str, float]) -> list[str]:
     rows = int(scores["rows"])
     last = "accuracy" if "accuracy" in scores else "loss"
     lines = [f"{of} {name} {shown_number(value)}" for name, value in scores.items() if name not in (last, "rows")]
-    rows_told = f"{round(scores[last] * rows)} of {rows}" if last == "accuracy" else f"{rows} rows"
-    return [*lines, f"{of} {last} {shown_number(scores[last])} ({rows_told})"]
+    right = scores[last] * rows
+    counted = last == "accuracy" and math.isfinite(right) and abs(right - round(right)) < 1e-6  # of rows, not of labels
+    return [
+        *lines,
+        f"{of} {last} {shown_number(scores[last])} ({f'{round(right)} of {rows}' if counted else f'{rows} rows'})",
+    ]
 
 
 def shown_number(value: float) -> str:

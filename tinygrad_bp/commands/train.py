@@ -171,22 +171,28 @@ def _fit(experiment: Experiment, folder: Path, arguments: argparse.Namespace) ->
             with np.errstate(all="ignore"):  # fit finds what overflows
                 experiment.fit(out=folder, resume=arguments.resume, progress=not arguments.quiet)
         except FloatingPointError as error:
-            raise FloatingPointError(f"{error} What was saved before is in {folder}.") from error
+            kept = f"What was saved until then stays in {folder}; give the next run another folder with --out."
+            raise FloatingPointError(f"{error} {kept}") from error
         except (KeyboardInterrupt, SystemExit) as stop:
-            epoch = len(_records(folder)) + 1
-            again = shlex.join(["python", "-m", "tinygrad_bp", "train", str(folder), "--resume", *_imports(arguments)])
-            of = f"in epoch {epoch} of {experiment.settings['epochs']}"
-            print(f"interrupted {of}: saved. Go on with: {again}", file=sys.stderr)
+            print(_interrupted(stop, experiment, folder, arguments.modules), file=sys.stderr)
             sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
 
 
-def _imports(arguments: argparse.Namespace) -> list[str]:
-    return [word for module in arguments.modules for word in ("--import", module)]
+def _interrupted(stop: BaseException, experiment: Experiment, folder: Path, modules: list[str]) -> str:
+    """What is kept of a run that was interrupted, and how it goes on; of SIGINT `fit` says whether all was saved."""
+    if RunFolder(folder).finished():
+        return f"interrupted when all was done: {folder} is finished."
+    epoch = f"epoch {len(_records(folder)) + 1} of {experiment.settings['epochs']}"
+    saved = "saved" if str(stop) else "at the last checkpoint"
+    imports = [word for module in modules for word in ("--import", module)]
+    again = shlex.join(["python", "-m", "tinygrad_bp", "train", str(folder), "--resume", *imports])
+    return f"interrupted in {epoch}: {saved}. Go on with: {again}"
 
 
 def _records(folder: Path) -> list[dict[str, Any]]:
     """What was measured, a record an epoch."""
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text("ascii").splitlines()]
+    path = folder / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text("ascii").splitlines()] if path.exists() else []
 
 
 def _result(experiment: Experiment, folder: Path) -> dict[str, Any]:
