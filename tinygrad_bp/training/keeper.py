@@ -13,9 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ..nn.module import Module
-from ..optim.lr_scheduler import LRScheduler
-from ..optim.optimizers import Optimizer
 from .run import Record, Run
 from .run_folder import RunFolder
 from .state import gather, has_position, restore
@@ -23,7 +20,7 @@ from .state import gather, has_position, restore
 __all__ = ["Keeper"]
 
 OFTEN = 20.0  # saving takes at most one part in so many of the time
-Objects = tuple[Module, Optimizer, LRScheduler | None, Any, str | None]
+Five = tuple[Any, Any, Any, Any, Any]
 
 
 class Keeper:
@@ -37,7 +34,7 @@ class Keeper:
         Model, optimizer, schedule, loader, and the fingerprint of the data: as `gather` and `restore` take them.
     """
 
-    def __init__(self, folder: RunFolder, run: Run, settings: Mapping[str, Any], objects: Objects) -> None:
+    def __init__(self, folder: RunFolder, run: Run, settings: Mapping[str, Any], objects: Five) -> None:
         self.folder, self.run, self.settings, self.objects = folder, run, dict(settings), objects
         self._has_position = has_position(objects[3])
         self._signal: int | None = None

@@ -29,7 +29,7 @@ from ..optim.optimizers import Optimizer, check_number
 from ..tensor import Tensor
 from .keeper import Keeper
 from .metrics import Function, Loss, Metric, chosen
-from .progress import Bar, shown_on
+from .progress import Bar, Silent, shown_on
 from .run import Record, Run
 from .run_folder import RunFolder
 from .scoring import evaluate
@@ -138,8 +138,8 @@ def fit(
             "loss": repr(loss) if isinstance(loss, Module) else getattr(loss, "__name__", "a function"),
             "metrics": None if asked is None else [metric.name for metric in asked],
             "validation": validation is not None,
-            "clip_norm": clip_norm,
-            "patience": patience,
+            "clip_norm": None if clip_norm is None else float(clip_norm),
+            "patience": None if patience is None else int(patience),
             "monitor": monitor,
             "restore_best": bool(restore_best),
             "compile": bool(compile),
@@ -149,26 +149,13 @@ def fit(
     step = _step(model, loss, optimizer, clip_norm)
     if compile and not run.eager:
         step = _compiled(step, run)
-    with (
-        keeper.listening() if keeper else nullcontext(),
-        shown_on(epochs, loader, run) if progress and not run.over(epochs) else nullcontext() as shown,
-    ):
-        after_batch = ([keeper.after_batch] if keeper else []) + ([shown.after_batch] if isinstance(shown, Bar) else [])
+    shown = shown_on(epochs, loader, run) if progress and not run.over(epochs) else Silent()
+    after_batch = [shown.after_batch] if isinstance(shown, Bar) else []
+    after_batch += [keeper.after_batch] if keeper else []
+    with keeper.listening() if keeper else nullcontext(), shown:
         while not run.over(epochs):
             started = time.perf_counter()
-            try:
-                for inputs, targets in loader:
-                    cost, outputs = step(inputs, targets)
-                    run.count(cost, outputs, targets, loader)
-                    for look in after_batch:
-                        look()
-            except FloatingPointError as error:
-                if not str(error).startswith("the loss is"):
-                    raise
-                raise FloatingPointError(
-                    f"fit: {error} in epoch {run.epoch}, batch {run.batch + 1}. Lower the learning rate, or look for "
-                    "inputs that are not finite."
-                ) from None
+            _epoch(step, loader, run, after_batch)
             record = run.record(None if schedule is None else optimizer.param_groups[0]["lr"])
             if validation is not None:
                 scores = evaluate(model, loss, *validation, run.metrics)
@@ -180,20 +167,35 @@ def fit(
                 schedule.step(record[monitor])
             elif schedule is not None:
                 schedule.step()
-            if shown is not None:
-                shown.after_epoch(record)
+            shown.after_epoch(record)
             with keeper.after_epoch(record) if keeper else nullcontext():
                 if on_epoch is not None:
                     on_epoch(record)
-            if run.stopped:
-                _log.info("fit: %s", run.why_stopped())
-                if shown is not None:
-                    shown.say(run.why_stopped())
+        if run.stopped and len(run.history) < epochs:
+            _log.info("fit: %s", run.why_stopped())
+            shown.say(run.why_stopped())
         if keeper is not None:
             keeper.end()
     if run.best_weights is not None:
         model.load_state_dict(run.best_weights)
     return run.history
+
+
+def _epoch(step: Step, loader: Any, run: Run, after_batch: Sequence[Callable[[], None]]) -> None:
+    """A step for every mini-batch, counted with the weights before that step."""
+    try:
+        for inputs, targets in loader:
+            cost, outputs = step(inputs, targets)
+            run.count(cost, outputs, targets, loader)
+            for look in after_batch:
+                look()
+    except FloatingPointError as error:
+        if not str(error).startswith("the loss is"):
+            raise
+        raise FloatingPointError(
+            f"fit: {error} in epoch {run.epoch}, batch {run.batch + 1}. Lower the learning rate, or look for inputs "
+            "that are not finite."
+        ) from None
 
 
 def _check(

@@ -16,21 +16,33 @@ from typing import Any
 
 from .run import Record, Run
 
-__all__ = ["Bar", "Lines", "line", "shown_on"]
+__all__ = ["Bar", "Lines", "Silent", "line", "shown_on"]
 
 _BETWEEN = 0.1  # seconds from one drawing of the bar to the next
 
 
-class Lines:
+class Silent:
+    """Shows nothing: what a loop tells while it runs."""
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def after_epoch(self, record: Record) -> None:
+        """An epoch is over."""
+
+    def say(self, text: str) -> None:
+        """Something happened."""
+
+
+class Lines(Silent):
     """A line for each of about ten epochs, and for the last."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
         self._shown = {1, epochs} | {epochs * tenth // 10 for tenth in range(1, 10)}
         self._last: Record | None = None
-
-    def __enter__(self) -> Lines:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._tell_last()
@@ -42,7 +54,7 @@ class Lines:
             self._tell_last()
 
     def say(self, text: str) -> None:
-        """Something that happened."""
+        """Something happened."""
         self._tell_last()
         print(text, flush=True)
 
@@ -52,7 +64,7 @@ class Lines:
         self._last = None
 
 
-class Bar:
+class Bar(Silent):
     """A bar over all batches, with what was measured and the time left.
 
     Parameters
@@ -93,7 +105,7 @@ class Bar:
         self.after_batch()
 
     def say(self, text: str) -> None:
-        """Something that happened."""
+        """Something happened."""
         self._progress.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _done(self) -> int:

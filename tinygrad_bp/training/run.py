@@ -124,7 +124,7 @@ class Run:
             )
         record: Record = {"epoch": self.epoch} | ({} if lr is None else {"lr": float(lr)})
         record["loss"] = self.cost / self.rows
-        return record | {metric.name: metric.value(sums) for metric, sums in zip(self.metrics, self.sums)}
+        return record | {metric.name: float(metric.value(sums)) for metric, sums in zip(self.metrics, self.sums)}
 
     def end_epoch(self, record: Record) -> bool:
         """The epoch has become a record; returns whether it is the best so far."""

@@ -62,7 +62,7 @@ def evaluate(
     if asked is None:
         asked = usual(loss, outputs, targets)
     require_fit("evaluate", asked, outputs, targets)
-    found = {metric.name: metric.value(metric.sums(outputs, targets)) for metric in asked}
+    found = {metric.name: float(metric.value(metric.sums(outputs, targets))) for metric in asked}
     return {"loss": cost / len(outputs) if summed(loss) else cost, **found, "rows": len(outputs)}
 
 
