@@ -133,3 +133,39 @@ def test_what_a_killed_process_leaves_is_removed_and_nothing_else(tmp_path):
     assert not left.exists()
     assert {p.name for p in tmp_path.iterdir()} == {"w.bin", ".folder.0123abcd.part", *kept}
     assert path.read_bytes() == b"old"
+
+
+KILLER = """
+import os, random, signal, sys, time
+import numpy as np
+from tinygrad_bp.io import load, save
+from tinygrad_bp.io.atomic import remove_leftovers
+folder, path = sys.argv[1], sys.argv[1] + "/w.safetensors"
+def state(number):
+    return {"numbers": np.full(20_000, float(number)), "list": [number]}
+save(path, state(0))
+random.seed(0)
+left = 0
+for kill in range(200):
+    child = os.fork()
+    if child == 0:
+        for number in range(10**9):
+            save(path, state(number))
+    time.sleep(0.0005 + 0.005 * random.random())
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    whole = load(path)
+    assert (whole["numbers"] == whole["list"][0]).all()
+    left += len(os.listdir(folder)) > 1
+    remove_leftovers(folder)
+    assert os.listdir(folder) == ["w.safetensors"]
+print(left)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_killed_at_200_instants_the_file_is_always_whole(tmp_path):
+    """Each file says which state it is, and all of it must agree; most kills hit a file that is being written."""
+    done = subprocess.run([sys.executable, "-c", KILLER, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 20

@@ -207,6 +207,8 @@ def test_an_npz_whose_list_of_entries_is_shorter_is_refused(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[:-12] + b"\x03\x00" + data[-10:])
     assert "2 arrays were found, the file should hold 3" in damaged(path)
+    path.write_bytes(data[:-14] + bytes(8) + data[-6:])  # no entries, and no length of their list
+    assert "there is something in it that no entry tells of" in damaged(path)
 
 
 def test_an_npz_that_is_a_trap_is_refused(tmp_path):
@@ -406,6 +408,33 @@ def test_the_arrays_of_a_nested_state_are_there_for_other_programs(tmp_path):
     save(tmp_path / "n.npz", NESTED)
     with np.load(tmp_path / "n.npz") as loaded:
         assert set(loaded) == {*theirs, "tinygrad_bp.structure"}
+
+
+def test_a_header_is_strict_and_may_be_spelled_in_another_way(tmp_path):
+    path = tmp_path / "n.safetensors"
+    save(path, NESTED)
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    assert start % 8 == 0  # arrays lie where they can be mapped
+    header = json.loads(whole[8:start])
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    json.loads(header["__metadata__"][weights._STRUCTURE], parse_constant=refuse)
+    header = {name: dict(reversed(part.items())) for name, part in reversed(header.items())}
+    safetensors_file(path, json.dumps(header, indent=1), whole[start:])
+    assert path.read_bytes() != whole
+    assert alike(load(path), NESTED)
+
+
+def test_a_header_that_nobody_would_read_is_not_written(tmp_path, monkeypatch):
+    path = tmp_path / "n.safetensors"
+    monkeypatch.setattr(weights, "_LONGEST", 1000)
+    message = r"^save: the header would have \d+ bytes\. Pass fewer names and numbers, or use \.npz\.$"
+    with pytest.raises(ValueError, match=message):
+        save(path, {"numbers": list(range(1000))})
+    assert list(tmp_path.iterdir()) == []
 
 
 @each_format

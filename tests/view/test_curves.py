@@ -81,10 +81,10 @@ def test_numbers_that_are_not_finite_are_gaps(tmp_path, value):
 
 
 def test_the_files_are_the_same_every_time_whatever_the_user_has_set(tmp_path):
-    write_curves(HISTORY, tmp_path / "a", "costs 5$ or $x_{$", best=1)
+    write_curves(HISTORY, tmp_path / "a", "costs $x_{$", best=1)
     with matplotlib.rc_context({"axes.facecolor": "black", "svg.hashsalt": None, "savefig.dpi": 10}):
         before = dict(matplotlib.rcParams)
-        write_curves(HISTORY, str(tmp_path / "b"), "costs 5$ or $x_{$", best=1)
+        write_curves(HISTORY, str(tmp_path / "b"), "costs $x_{$", best=1)
         assert dict(matplotlib.rcParams) == before
     png, svg = (tmp_path / "a.png").read_bytes(), (tmp_path / "a.svg").read_bytes()
     assert (tmp_path / "b.png").read_bytes() == png

@@ -201,6 +201,8 @@ def _read_npz(file: BinaryIO, size: int) -> tuple[Arrays, str | None]:
         for info in entries:
             if info.compress_type != zipfile.ZIP_STORED:  # which could claim to hold any amount
                 raise ValueError(f"'{info.filename}' is compressed; write it with np.savez")
+        if min((info.header_offset for info in entries), default=archive.start_dir) > 0:
+            raise ValueError("there is something in it that no entry tells of")
         if sum(info.file_size for info in entries) > size:
             raise ValueError("its entries claim to be longer than the file")
         arrays = _unique([(info.filename.removesuffix(".npy"), _entry(archive, info)) for info in entries])
@@ -222,9 +224,8 @@ def _entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
         shape, _, dtype = header[version](entry)
         if math.prod(shape) * dtype.itemsize != info.file_size - entry.tell() and not dtype.hasobject:
             raise ValueError(f"'{info.filename}' is not as long as its array")
-    with archive.open(info) as entry:
+    with archive.open(info) as entry:  # at its end the checksum is compared
         array: NDArray[Any] = npy.read_array(entry, allow_pickle=False)
-        entry.read()  # at its end the entry's checksum is compared
         return array
 
 
