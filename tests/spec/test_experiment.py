@@ -540,11 +540,11 @@ def test_a_wrong_type_is_a_type_error_and_a_wrong_value_a_value_error():
 FILES = {
     "syntax.toml": (
         TEXT.replace("lr = 0.05", "lr 0.05").encode(),
-        r"this is no TOML: .*\(at line 19, column 4\)\. Correct the document there\.$",
+        r"this is no TOML: .*\(at line 20, column 4\)\. Correct the document there\.$",
     ),
     "twice.toml": (
         TEXT.replace("lr = 0.05", "lr = 1\nlr = 2").encode(),
-        r"TOML: Cannot overwrite a value \(at line 20, .*\)\. Correct the",
+        r"TOML: Cannot overwrite a value \(at line 21, .*\)\. Correct the",
     ),
     "syntax.json": (b'{"format": 1,}', r"this is no JSON: .*line 1 column 1\d .*\. Correct the document there\.$"),
     "twice.json": (b'{"format": 1, "format": 1}', r'the key "format" stands twice in one table\. Keep one\.'),

@@ -101,7 +101,10 @@ def _choice(
             **_table(named | _properties(known, make) | (more or {}), [key, *_required(known)]),
         }
     cases = [
-        {"if": {"properties": {key: {"const": name}}, "required": [key]}, "then": _ref(f"{what}.{name}")}
+        {
+            "if": {"type": "object", "properties": {key: {"const": name}}, "required": [key]},
+            "then": _ref(f"{what}.{name}"),
+        }
         for name in registry
     ]
     one = {"type": "object", "properties": {key: {"enum": list(registry)}}, "required": [key], "allOf": cases}
