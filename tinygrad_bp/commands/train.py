@@ -91,6 +91,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         _check_same(folder.path, spec)
         finished = folder.finished()
         if not finished:
+            _make(folder.path)
             _write(folder.path / "spec.toml", spec)
             _write(folder.path / "columns.json", json.dumps(experiment.parts.columns.to_dict(), indent=2) + "\n")
     if finished:
@@ -137,7 +138,7 @@ def _difference(there: Any, here: Any, place: str) -> str:
         parts = [(*pair, f"{place}[{k}]") for k, pair in enumerate(zip_longest(there, here))]
     else:
         same = shown(there) == shown(here)
-        return "" if same else f"{place} {_value(there)}, here it {_value(here).replace('=', 'is')}"
+        return "" if same else f"{place} {_value(there)}, here it is {_value(here).removeprefix('= ')}"
     return next(filter(None, (_difference(*part) for part in parts)), "")
 
 
@@ -145,8 +146,14 @@ def _value(value: Any) -> str:
     return "left out" if value is None else f"= {shown(value)}"
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise type(error)(f"{folder}: {error.strerror}. Name another folder with --out.") from error
+
+
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with in_place_of(path) as file:
         file.write(text.encode())
 
