@@ -43,6 +43,7 @@ LAYERS = {
     "Linear": lambda: nn.Linear(3, 4),
     "Linear without bias": lambda: nn.Linear(3, 2, bias=False),
     "Flatten": nn.Flatten,
+    "Unflatten": lambda: nn.Unflatten(-1, (3, -1)),
     "Identity": nn.Identity,
     "Sigmoid": nn.Sigmoid,
     "Tanh": nn.Tanh,
@@ -81,6 +82,9 @@ LAYERS = {
     "RNN": lambda: flat(nn.RNN(3, 1, num_layers=2, bidirectional=True)),
     "LSTM": lambda: flat(nn.LSTM(3, 1)),
     "GRU": lambda: flat(nn.GRU(3, 1, bias=False, batch_first=True)),
+    "EveryStep": nn.EveryStep,
+    "LastStep": nn.LastStep,
+    "LastStep of a batch that comes first": lambda: nn.LastStep(batch_first=True),
     "RNNCell": lambda: nn.RNNCell(3, 2),
     "LSTMCell": lambda: flat(nn.LSTMCell(3, 2)),
     "GRUCell": lambda: nn.GRUCell(3, 2),
@@ -104,6 +108,7 @@ SHAPES = {
     **{key: [(2, 1, 3, 2)] for key in ["MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d"]},
     "RNN": [(2, 3)],
     **{key: [(2, 2, 3)] for key in ["LSTM", "GRU"]},
+    "LastStep": [(2, 3), (3, 2, 3)],
     **{key: [(1, 3)] for key in ["RNNCell", "LSTMCell", "GRUCell"]},
     "MultiheadAttention": [(2, 1, 2)],
     **{key: [(2, 3)] for key in ["TransformerEncoderLayer", "TransformerEncoder"]},
@@ -260,6 +265,69 @@ def test_flatten_without_axes_to_flatten():
 def test_flatten_needs_axes(settings):
     with pytest.raises(TypeError, match=r"^Flatten: \w+ is .*\. Pass an integer\."):
         nn.Flatten(**settings)
+
+
+# ---- Unflatten ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dim", "sizes", "shape", "expected"),
+    [
+        (1, (1, 8, 8), (5, 64), (5, 1, 8, 8)),
+        (1, (1, 8, 8), (0, 64), (0, 1, 8, 8)),
+        (-1, (2, -1), (5, 3, 6), (5, 3, 2, 3)),
+        (0, (-1,), (5, 3), (5, 3)),
+        (1, (0, 3), (5, 0), (5, 0, 3)),
+    ],
+)
+def test_unflatten(dim, sizes, shape, expected):
+    x = np.arange(np.prod(shape)).reshape(shape)
+    assert np.array_equal(nn.Unflatten(dim, sizes)(x), x.reshape(expected))
+    assert np.array_equal(nn.Unflatten(dim, list(sizes))(x), x.reshape(expected))
+
+
+@pytest.mark.parametrize(
+    ("dim", "sizes", "kind", "message"),
+    [
+        (1, (2, 4), ValueError, r"axis 1 of input \(5, 6\) does not split into \(2, 4\)\. Pass sizes that do\."),
+        (1, (4, -1), ValueError, r"axis 1 of input \(5, 6\) does not split into \(4, -1\)\."),
+        (1, (0, -1), ValueError, r"axis 1 of input \(5, 6\) does not split into \(0, -1\)\."),
+        (2, (2, 3), ValueError, r"input \(5, 6\) has no axis 2\. Pass one of its axes as dim\."),
+        (1, (-1, -1), ValueError, r"unflattened_size is \(-1, -1\)\. Pass -1 for one at most\."),
+        (1, (), TypeError, r"unflattened_size is \(\)\. Pass a tuple of sizes\."),
+        (1, (-2, 3), ValueError, r"unflattened_size is \(-2, 3\)\. Pass numbers >= -1\."),
+        (1, (2.0, 3), TypeError, r"unflattened_size is \(2\.0, 3\)\. Pass an integer or 2 of them\."),
+        (1, 6, TypeError, r"unflattened_size is 6\. Pass a tuple of sizes\."),
+        (0.5, (2, 3), TypeError, r"dim is 0\.5\. Pass an integer\."),
+    ],
+)
+def test_unflatten_needs_sizes_that_fit(dim, sizes, kind, message):
+    with pytest.raises(kind, match=rf"^Unflatten: {message}"):
+        nn.Unflatten(dim, sizes)(np.zeros((5, 6)))
+
+
+# ---- what comes after a recurrent layer ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [nn.RNN, nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_steps_of_recurrent_layers(make, batch_first):
+    layer = make(3, 4, batch_first=batch_first)
+    x = np.random.default_rng(0).normal(size=(2, 5, 3))
+    output, _ = layer(x)
+    assert nn.EveryStep()(layer(x)).tolist() == nn.EveryStep()(output).tolist() == output.tolist()
+    last = output[:, -1] if batch_first else output[-1]
+    assert nn.LastStep(batch_first)(layer(x)).tolist() == nn.LastStep(batch_first)(output).tolist() == last.tolist()
+    assert nn.LastStep(batch_first)(layer(x[0])).tolist() == layer(x[0])[0][-1].tolist()  # one sequence, no batch
+
+
+def test_steps_need_an_output():
+    with pytest.raises(ValueError, match=r"^LastStep: the output has shape \(3,\)\. Pass that of a recurrent layer\."):
+        nn.LastStep()(np.zeros(3))
+    with pytest.raises(TypeError, match=r"^EveryStep: the input is a str\. Pass a Tensor"):
+        nn.EveryStep()("a")
+    with pytest.raises(TypeError, match=r"^LastStep: batch_first is 1\. Pass True or False\."):
+        nn.LastStep(1)
 
 
 # ---- Dropout ------------------------------------------------------------------------------------------------------

@@ -110,11 +110,12 @@ class Unflatten(Module):
 
     def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
         (self.dim,) = as_sizes("Unflatten", "dim", dim, 1, -64)
-        self.unflattened_size = as_sizes(
-            "Unflatten", "unflattened_size", unflattened_size, np.size(unflattened_size), -1
-        )
-        if self.unflattened_size.count(-1) > 1 or not self.unflattened_size:
-            raise ValueError(f"Unflatten: unflattened_size is {unflattened_size}. Pass sizes, and -1 for one at most.")
+        if not isinstance(unflattened_size, (tuple, list)) or not unflattened_size:
+            raise TypeError(f"Unflatten: unflattened_size is {unflattened_size!r}. Pass a tuple of sizes.")
+        n = len(unflattened_size)
+        self.unflattened_size = as_sizes("Unflatten", "unflattened_size", unflattened_size, n, -1)
+        if self.unflattened_size.count(-1) > 1:
+            raise ValueError(f"Unflatten: unflattened_size is {unflattened_size}. Pass -1 for one at most.")
 
     def forward(self, input: Any) -> Any:
         """The same entries in the other shape."""
@@ -123,11 +124,10 @@ class Unflatten(Module):
         if not -len(shape) <= self.dim < len(shape):
             raise ValueError(f"Unflatten: input {shape} has no axis {self.dim}. Pass one of its axes as dim.")
         axis = self.dim % len(shape)
-        known = -math.prod(sizes) if -1 in sizes else math.prod(sizes)
-        if shape[axis] != known and (-1 not in sizes or not known or shape[axis] % known):
-            raise ValueError(
-                f"Unflatten: axis {self.dim} of input {shape} does not split into {sizes}. Pass sizes that do."
-            )
+        known = math.prod(size for size in sizes if size != -1)
+        if shape[axis] % known if -1 in sizes and known else shape[axis] != known or -1 in sizes:
+            parts = f"axis {self.dim} of input {shape} does not split into {sizes}"
+            raise ValueError(f"Unflatten: {parts}. Pass sizes that do.")
         sizes = tuple(shape[axis] // known if size == -1 else size for size in sizes)
         return ops.reshape(input, (*shape[:axis], *sizes, *shape[axis + 1 :]))
 

@@ -42,7 +42,7 @@ from .arguments import (
     wanted,
 )
 from .mistakes import at, kind_of, path_of, shown
-from .reading import anchored, read
+from .reading import anchored, check_sizes, read
 from .registry import DATA, LAYERS, SCHEDULES
 
 __all__ = ["from_spec", "made", "model_of", "parts_of", "sections", "seeds", "to_spec"]
@@ -114,6 +114,8 @@ def sections(document: Any, required: Collection[str]) -> dict[str, Any]:
     values = {"seed": 0} | checked(document, "", keys, "the document")
     if values["seed"] < 0:
         raise ValueError(f"seed = {shown(values['seed'])}: is negative. Give an integer >= 0.")
+    for section in ("data", "model"):
+        check_sizes(values.get(section), section)
     return values
 
 
@@ -127,7 +129,7 @@ def parts_of(table: Any, seed: int) -> Parts:
     """The data that [data] names; its arguments for the DataLoader are checked and left alone."""
     name = choice(table, "data", "name", DATA, "data set")
     known = arguments(DATA[name])
-    values = checked(table, "data", known | arguments(data.DataLoader), f"[data] of {name}", "name")
+    values = checked(table, "data", known | arguments(data.DataLoader, given=1), f"[data] of {name}", "name")
     with at("data"):
         parts: Parts = DATA[name](**{key: values[key] for key in values if key in known}, seed=seed)
     return parts
@@ -359,16 +361,18 @@ def _kept(layer: nn.Module, name: str, argument: Argument, where: str) -> Any:
 
 def _word(value: Any, place: str, hint: Any, seen: dict[int, str]) -> Any:
     """The value as a document says it."""
-    if isinstance(value, nn.Module):
-        return _table(value, place, seen)
     if isinstance(value, (Tensor, np.ndarray, np.generic)):
         value = np.asarray(value.data if isinstance(value, Tensor) else value).tolist()
     if isinstance(value, (tuple, list)):
         inner = [get_args(one)[0] for one in alternatives(hint) if get_origin(one) in (tuple, *LISTS)]
         return [_word(each, f"{place}[{k}]", inner[0] if inner else Any, seen) for k, each in enumerate(value)]
+    if isinstance(value, nn.Module) or (value is not None and made_of(hint)):
+        return _table(value, place, seen)
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _word(each, path_of(place, key), Any, seen) for key, each in value.items()}
     word = NONE if value is None else os.fspath(value) if isinstance(value, os.PathLike) else value
     back = converted(word, hint)
-    if back is WRONG or (value is None) != (back is None) or not isinstance(word, (bool, int, float, str, Mapping)):
+    if back is WRONG or (value is None) != (back is None) or not isinstance(word, (bool, int, float, str)):
         raise TypeError(
             f"to_spec: {place} is {_named(value)}, for which a document has no word. "
             "Give one of its words, or register a layer that needs none."

@@ -21,6 +21,7 @@ from .. import nn, optim
 from ..data.sources import SOURCES
 from ..nn import losses
 from ..optim import lr_scheduler
+from ..training.metrics import METRICS, Metric
 from .arguments import REQUIRED, parameters, wanted
 from .mistakes import at, nearest, one_line
 
@@ -50,6 +51,7 @@ _KINDS: dict[str, tuple[dict[str, Any], type | None]] = {
     "optimizer": (OPTIMIZERS, optim.Optimizer),
     "schedule": (SCHEDULES, lr_scheduler.LRScheduler),
     "data": (DATA, None),
+    "metric": (METRICS, Metric),
 }
 """Each kind with its registry and the class that its members are made from; those of data are functions."""
 
@@ -57,15 +59,16 @@ Made = TypeVar("Made", bound=Callable[..., Any])
 
 
 def register(made: Made, kind: str | None = None) -> Made:
-    """Documents can name `made`, by its ``__name__``; returned as it is, so that this is a decorator too.
+    """Documents can name `made`; returned as it is, so that this is a decorator too.
 
     Parameters
     ----------
     made
         A class made from Module, Optimizer or LRScheduler, or a function with an argument `seed` that returns
-        :class:`~tinygrad_bp.data.sources.Parts`. Its arguments become keys.
+        :class:`~tinygrad_bp.data.sources.Parts`: its arguments become keys. Or a
+        :class:`~tinygrad_bp.training.metrics.Metric`, or a function of outputs and targets, as a metric.
     kind
-        "loss" for a loss, which else is a layer; "data" for a function.
+        "loss" for a loss, which else is a layer; "data" or "metric" for a function.
 
     Raises
     ------
@@ -88,31 +91,34 @@ def register(made: Made, kind: str | None = None) -> Made:
     """
     if kind is not None and kind not in _KINDS:
         raise ValueError(f"register: kind is {kind!r}. Choose from {', '.join(_KINDS)}.")
-    found = [kind] if kind else [each for each, (_, base) in _KINDS.items() if base and _fits(made, each)]
-    name = getattr(made, "__name__", type(made).__name__)
+    found = [kind] if kind else [each for each in _KINDS if not inspect.isfunction(made) and _fits(made, each)]
+    member: Any = made() if inspect.isclass(made) and issubclass(made, Metric) else made
+    name = member.name if isinstance(member, Metric) else getattr(made, "__name__", type(made).__name__)
     if not found or not _fits(made, found[0]):
-        what = f"no {found[0]}" if found else "no layer, loss, optimizer or schedule"
         raise TypeError(
-            f"register: {name} is {what}. Pass a class made from Module, Optimizer or LRScheduler, or a function "
-            '(..., *, seed) with kind="data".'
+            f"register: {name} is no {found[0] if found else 'layer, optimizer, schedule or metric'}. Pass a class "
+            'made from Module, Optimizer, LRScheduler or Metric, or a function and its kind: "data", with an argument '
+            'seed, or "metric".'
         )
     registry = _KINDS[found[0]][0]
-    if _full_name(registry.get(name, made)) != _full_name(made):
+    if _full_name(registry.get(name, member)) != _full_name(member):
         raise ValueError(f"register: {name} is the name of {_full_name(registry[name])} already. Choose another.")
-    registry[name] = made
+    registry[name] = member
     return made
 
 
 def _fits(made: Any, kind: str) -> bool:
     base = _KINDS[kind][1]
-    if base is None:
-        return inspect.isfunction(made) and "seed" in inspect.signature(made).parameters
-    return inspect.isclass(made) and issubclass(made, base)
+    if inspect.isfunction(made):
+        return kind == "metric" or (kind == "data" and "seed" in inspect.signature(made).parameters)
+    is_class = base is not None and inspect.isclass(made) and issubclass(made, base)
+    return is_class or (kind == "metric" and isinstance(made, Metric))
 
 
-def _full_name(made: Any) -> str:
+def _full_name(member: Any) -> str:
     """Equal for the same definition, run again."""
-    return f"{made.__module__}.{made.__qualname__}"
+    definition = member if hasattr(member, "__qualname__") else type(member)
+    return f"{definition.__module__}.{definition.__qualname__}"
 
 
 # ---- layers of others ----------------------------------------------------------------------------------------------
