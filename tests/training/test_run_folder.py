@@ -43,6 +43,8 @@ def test_a_run_from_beginning_to_end(folder):
     for record in HISTORY:
         folder.append(record)
     assert (folder.path / "metrics.jsonl").read_text().splitlines() == LINES
+    folder.save_checkpoint(WEIGHTS)  # somebody's file
+    assert not folder.finished()
     folder.save_checkpoint(state(False))
     assert not folder.finished()
     assert RunFolder(folder.path).begin(resume=True)["loop"]["finished"] is False

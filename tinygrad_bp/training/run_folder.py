@@ -80,7 +80,8 @@ class RunFolder:
 
     def finished(self) -> bool:
         """Whether there is a checkpoint, and the run in it has come to its end."""
-        return self._checkpoint.exists() and load(self._checkpoint)["loop"]["finished"] is True
+        loop = load(self._checkpoint).get("loop") if self._checkpoint.exists() else None
+        return isinstance(loop, dict) and loop.get("finished") is True
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl: the record without `seconds`, and null for numbers that are not finite."""
