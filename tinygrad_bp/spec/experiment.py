@@ -28,7 +28,7 @@ from ..training.loop import Record, fit
 from ..training.metrics import METRICS, chosen, usual
 from ..training.scoring import evaluate, require_fit
 from .arguments import Argument, arguments, checked
-from .mistakes import at, nearest, path_of, shown
+from .mistakes import at, nearest, shown
 from .model import FORMAT, made, model_of, parts_of, sections, seeds, to_spec
 from .reading import anchored, plain, read
 from .registry import LOSSES, OPTIMIZERS, SCHEDULES
@@ -36,7 +36,6 @@ from .registry import LOSSES, OPTIMIZERS, SCHEDULES
 __all__ = ["Experiment", "of_loader", "of_train"]
 
 _OF_FIT = ("epochs", "metrics", "patience", "monitor", "restore_best", "clip_norm", "compile")
-LARGEST = 10**8  # of a size in [data] or [model]
 _ROWS = 32  # on which model, loss and metrics are tried, where targets are no labels
 
 
@@ -179,8 +178,6 @@ def of_train() -> dict[str, Argument]:
 def _experiment(document: dict[str, Any]) -> Experiment:
     values = sections(document, ("data", "model", "loss", "optim", "train"))
     settings = checked(values["train"], "train", of_train(), "[train]")
-    for section in ("data", "model"):
-        _check_sizes(values[section], section)
     of_split, of_weights, of_order = seeds(values["seed"])
     parts = parts_of(values["data"], of_split)
     loader = _loader(values["data"], parts, of_order)
@@ -195,17 +192,6 @@ def _experiment(document: dict[str, Any]) -> Experiment:
         schedule = made(values["schedule"], "schedule", SCHEDULES, "schedule", optimizer)
     _check_settings(settings, loss, np.asarray(outputs), targets, parts.validation is not None)
     return Experiment(document, values["seed"], parts, loader, model, loss, optimizer, schedule, settings)
-
-
-def _check_sizes(value: Any, where: str) -> None:
-    """Refuse integers that would fill the memory before anyone can say so; seeds may be of any size."""
-    if isinstance(value, int) and value > LARGEST:
-        raise ValueError(f"{where} = {shown(value)}: is too large. Give at most {LARGEST}.")
-    for key, one in value.items() if isinstance(value, Mapping) else ():
-        if key != "seed":
-            _check_sizes(one, path_of(where, key))
-    for k, one in enumerate(value) if isinstance(value, list) else ():
-        _check_sizes(one, f"{where}[{k}]")
 
 
 def _loader(table: Mapping[str, Any], parts: Parts, seed: int) -> data.DataLoader:

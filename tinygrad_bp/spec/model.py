@@ -42,7 +42,7 @@ from .arguments import (
     wanted,
 )
 from .mistakes import at, kind_of, path_of, shown
-from .reading import anchored, check_sizes, read
+from .reading import anchored, check_sizes, plain, read
 from .registry import DATA, LAYERS, SCHEDULES
 
 __all__ = ["from_spec", "made", "model_of", "parts_of", "sections", "seeds", "to_spec"]
@@ -83,7 +83,7 @@ def from_spec(document: str | os.PathLike[str] | Table) -> nn.Module:
     )
     """
     if isinstance(document, Mapping):
-        return _model(anchored(document, Path()))
+        return _model(anchored(plain(document), Path()))
     if not isinstance(document, (str, os.PathLike)):
         raise TypeError(f"from_spec: the document is a {type(document).__name__}. Pass a path or a dict.")
     with at(os.fspath(document)):

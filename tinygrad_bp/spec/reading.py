@@ -16,9 +16,10 @@ from typing import Any
 
 from .mistakes import kind_of, nearest, path_of, shown
 
-__all__ = ["anchored", "overridden", "read", "written"]
+__all__ = ["anchored", "check_sizes", "overridden", "plain", "read", "written"]
 
-LARGEST = 1_000_000  # bytes; a table for each of ten thousand layers fits
+LONGEST_FILE = 1_000_000  # bytes; a table for each of ten thousand layers fits
+LARGEST = 10**8  # of an integer that may be a size
 DEEPEST = 100  # tables and lists in one another
 LONGEST = 1000  # digits of an integer
 _DEEP = "the values are nested too deeply. Give the tables that a document has."
@@ -36,9 +37,9 @@ def read(path: Path) -> dict[str, Any]:
         beside = [file.name for file in path.parent.glob("*") if file.suffix in (".toml", ".json")]
         raise FileNotFoundError(f"there is no such file.{nearest(path.name, beside)}")
     with path.open("rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(f"is larger than {LARGEST} bytes. Name a document.")
+        content = file.read(LONGEST_FILE + 1)
+    if len(content) > LONGEST_FILE:
+        raise ValueError(f"is larger than {LONGEST_FILE} bytes. Name a document.")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -130,6 +131,17 @@ def plain(value: Any, where: str = "", depth: int = 0) -> Any:
     if isinstance(value, int) and abs(value) >= 10**LONGEST:
         raise ValueError(f"{where}: {_LONG}")
     return value
+
+
+def check_sizes(value: Any, where: str) -> None:
+    """Refuse integers that would fill the memory before anyone can say so; a `seed` may be of any size."""
+    if isinstance(value, int) and value > LARGEST:
+        raise ValueError(f"{where} = {shown(value)}: is too large. Give at most {LARGEST}.")
+    for key, one in value.items() if isinstance(value, Mapping) else ():
+        if key != "seed":
+            check_sizes(one, path_of(where, key))
+    for k, one in enumerate(value) if isinstance(value, list) else ():
+        check_sizes(one, _below(where, k))
 
 
 # A dotted key, or more than that; possessive, so that no text takes longer than its length.
