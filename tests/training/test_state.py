@@ -173,7 +173,9 @@ def test_a_part_that_does_not_fit_leaves_all_parts_as_they_were(part):
 def test_another_version_is_refused():
     run = Run()
     for change in ({"format": 2}, {"more": 1}):
-        with pytest.raises(ValueError, match=r"^resume: the checkpoint is of another version of the package\. Use the"):
+        with pytest.raises(
+            ValueError, match=r"^resume: the checkpoint is not one of this version\. Use the version that wrote it\.$"
+        ):
             restore(run.gather() | change, *run.parts)
 
 

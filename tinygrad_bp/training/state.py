@@ -95,9 +95,7 @@ def restore(
         It is of another model, optimizer, schedule or loader, of other settings or of other data. Nothing was changed.
     """
     if set(state) != _KEYS or state["format"] != _FORMAT:
-        raise ValueError(
-            "resume: the checkpoint is of another version of the package. Use the one it was written with."
-        )
+        raise ValueError("resume: the checkpoint is not one of this version. Use the version that wrote it.")
     made = _made(model, optimizer, schedule, loader, data)
     for part, here in made.items():
         for line, its in zip_longest(here.split("\n"), state["made"][part].split("\n"), fillvalue="nothing"):
