@@ -108,6 +108,7 @@ def test_arguments_reach_the_constructors():
 def test_mnist_brings_its_own_test_rows(data_file):
     document = changed(["data"], {"name": "mnist", "folder": str(data_file("mnist.pkl.gz").parent), "batch_size": 1000})
     document["train"]["epochs"] = 1
+    document["data"]["dtype"] = "float32"
     experiment = bp.Experiment.from_spec(document)
     assert experiment.model[0].in_features == 784
     parts = experiment.parts
