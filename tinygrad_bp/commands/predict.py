@@ -20,7 +20,7 @@ from ..nn.module import Module
 from ..spec import from_spec
 from ..spec.mistakes import at
 from ..training.scoring import predict, probabilities
-from .running import add_import, columns_of, document_of, exit_on, import_all, load_weights, loss_of, need
+from .running import add_import, columns_of, document_of, exit_on, import_all, load_weights, loss_of
 
 __all__ = ["add"]
 
@@ -44,7 +44,6 @@ def add(commands: Any) -> None:
 
 def _predict(arguments: argparse.Namespace) -> int:
     with exit_on(2, ImportError, MemoryError, OSError, TypeError, ValueError):
-        need("safetensors")
         import_all(arguments.modules)
         document, folder = document_of(arguments.run)
         if folder is None:
