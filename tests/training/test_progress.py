@@ -63,6 +63,22 @@ def test_numbers_that_four_digits_do_not_tell_have_an_exponent():
     assert line(record, 10) == "epoch  1/10  lr 1.000e-04  loss 0.0000  mae 1.235e+05  rmse nan  r2 -0.5000"
 
 
+def test_beside_the_bar_is_what_fits_of_it():
+    record = {
+        "epoch": 7,
+        "lr": 0.1,
+        "loss": 1.0,
+        "accuracy": 0.5,
+        "val_loss": 2.0,
+        "val_accuracy": 0.25,
+        "seconds": 1.0,
+    }
+    parts = ["epoch 7/9  loss 1.0000", "  val accuracy 0.2500", "  accuracy 0.5000", "  val loss 2.0000"]
+    for k in range(1, 5):
+        assert progress._within(len("".join(parts[:k])), record, 9) == "".join(parts[:k])
+    assert progress._within(1000, record, 9) == "".join(parts)
+
+
 def test_stopping_early_is_said_after_the_last_epoch(capsys):
     history = fitted(1000, patience=1, monitor="loss", metrics=[], clip_norm=0.0)
     *_, last, said = capsys.readouterr().out.splitlines()
