@@ -256,13 +256,33 @@ def test_a_document_is_its_model_with_its_loss_and_each_layer(capsys):
 
 
 def test_a_document_checks_the_model_it_describes():
-    experiment = bp.from_spec(DIGITS)
+    experiment = bp.Experiment.from_spec(DIGITS)
     first = targets.named_checks(DIGITS, None, [], 0, {})[0]
     cost, x, y = first.run.args
     assert cost.state_dict().keys() == {f"model.{name}" for name in experiment.model.state_dict()}
     assert x.shape == (32, 64)
     assert y.shape == (32,)
     assert np.array_equal(cost.model[0].weight.data, experiment.model[0].weight.data)
+
+
+def test_a_document_with_recurrent_layers_and_others_in_one_another(tmp_path):
+    file = tmp_path / "net.toml"
+    head = Path(DIGITS).read_text("utf-8")
+    file.write_text(
+        head.partition("[[model")[0]
+        + """
+        [model]
+        layers = [
+            {type = "Unflatten", dim = 1, unflattened_size = [8, 8]},
+            {type = "GRU", hidden_size = 2, batch_first = true},
+            {type = "LastStep", batch_first = true},
+            {type = "Sequential", layers = [{type = "Linear", out_features = 10}]},
+        ]
+        [loss]"""
+        + head.partition("[loss]")[2]
+    )
+    names = [check.name for check in targets.named_checks(str(file), None, [], 0, {})]
+    assert [name.partition("(")[0] for name in names] == ["model and loss", "0: Unflatten", "1: GRU", "3: Sequential"]
 
 
 # ---- --all -----------------------------------------------------------------------------------------------------------

@@ -158,11 +158,12 @@ PARAMS: dict[str, tuple[Any, ...]] = {
 MAKERS: dict[str, Callable[[], nn.Module]] = {
     "Linear": lambda: nn.Linear(3, 4),
     "Sequential": lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)),
-    **{name: partial(getattr(nn, name), 3, 2) for name in recurrent.__all__},
+    **{name: partial(getattr(nn, name), 3, 2) for name in recurrent.__all__ if not name.endswith("Step")},
     "Conv1d": lambda: nn.Conv1d(2, 3, 2),
     "Conv2d": lambda: nn.Conv2d(2, 3, 2, padding=1),
     "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 3, 2, stride=2),
     "Dropout": lambda: nn.Dropout(0.5).eval(),
+    "Unflatten": lambda: nn.Unflatten(-1, (3, -1)),
     "BatchNorm1d": lambda: nn.BatchNorm1d(3),
     "BatchNorm2d": lambda: nn.BatchNorm2d(2),
     "LayerNorm": lambda: nn.LayerNorm(3),

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..nn.module import Module
+from ..nn.module import Module, Sequential
 from ..random import manual_seed
 from ..recipe import Op, no_grad
 from ..spec import Experiment
@@ -135,8 +135,11 @@ def _of_document(path: str, options: Options) -> list[Check]:
     experiment = Experiment.from_spec(path)
     x, y = next(iter(experiment.loader))
     checks = [_check("model and loss", _Cost(experiment.model, experiment.loss), (x, y), options)]
-    for k, layer in enumerate(experiment.model):
-        checks.append(_check(f"{k}: {layer}", layer, (x,), options))
+    model = experiment.model
+    for k, layer in enumerate(model if isinstance(model, Sequential) else ()):
+        if hasattr(x, "shape"):  # behind a recurrent layer there are its states too
+            name = repr(layer) if "\n" not in repr(layer) else type(layer).__name__
+            checks.append(_check(f"{k}: {name}", layer, (x,), options))
         with no_grad():
             x = layer(x)
     return checks

@@ -80,7 +80,7 @@ def register(made: Made, kind: str | None = None) -> Made:
     Examples
     --------
     >>> import tinygrad_bp as bp
-    >>> @register
+    >>> @bp.register
     ... class Scale(bp.nn.Module):
     ...     def __init__(self, factor: float = 2.0):
     ...         self.factor = factor
