@@ -56,12 +56,12 @@ def main(short=False, epochs=10):
     right = []
 
     def report(record):
-        schedule.step()
         right.append(right_answers(net, *test))
         print(f"Epoch {record['epoch']}: cost {record['loss']:.4f}, {right[-1]} / {len(test[1])} right")
 
     batches = bp.data.DataLoader(*train, batch_size=32, shuffle=True)
-    bp.fit(net, nn.CrossEntropyLoss(), optimizer, batches, 2 if short else epochs, on_epoch=report)
+    epochs = 2 if short else epochs
+    bp.fit(net, nn.CrossEntropyLoss(), optimizer, batches, epochs, schedule=schedule, on_epoch=report)
     return right
 
 
