@@ -49,6 +49,12 @@ def test_json_has_its_words_for_numbers_that_are_not_finite(tmp_path):
     assert rest == [-math.inf, math.inf, None]
 
 
+def test_what_tells_an_editor_where_the_schema_is_is_left_out(tmp_path):
+    (tmp_path / "a.json").write_text('{"$schema": "schema.json", "format": 1}')
+    (tmp_path / "a.toml").write_text('#:schema ./schema.json\n"$schema" = "schema.json"\nformat = 1')
+    assert read(tmp_path / "a.json") == read(tmp_path / "a.toml") == {"format": 1}
+
+
 HOSTILE = {
     "long.toml": b"x = " + b"9" * 5000,
     "long.json": b'{"x": ' + b"9" * 5000 + b"}",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from .experiment import Experiment
 from .model import from_spec, to_spec
 from .registry import DATA, LAYERS, LOSSES, OPTIMIZERS, SCHEDULES, import_layers, register
+from .schema import schema
 
 __all__ = [
     "DATA",
@@ -22,5 +23,6 @@ __all__ = [
     "from_spec",
     "import_layers",
     "register",
+    "schema",
     "to_spec",
 ]
