@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.spec.documents import DOCUMENT
@@ -199,6 +199,7 @@ SCALARS = st.one_of(st.booleans(), st.integers(-(2**80), 2**80), st.floats(), TE
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=20)
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(TEXTS, VALUES))
 def test_what_is_written_is_read_back_bit_for_bit(document):
     again = tomllib.loads(written(document))
