@@ -328,7 +328,7 @@ def _table(layer: Any, where: str, seen: dict[int, str]) -> dict[str, Any]:
     if kind is None:
         full = f"{type(layer).__module__}.{type(layer).__qualname__}"
         raise TypeError(f"to_spec: {where} is a {full}, which no document knows. Call bp.register with the class.")
-    if id(layer) in seen and layer.state_dict():
+    if id(layer) in seen and [*layer.parameters(), *layer.buffers()]:
         raise ValueError(f"to_spec: {where} is {seen[id(layer)]} again. A document cannot share weights.")
     seen[id(layer)] = where
     table: dict[str, Any] = {"type": kind}
@@ -353,7 +353,7 @@ def _kept(layer: nn.Module, name: str, argument: Argument, where: str) -> Any:
             "__init__, so that a document can be made of it."
         )
     value = getattr(layer, name)
-    if isinstance(argument.default, bool) and not isinstance(value, bool):  # a flag: whether there is such a part
+    if bool in (argument.hint, type(argument.default)) and not isinstance(value, bool):  # a flag: whether there is such a part
         says_nothing = value is None and getattr(layer, "weight", value) is None and name != "weight"
         return argument.default if says_nothing else value is not None
     return value.p if isinstance(value, nn.Dropout) and not made_of(argument.hint) else value
