@@ -580,5 +580,6 @@ def test_help_names_the_exit_codes(capsys):
         "--order",
         "--mode",
         "--rtol",
+        "--import",
         "--json",
     }

@@ -293,6 +293,26 @@ def test_without_resume_an_earlier_run_is_left_alone(run, capsys):
     assert state_of("runs") == before
 
 
+def test_a_run_does_not_go_on_with_other_data(capsys):
+    table = "x,y,kind\n" + "".join(f"{k},{k % 3},{'ab'[k % 2]}\n" for k in range(40))
+    Path("some.csv").write_text(table)
+    Path("net.toml").write_text(
+        MOONS.replace('name = "moons", n = 80', 'name = "csv", path = "some.csv", target = "kind"')
+    )
+    assert exit_code("train", "net.toml", "--quiet") == 0
+    Path("some.csv").write_text(table.replace("39,0", "41,0"))
+    checkpoint = Path("runs/net/checkpoint/state.safetensors")
+    state = bp.load(checkpoint)
+    state["loop"]["finished"] = False
+    bp.save(checkpoint, state)
+    before = state_of("runs/net")
+    assert exit_code("train", "net.toml", "--resume") == 2
+    assert re.fullmatch(r"resume: the training data of the run was SHA-256 .*\n", capsys.readouterr().err)
+    assert {path: content for path, (_, content) in state_of("runs/net").items()} == {
+        path: content for path, (_, content) in before.items()
+    }
+
+
 def test_a_damaged_checkpoint_is_one_line(run, capsys):
     checkpoint = run / "checkpoint" / "state.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-9])

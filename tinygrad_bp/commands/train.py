@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.columns import Columns
 from ..data.download import cache_folder
 from ..io.atomic import in_place_of
 from ..io.weights import load
@@ -34,6 +35,8 @@ from ..training.run_folder import RunFolder
 from .running import add_import, document_of, exit_on, import_all, load_weights, need, print_json, score_lines
 
 __all__ = ["add"]
+
+CHECKPOINT = Path("checkpoint", "state.safetensors")
 
 
 def add(commands: Any) -> None:
@@ -91,9 +94,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         _check_same(folder.path, spec)
         finished = folder.finished()
         if not finished:
-            _make(folder.path)
-            _write(folder.path / "spec.toml", spec)
-            _write(folder.path / "columns.json", json.dumps(experiment.parts.columns.to_dict(), indent=2) + "\n")
+            _prepare(folder.path, spec, experiment.parts.columns)
     if finished:
         print(f"{folder.path}: this run is finished, nothing is left to do.")
     else:
@@ -146,16 +147,17 @@ def _value(value: Any) -> str:
     return "left out" if value is None else f"= {shown(value)}"
 
 
-def _make(folder: Path) -> None:
+def _prepare(folder: Path, spec: str, columns: Columns) -> None:
+    """Write the files that `fit` does not; those of a run with a checkpoint stay, whatever has become of the data."""
+    files = {"spec.toml": spec, "columns.json": json.dumps(columns.to_dict(), indent=2) + "\n"}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise type(error)(f"{folder}: {error.strerror}. Name another folder with --out.") from error
-
-
-def _write(path: Path, text: str) -> None:
-    with in_place_of(path) as file:
-        file.write(text.encode())
+    for name, text in files.items():
+        if not ((folder / CHECKPOINT).exists() and (folder / name).exists()):
+            with in_place_of(folder / name) as file:
+                file.write(text.encode())
 
 
 def _head(experiment: Experiment, name: str) -> str:
@@ -173,7 +175,7 @@ def _head(experiment: Experiment, name: str) -> str:
 
 def _fit(experiment: Experiment, folder: Path, arguments: argparse.Namespace) -> None:
     """Train; what ends it early is said in one line, with what is kept."""
-    with exit_on(1, ArithmeticError, MemoryError, OSError, RuntimeError, TypeError, ValueError):
+    with exit_on(2, TypeError, ValueError), exit_on(1, ArithmeticError, MemoryError, OSError, RuntimeError):
         try:
             with np.errstate(all="ignore"):  # fit finds what overflows
                 experiment.fit(out=folder, resume=arguments.resume, progress=not arguments.quiet)
@@ -206,7 +208,7 @@ def _result(experiment: Experiment, folder: Path) -> dict[str, Any]:
     """What the run has come to, as its folder has it."""
     records = _records(folder)
     load_weights(experiment.model, folder)
-    best = load(folder / "checkpoint" / "state.safetensors")["loop"]["best_epoch"]
+    best = load(folder / CHECKPOINT)["loop"]["best_epoch"]
     with np.errstate(all="ignore"):
         scores = {
             part: None if getattr(experiment.parts, part) is None else experiment.evaluate(part)
