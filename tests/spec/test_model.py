@@ -185,6 +185,13 @@ class Scaled(nn.Module):
         return self.factor * self.block(x)
 
 
+class Shifted(nn.Module):
+    def __init__(self, width: int, bias: bool = True, slope: bool = False):
+        self.width = width
+        self.bias = nn.Parameter(np.zeros(width)) if bias else None
+        self.slope = nn.Parameter(np.ones(width)) if slope else None
+
+
 class Stored(nn.Linear):
     def __init__(self, rows, **settings):
         super().__init__(**settings)
@@ -193,7 +200,7 @@ class Stored(nn.Linear):
 
 @pytest.fixture
 def registered(monkeypatch):
-    for made in (Scaled, Stored, Forgetful, Widened, Acting):
+    for made in (Scaled, Shifted, Stored, Forgetful, Widened, Acting):
         monkeypatch.setitem(LAYERS, made.__name__, made)
 
 
@@ -221,6 +228,9 @@ def test_layers_of_users_go_there_and_back(registered):
     assert bp.to_spec(model) == spec
     spec = document(type="Stored", rows=[1, "a"], in_features=3, out_features=2, bias=False)
     assert bp.to_spec(bp.from_spec(spec)) == spec
+    for flags in ({}, {"bias": False}, {"slope": True}, {"bias": False, "slope": True}):
+        spec = document(type="Shifted", width=3, **flags)
+        assert bp.to_spec(bp.from_spec(spec)) == spec
 
 
 class Doubled(nn.Linear):

@@ -353,8 +353,9 @@ def _kept(layer: nn.Module, name: str, argument: Argument, where: str) -> Any:
             "__init__, so that a document can be made of it."
         )
     value = getattr(layer, name)
-    if bool in (argument.hint, type(argument.default)) and not isinstance(value, bool):  # a flag: whether there is such a part
-        says_nothing = value is None and getattr(layer, "weight", value) is None and name != "weight"
+    flag = bool in (argument.hint, type(argument.default))
+    if flag and not isinstance(value, bool):  # the part itself, or None: a bias that has no weight beside says nothing
+        says_nothing = name == "bias" and value is None and getattr(layer, "weight", layer) is None
         return argument.default if says_nothing else value is not None
     return value.p if isinstance(value, nn.Dropout) and not made_of(argument.hint) else value
 
