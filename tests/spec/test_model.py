@@ -574,6 +574,11 @@ def test_a_size_that_nothing_tells_is_asked_for():
     )
     with pytest.raises(ValueError, match=message):
         bp.from_spec(document(layers=tables))
+    tables[1]["in_featurs"] = 3
+    with pytest.raises(
+        ValueError, match=r"^model\.layers\[1\]\.in_featurs: unknown key of Linear\. Did you mean in_features\?"
+    ):
+        bp.from_spec(document(layers=tables))
 
 
 def test_layers_inside_of_others_need_not_take_the_input_of_these(monkeypatch):

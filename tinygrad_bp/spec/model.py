@@ -179,9 +179,11 @@ def _layer(table: Any, where: str, inputs: Any, before: str, sure: bool = True) 
     known = _keys(LAYERS[kind], where, kind)
     if whole:
         known["layers"] = Argument(known["layers"].hint)
-    sizes = {key: size for key in known if key not in table and (size := _size(key, known[key], where, inputs, before))}
-    optional = {key: Argument(known[key].hint, size) for key, size in sizes.items()}
-    values = sizes | checked(table, where, known | optional, "[model]" if whole else kind, "type")
+    optional = {key: Argument(known[key].hint, None) for key in INFERRED if key in known}
+    values = checked(table, where, known | optional, "[model]" if whole else kind, "type")
+    for key in known:
+        if key not in values and (size := _size(key, known[key], where, inputs, before)):
+            values[key] = size
     if LAYERS[kind] is nn.Sequential:
         stages, outputs = _chain(values.get("layers", ()), where, inputs, before, sure)
         return nn.Sequential(*stages), outputs
