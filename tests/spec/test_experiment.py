@@ -455,6 +455,11 @@ def test_a_mistake_is_one_line_with_its_place(path, value, message):
         ("binary", "NLLLoss", r"NLLLoss takes class labels, the targets are \(32, 1\)\. Use targets = "),
         ("one-hot", "NLLLoss", r"NLLLoss takes class labels, the targets are \(32, 2\)\. Use targets = "),
         ("binary", "BCEWithLogitsLoss", r"binary_cross_entropy_with_logits: .*\(32, 3\).*\(32, 1\)"),
+        (
+            "one-hot",
+            "CrossEntropyLoss",
+            r"cross_entropy: input \(32, 3\) needs labels \(32,\) or probabilities \(32, 3\)",
+        ),
         ("one-hot", "MSELoss", r"mse_loss: .*\(32, 3\).*\(32, 2\)"),
     ],
 )
@@ -515,6 +520,15 @@ def test_a_last_batch_of_one_row_is_tried_before_the_first_epoch_comes_to_it():
     document["data"]["drop_last"] = True
     bp.Experiment.from_spec(document)
     assert bp.rand(1).item() == after  # trying drew nothing
+
+
+def test_trying_one_row_leaves_no_trace_in_the_model():
+    rows = [{"type": "Unflatten", "dim": 1, "unflattened_size": [4, 16]}, {"type": "BatchNorm1d"}, {"type": "Flatten"}]
+    document = changed(["model", "layers"], [*rows, {"type": "Linear", "out_features": 10}])
+    document["data"]["batch_size"] = 8
+    norm = bp.Experiment.from_spec(document).model[1]
+    assert norm.num_batches_tracked.item() == 0
+    assert not norm.running_mean.data.any()
 
 
 def test_a_seed_may_be_of_any_size():

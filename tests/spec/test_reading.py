@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.spec.documents import DOCUMENT
-from tinygrad_bp.spec.reading import overridden, read, written
+from tinygrad_bp.spec.reading import LARGEST, check_sizes, overridden, read, written
 
 # ---- read ---------------------------------------------------------------------------------------------------------
 
@@ -103,6 +103,17 @@ def test_a_file_without_end_is_refused():
 def test_a_name_of_nothing(name):
     with pytest.raises(FileNotFoundError, match=r"^there is no such file\."):
         read(Path(name))
+
+
+def test_only_sizes_have_to_be_small():
+    check_sizes({"n": LARGEST, "on": True, "rate": 1e300, "path": "9" * 99, "layers": [{"seed": 2**99}]}, "data")
+    for value, place in (
+        ({"n": LARGEST + 1}, r"x\.n"),
+        ([[0, 10**9]], r"x\[0\]\[1\]"),
+        ([{"a b": 10**9}], r'x\[0\]\."a b"'),
+    ):
+        with pytest.raises(ValueError, match=rf"^{place} = 10+1?: is too large\. Give at most 100000000\.$"):
+            check_sizes(value, "x")
 
 
 # ---- overridden ---------------------------------------------------------------------------------------------------
