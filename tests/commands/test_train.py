@@ -18,7 +18,8 @@ import pytest
 
 import tinygrad_bp as bp
 from tests.commands.shell import FILES, MOONS, ROOT, exit_code, left, spawned, state_of
-from tinygrad_bp.commands import running
+from tinygrad_bp.commands import running, train
+from tinygrad_bp.spec.reading import written
 
 DIGITS = (ROOT / "examples" / "digits.toml").read_text("utf-8")
 ENDLESS = MOONS.replace("epochs = 2", "epochs = 1000000")
@@ -174,25 +175,26 @@ def test_quiet_says_nothing(capsys, trained):
     assert capsys.readouterr() == ("", "")
 
 
-def test_json_is_one_object_on_stdout_and_the_progress_is_on_stderr(run, capsys):
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    best = min(records, key=lambda record: record["val_loss"])
-    assert exit_code("train", "moons.toml", "--out", "other", "--json") == 0
+def test_json_is_one_object_on_stdout_and_the_progress_is_on_stderr(capsys):
+    settings = ["--set", "optim.lr=0.5", "--set", "train.epochs=3"]  # with these the best epoch is not the last
+    assert exit_code("train", "moons.toml", "--json", *settings) == 0
     output, errors = capsys.readouterr()
     found = json.loads(output)
+    records = [json.loads(line) for line in Path("runs/moons/metrics.jsonl").read_text().splitlines()]
+    best = min(records, key=lambda record: record["val_loss"])
     assert list(found) == ["folder", "finished", "epochs", "best", "final", "validation", "test", "seconds"]
-    assert (found["folder"], found["finished"], found["epochs"]) == ("other", True, 2)
+    assert (found["folder"], found["finished"], found["epochs"]) == ("runs/moons", True, 3)
     assert (found["best"], found["final"]) == (best, records[-1])
+    assert best["epoch"] < 3
     assert found["validation"] == {"loss": records[-1]["val_loss"], "rows": 8}
     assert found["test"]["rows"] == 16
     assert 0 < found["seconds"] < 600
-    assert re.match(r"moons\.toml: 22 weights and biases; 56 rows to train on, .*\nepoch 1/2  loss", errors)
+    assert re.match(r"moons\.toml: 22 weights and biases; 56 rows to train on, .*\nepoch 1/3  loss", errors)
     assert errors.endswith(f"test loss {found['test']['loss']:.4f} (16 rows)\n")
     assert exit_code("train", "runs/moons", "--resume", "--json", "--quiet") == 0
     output, errors = capsys.readouterr()
-    again = json.loads(output)
     assert errors == ""
-    assert {**again, "folder": "other", "seconds": found["seconds"]} == found
+    assert json.loads(output) | {"seconds": found["seconds"]} == found
 
 
 def test_why_a_step_is_not_compiled_is_one_line_on_stderr(capsys, monkeypatch):
@@ -284,6 +286,17 @@ def test_a_run_of_another_document_does_not_go_on(settings, message, run, capsys
     assert re.fullmatch(rf"{run}: was run with {message}\. {re.escape(cure)}\n", errors), errors
     assert output == ""
     assert state_of("runs") == before
+
+
+def test_long_values_are_compared_to_their_end(run):
+    places = [f"/{'very/' * 20}long/{name}.csv" for name in "ab"]
+    spec = {"data": {"path": places[0], "noise": float("nan")}, "optim": {"lr": 1}}
+    (run / "spec.toml").write_text(written(spec))
+    same = written(spec | {"optim": {"lr": 1.0}})
+    train._check_same(run, same)
+    message = f'{run}: was run with data.path = "{places[0]}", here it is "{places[1]}". '
+    with pytest.raises(ValueError, match=re.escape(message)):
+        train._check_same(run, same.replace(*places))
 
 
 def test_without_resume_an_earlier_run_is_left_alone(run, capsys):

@@ -138,13 +138,13 @@ def _difference(there: Any, here: Any, place: str) -> str:
     elif isinstance(there, list) and isinstance(here, list):
         parts = [(*pair, f"{place}[{k}]") for k, pair in enumerate(zip_longest(there, here))]
     else:
-        same = shown(there) == shown(here)
+        same = there == here or repr(there) == repr(here)  # nan is nan
         return "" if same else f"{place} {_value(there)}, here it is {_value(here).removeprefix('= ')}"
     return next(filter(None, (_difference(*part) for part in parts)), "")
 
 
 def _value(value: Any) -> str:
-    return "left out" if value is None else f"= {shown(value)}"
+    return "left out" if value is None else f"= {json.dumps(value) if isinstance(value, str) else shown(value)}"
 
 
 def _prepare(folder: Path, spec: str, columns: Columns) -> None:
