@@ -146,7 +146,7 @@ def test_what_cannot_be_registered(made, kind, error, message):
 MODULE = """
 import tinygrad_bp as bp
 from tinygrad_bp import nn
-from tinygrad_bp.nn import Linear  # of others: stays what it is
+from my_others import Other  # defined elsewhere: not registered
 
 class MyLayer(nn.Module):
     def __init__(self, width: int = 3):
@@ -167,6 +167,8 @@ def test_layers_of_a_module(tmp_path, monkeypatch, name):
     (tmp_path / "folder").mkdir()
     file = tmp_path / (name if name.endswith(".py") else f"{name}.py")
     file.write_text(MODULE)
+    (tmp_path / "my_others.py").write_text("from tinygrad_bp import nn\nclass Other(nn.Module): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
     before, path = set(LAYERS), list(sys.path)
     module = import_layers(name)
     assert set(LAYERS) - before == {"MyLayer"}

@@ -172,7 +172,8 @@ def _by_name(text: str) -> ModuleType:
     here = os.getcwd()
     if not all(part.isidentifier() for part in text.split(".")):
         raise FileNotFoundError(f"import {text}: there is no such module. Name a module or a .py file.")
-    sys.path.append(here)
+    added = [] if here in sys.path else [here]
+    sys.path += added
     try:
         return importlib.import_module(text)
     except (Exception, SystemExit) as error:
@@ -181,7 +182,8 @@ def _by_name(text: str) -> ModuleType:
             raise FileNotFoundError(f"import {text}: there is no such module.{near}") from error
         raise _failed(text, error) from error
     finally:
-        sys.path.remove(here)
+        for folder in added:
+            sys.path.remove(folder)
 
 
 def _failed(text: str, error: BaseException) -> ValueError:
