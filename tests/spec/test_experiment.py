@@ -211,6 +211,14 @@ def test_an_equal_experiment_has_the_same_history_bit_for_bit(document):
         assert bits(again.model.state_dict().values()) == bits(experiment.model.state_dict().values())
 
 
+def test_what_to_spec_gives_is_a_copy():
+    experiment = bp.Experiment.from_spec(DOCUMENT)
+    experiment.to_spec()["data"]["name"] = "moons"
+    assert experiment.document["data"] == experiment.to_spec()["data"] == DOCUMENT["data"]
+    experiment.document["train"]["epochs"] = 1
+    assert DOCUMENT["train"]["epochs"] == 60
+
+
 def test_to_spec_fills_in_the_sizes_and_the_seed():
     document = {key: value for key, value in DOCUMENT.items() if key != "seed"}
     table = bp.Experiment.from_spec(document).to_spec()
