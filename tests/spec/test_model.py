@@ -128,6 +128,23 @@ def tables(kind, depth=0):
     return st.fixed_dictionaries({"type": st.just(kind)} | required, optional=optional).map(without_defaults)
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"type": "Embedding", "num_embeddings": 5, "embedding_dim": 2, "padding_idx": -1},
+        {"type": "AdaptiveAvgPool2d", "output_size": [1, "none"]},
+        {"type": "AdaptiveAvgPool2d", "output_size": "none"},
+        {"type": "Conv2d", "in_channels": 1, "out_channels": 2, "kernel_size": [3, 3], "padding": "same"},
+        {"type": "MaxPool2d", "kernel_size": 2, "stride": 2},
+        {"type": "MultiheadAttention", "embed_dim": 4, "num_heads": 2, "kdim": 4, "bias": False},
+        {"type": "LayerNorm", "normalized_shape": [3], "dtype": "float16"},
+        {"type": "BatchNorm1d", "num_features": 2, "momentum": "none"},
+    ],
+)
+def test_what_is_written_stays_as_it_was(table):
+    assert bp.to_spec(bp.from_spec(document(**table))) == document(**table)
+
+
 @pytest.mark.parametrize("kind", LAYERS)
 @settings(max_examples=6, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
