@@ -45,6 +45,12 @@ def left(folder="."):
     return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*"))
 
 
+def files(folder):
+    """The bytes of every file below, hidden ones too, by its name."""
+    folder = Path(folder)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def state_of(folder):
     """All that could have changed: names, bytes and times."""
     return {

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands.shell import ROOT, files
+
 if sys.platform == "win32":
     pytest.skip("kills and forks as Unix does", allow_module_level=True)
 
-ROOT = Path(__file__).parents[2]
 EPOCHS = 20
 # Whatever a run remembers: two moments a parameter, a mask in every pass, a rate that falls, the best weights, an
 # epoch that ends in a smaller batch. 126 rows to train on are 8 batches.
@@ -74,10 +75,6 @@ class Server:
         code = os.waitstatus_to_exitcode(answer["status"])
         assert (code <= 0) and not errors.read_text(), errors.read_text()
         return Ended(-code, answer["seconds"], answer["touches"])
-
-
-def files(run: Path) -> dict[str, bytes]:
-    return {path.relative_to(run).as_posix(): path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
 def stage(run: Path) -> str:

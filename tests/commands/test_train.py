@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 import tinygrad_bp as bp
-from tests.commands.shell import FILES, MOONS, ROOT, exit_code, left, spawned, state_of
+from tests.commands.shell import FILES, MOONS, ROOT, exit_code, files, left, spawned, state_of
 from tinygrad_bp.commands import running, train
 from tinygrad_bp.spec.reading import written
+from tinygrad_bp.training.run_folder import RunFolder
 
 DIGITS = (ROOT / "examples" / "digits.toml").read_text("utf-8")
 ENDLESS = MOONS.replace("epochs = 2", "epochs = 1000000")
@@ -99,9 +100,7 @@ def test_the_run_folder_holds_the_run(capsys):
 
 def test_two_runs_of_a_document_are_the_same_files(trained):
     assert exit_code("train", "moons.toml", "--quiet") == 0
-    for path in trained.rglob("*"):
-        if path.is_file():
-            assert (Path("runs/moons") / path.relative_to(trained)).read_bytes() == path.read_bytes(), path.name
+    assert files("runs/moons") == files(trained)
 
 
 def test_the_spec_of_a_run_trains_the_same_again(trained):
@@ -318,12 +317,10 @@ def test_a_run_does_not_go_on_with_other_data(capsys):
     state = bp.load(checkpoint)
     state["loop"]["finished"] = False
     bp.save(checkpoint, state)
-    before = state_of("runs/net")
+    before = files("runs/net")
     assert exit_code("train", "net.toml", "--resume") == 2
     assert re.fullmatch(r"resume: the training data of the run was SHA-256 .*\n", capsys.readouterr().err)
-    assert {path: content for path, (_, content) in state_of("runs/net").items()} == {
-        path: content for path, (_, content) in before.items()
-    }
+    assert files("runs/net") == before
 
 
 def test_a_damaged_checkpoint_is_one_line(run, capsys):
@@ -369,6 +366,31 @@ def test_an_interrupted_run_is_saved_and_says_how_it_goes_on(number, code):
     assert (process.returncode, bool(found)) == (code, True), errors
     assert sorted(os.listdir("a run")) == FILES
     assert len(Path("a run/metrics.jsonl").read_text().splitlines()) == int(found[1]) - 1
+
+
+@unix
+def test_an_interrupted_run_goes_on_to_the_same_files(monkeypatch, capsys):
+    append, numbers = RunFolder.append, [signal.SIGINT, signal.SIGTERM]
+
+    def interrupted(folder, record):
+        append(folder, record)
+        if numbers:
+            os.kill(os.getpid(), numbers.pop())
+
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    monkeypatch.setattr(RunFolder, "append", interrupted)
+    try:
+        ends = [exit_code("train", "moons.toml", "--resume", "--set", "train.epochs=3") for _ in range(3)]
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before):
+            signal.signal(number, handler)
+    assert ends == [143, 130, 0]
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "interrupted in epoch 2 of 3",
+        "interrupted in epoch 3 of 3",
+    ]
+    assert exit_code("train", "moons.toml", "--set", "train.epochs=3", "--out", "whole", "--quiet") == 0
+    assert files("runs/moons") == files("whole")
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt("fit: ..."), KeyboardInterrupt(), SystemExit(143)])
