@@ -623,3 +623,14 @@ def test_tables_in_tables_have_an_end():
         table = {"type": "Sequential", "layers": [table]}
     with pytest.raises(ValueError, match=r"nested too deeply\. Give "):
         bp.from_spec({"format": 1, "model": table})
+
+
+def test_rows_taken_for_steps_in_time_are_refused():
+    layers = [{"type": "Unflatten", "dim": 1, "unflattened_size": [8, 8]}, {"type": "GRU", "hidden_size": 4}]
+    layers += [{"type": "EveryStep"}, {"type": "Flatten"}, {"type": "Linear", "out_features": 10}]
+    document = {"format": 1, "data": {"name": "digits"}, "model": {"layers": layers}}
+    with pytest.raises(ValueError, match=r"^model: what it gives for a row depends on the rows before it, .* batch_fi"):
+        bp.from_spec(document)
+    layers[1]["batch_first"] = True
+    assert bp.from_spec(document)(np.zeros((3, 64))).shape == (3, 10)
+    assert all(module.training for module in bp.from_spec(document).modules())

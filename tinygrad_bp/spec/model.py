@@ -157,7 +157,22 @@ def model_of(table: Any, inputs: Any) -> tuple[nn.Module, Any]:
         raise ValueError("model: the tables are nested too deeply. Give fewer in one another.") from None
     if inputs is not None:
         _check_rows(np.shape(inputs), outputs)
+        _check_batch_first(model, inputs, outputs)
     return model, outputs
+
+
+def _check_batch_first(model: nn.Module, inputs: Any, outputs: Any) -> None:
+    """Refuse layers that take the rows of the data for steps in time."""
+    if len(inputs) < 2 or all(getattr(module, "batch_first", True) for module in model.modules()):
+        return
+    with _generator_kept(), no_grad(), np.errstate(all="ignore"):
+        alone = np.asarray(model.eval()(inputs[-1:]))
+    model.train()
+    if not np.allclose(alone[0], np.asarray(outputs)[-1], rtol=1e-3, atol=1e-6, equal_nan=True):
+        raise ValueError(
+            "model: what it gives for a row depends on the rows before it, which it takes for steps in time. "
+            "Give the recurrent and attention layers batch_first = true."
+        )
 
 
 def _check_rows(shape: tuple[int, ...], outputs: Any) -> None:
