@@ -14,25 +14,22 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tinygrad_bp.data.columns import Columns, classes_of
-from tinygrad_bp.data.tables import Arrays, Table, read_csv
+from tinygrad_bp.data.tables import Arrays, Table, parse_csv, read_csv
 
 # ---- a table, learnt ----------------------------------------------------------------------------------------------
 
 
 def table_of(text: str) -> Table:
-    names, *rows = [[cell.strip() for cell in line.split(",")] for line in text.strip().splitlines()]
-    return Table("some.csv", dict(zip(names, zip(*rows), strict=True)), list(range(2, 2 + len(rows))))
+    return parse_csv("some.csv", text.strip().encode())
 
 
-FLOWERS = table_of(
-    """
+ROWS = """
     width, colour, height, kind
     1.0, red, 10, iris
     3.0, blue, 10, rose
     5.0, red, 10, iris
-    70, green, 11, rose
     """
-)
+FLOWERS = table_of(ROWS + "70, green, 11, rose")
 
 
 def flowers(targets="labels", dtype="float64", scale=True) -> Columns:
@@ -41,8 +38,7 @@ def flowers(targets="labels", dtype="float64", scale=True) -> Columns:
     columns = Columns.of_table(FLOWERS, ["width", "colour", "height"], ["kind"], targets, classes, [0, 1, 2], dtype)
     if not scale:
         return columns
-    train = Table("some.csv", {name: cells[:3] for name, cells in FLOWERS.columns.items()}, FLOWERS.lines)
-    return columns.learnt_from(columns.unscaled(train), "some.csv")
+    return columns.learnt_from(columns.unscaled(table_of(ROWS)), "some.csv")
 
 
 @pytest.fixture
@@ -359,7 +355,7 @@ def test_through_json_every_bit_of_x_comes_back(some, drawn, dtype, scale):
         csv.writer(file).writerows(rows)
     table = read_csv(some)
     classes = None if targets == "numbers" else classes_of(table, "y")[1]
-    columns = Columns.of_table(table, [*table.columns][:-1], ["y"], targets, classes, range(len(table.lines)), dtype)
+    columns = Columns.of_table(table, table.names[:-1], ["y"], targets, classes, range(len(table.lines)), dtype)
     if scale:
         try:
             columns = columns.learnt_from(columns.unscaled(table), "some")

@@ -131,11 +131,12 @@ def test_mnist_has_its_own_parts(monkeypatch):
     monkeypatch.setattr(datasets, "mnist", lambda folder: datasets.Mnist(*pairs) if folder == "here" else None)
     parts = mnist("here", seed=0)
     for (X, y), (wanted, labels) in zip((parts.train, parts.validation, parts.test), pairs, strict=True):
-        assert (X.dtype, y.dtype) == (np.float64, np.int64)
+        assert (X.dtype, y.dtype) == (np.float32, np.int64)  # its own dtype
         assert np.array_equal(X, wanted)
         assert np.array_equal(y, labels)
-    assert mnist("here", dtype="float32", targets="one-hot", seed=0).test[0].dtype == np.float32
-    assert mnist("here", dtype="float32", targets="one-hot", seed=0).test[1].shape == (10, 10)
+    assert mnist("here", targets="one-hot", seed=0).test[1].dtype == np.float32
+    assert mnist("here", dtype="float64", seed=0).test[0].dtype == np.float64
+    assert mnist("here", dtype="float64", targets="one-hot", seed=0).test[1].shape == (10, 10)
     with pytest.raises(ValueError, match=r'^mnist: targets = "binary" takes two classes, .y. has 10: .*one-hot"\.$'):
         mnist("here", targets="binary", seed=0)
 
@@ -341,6 +342,9 @@ def test_tokens_stay_whole_numbers(tmp_path):
     np.savez(tmp_path / "a.npz", X=np.arange(40).reshape(20, 2), y=np.arange(20) % 2)
     parts = npz(tmp_path / "a.npz", dtype="int64", seed=0)
     assert (parts.train[0].dtype, parts.train[1].dtype) == (np.int64, np.int64)
+    np.savez(tmp_path / "a.npz", X=np.arange(20).reshape(20, 1) + 2**53, y=np.arange(20) % 2)
+    parts = npz(tmp_path / "a.npz", dtype="int64", validation=0.0, test=0.0, seed=0)  # float64 has only the even ones
+    assert np.array_equal(np.sort(parts.train[0][:, 0]), np.arange(20) + 2**53)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import csv
 import io
 import os
 import re
+import tracemalloc
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,11 @@ def table_of(path: Path, content: str | bytes) -> Table:
 
 
 def rows_of(table: Table) -> list[list[str]]:
-    return [list(row) for row in zip(*table.columns.values(), strict=True)]
+    """The text of all cells, also of those that are refused for being empty."""
+    for name in table.names:
+        with suppress(ValueError):
+            table.cells(name)
+    return [list(row) for row in zip(*(table._cells[name] for name in table.names), strict=True)]
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
@@ -54,7 +60,7 @@ def written(draw):
 def test_what_csv_writer_quotes_comes_back(some, drawn):
     names, rows, content = drawn
     table = table_of(some, content)
-    assert [*table.columns] == [name.strip() for name in names]
+    assert [*table.names] == [name.strip() for name in names]
     assert rows_of(table) == [[cell.strip() for cell in row] for row in rows]
 
 
@@ -69,7 +75,7 @@ plain = st.text("abcXYZ019.-_ '!", min_size=1, max_size=6).filter(str.strip)
 def test_the_delimiter_is_seen_from_the_header(some, rows, delimiter, ends):
     rows[0] = [f"{k} {name}" for k, name in enumerate(rows[0])]
     table = table_of(some, ends.join(delimiter.join(row) for row in rows))
-    assert [list(table.columns), *rows_of(table)] == [[cell.strip() for cell in row] for row in rows]
+    assert [list(table.names), *rows_of(table)] == [[cell.strip() for cell in row] for row in rows]
 
 
 @given(numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
@@ -81,7 +87,7 @@ def test_numbers_come_back_bit_for_bit(some, numbers):
 
 def test_blank_lines_are_skipped_and_lines_counted_as_an_editor_does(some):
     table = table_of(some, '\n  \na, "b"\n1, 2\n\n   \n3, "4\n5"\n"6",7')
-    assert [*table.columns] == ["a", "b"]
+    assert [*table.names] == ["a", "b"]
     assert rows_of(table) == [["1", "2"], ["3", "4\n5"], ["6", "7"]]
     assert table.lines == [4, 7, 9]
 
@@ -98,7 +104,28 @@ def test_blank_lines_are_skipped_and_lines_counted_as_an_editor_does(some):
 )
 def test_headers_with_several_delimiters(some, header, names):
     delimiter = next(d for d in ",;\t" if len(header.split(d)) >= len(names))
-    assert table_of(some, f"{header}\n" + delimiter.join("1" * len(names))).columns.keys() == set(names)
+    assert table_of(some, f"{header}\n" + delimiter.join("1" * len(names))).names == names
+
+
+def test_text_and_numbers_of_a_row_are_those_of_the_row(some):
+    table = table_of(some, "id,size,kind,mixed\n1,2.5, a ,7\n\n2,1e3,b,x\n3,-0,a,8\n")
+    assert [table.is_numeric(name) for name in table.names] == [True, True, False, False]
+    assert table.numbers("size").tolist() == [2.5, 1000.0, -0.0]
+    for name, cells in (("mixed", "7 x 8"), ("id", "1 2 3"), ("kind", "a b a"), ("size", "2.5 1e3 -0")):
+        assert table.cells(name) == tuple(cells.split())
+
+
+def test_numbers_take_little_more_memory_than_their_file(some):
+    X = np.random.default_rng(0).random((400, 100))
+    header = ",".join(f"c{k}" for k in range(100))
+    np.savetxt(some, X, delimiter=",", header=header, comments="", fmt="%.17g")
+    tracemalloc.start()
+    try:
+        table = read_csv(some)
+        assert all(np.array_equal(table.numbers(f"c{k}"), X[:, k]) for k in range(100))
+        assert tracemalloc.get_traced_memory()[1] < 3.5 * some.stat().st_size
+    finally:
+        tracemalloc.stop()
 
 
 # ---- .csv that is wrong -------------------------------------------------------------------------------------------
@@ -342,7 +369,7 @@ def refused_in_one_line(read, path: Path) -> bool:
 
 def use(path: Path) -> None:
     table = read_csv(path)
-    for name in table.columns:
+    for name in table.names:
         table.is_numeric(name)
 
 

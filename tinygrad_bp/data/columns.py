@@ -104,8 +104,8 @@ class Columns:
         """X of a table or of arrays in memory."""
         return self.scaled(self.unscaled(source), source.path)
 
-    def unscaled(self, source: Table | Arrays) -> NDArray[np.float64]:
-        """X of a table or of arrays in memory, before scaling, float64."""
+    def unscaled(self, source: Table | Arrays) -> Array:
+        """X of a table or of arrays in memory, before scaling, arrays in the dtype that they have."""
         if isinstance(source, Arrays):
             X = source.numbers(self._array_names[0])
             if X.shape[1:] != self.shape:
@@ -114,9 +114,9 @@ class Columns:
                     f"(n, {', '.join(map(str, self.shape))}). Give rows of that shape."
                 )
             return X
-        names = self.features or [name for name in source.columns if name not in self.target]
+        names = self.features or [name for name in source.names if name not in self.target]
         if not self.features and len(names) != math.prod(self.shape):
-            besides = "" if len(names) == len(source.columns) else f" besides {listed(self.target)}"
+            besides = "" if len(names) == len(source.names) else f" besides {listed(self.target)}"
             raise ValueError(
                 f"{source.path}: the file has {len(names)} columns{besides}, the model was trained on "
                 f"{math.prod(self.shape)}. Give these, in their order, and no others."
@@ -124,12 +124,13 @@ class Columns:
         blocks = [self._categories(source, n) if n in self.categories else source.numbers(n)[:, None] for n in names]
         return np.concatenate(blocks, axis=1).reshape(-1, *self.shape)
 
-    def scaled(self, X: NDArray[np.float64], path: str) -> Array:
+    def scaled(self, X: Array, path: str) -> Array:
         """X scaled and as `dtype`; errors name the path."""
         dtype = np.dtype(self.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
             if self.mean is not None and self.std is not None:
-                X = ((X.reshape(len(X), -1) - self.mean) / self.std).reshape(X.shape)
+                flat = X.reshape(len(X), -1) - self.mean
+                X = np.divide(flat, self.std, out=flat).reshape(X.shape)
             cast = X.astype(dtype, copy=False)
         if not np.isfinite(cast).all():
             raise ValueError(f"{path}: a number of X is too large for {dtype} after scaling. Correct the data.")
@@ -158,7 +159,7 @@ class Columns:
             return np.array(codes, dtype=np.int64)
         return np.array([codes], dtype).T if self.targets == "binary" else _one_hot(codes, len(self.classes), dtype)
 
-    def _numbers(self, source: Table | Arrays) -> NDArray[np.float64]:
+    def _numbers(self, source: Table | Arrays) -> Array:
         if isinstance(source, Table):
             return np.stack([source.numbers(name) for name in self.target], axis=1)
         y = source.numbers(self._array_names[1])
@@ -234,11 +235,11 @@ class Columns:
         target = [f"{arrays[1]}{k}" for k in range(y.shape[1])] if many else [arrays[1]]
         return cls(None, tuple(target), targets, classes, X.shape[1:], arrays=arrays, dtype=dtype)
 
-    def learnt_from(self, X: NDArray[np.float64], path: str) -> Columns:
+    def learnt_from(self, X: Array, path: str) -> Columns:
         """These columns, scaled by mean and deviation of X, unscaled training rows; a deviation of 0 counts as 1."""
-        flat = X.reshape(len(X), -1)
-        constant = flat.max(axis=0) == flat.min(axis=0)  # the mean of equal numbers may be off by a rounding
         with np.errstate(over="ignore", invalid="ignore"):
+            flat = X.reshape(len(X), -1).astype(np.float64, copy=False)
+            constant = flat.max(axis=0) == flat.min(axis=0)  # the mean of equal numbers may be off by a rounding
             mean = np.where(constant, flat[0], flat.mean(axis=0))
             std = np.where(constant, 1.0, flat.std(axis=0))
         if not (np.isfinite(std) & (std > 0)).all():

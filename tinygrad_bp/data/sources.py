@@ -52,7 +52,7 @@ def digits(
     targets
         ``"labels"``: y is int64, shape (n,), 0..9; ``"one-hot"``: shape (n, 10); ``"binary"`` takes two classes.
     dtype
-        Of X, and of y where it is not labels; None: float64.
+        Of X, and of y where it is not labels; None: the data set's own, float64.
     seed
         An integer >= 0, which decides who is in which part.
 
@@ -78,8 +78,10 @@ def mnist(folder: str | None = None, targets: Classes = "labels", dtype: Floats 
     ----------
     folder
         Where the files are, as :func:`tinygrad_bp.data.mnist` takes it.
-    targets, dtype
+    targets
         As for :func:`digits`.
+    dtype
+        Of X, and of y where it is not labels; None: the data set's own, float32.
     seed
         Not used: the parts are the usual ones, in their order.
 
@@ -91,7 +93,7 @@ def mnist(folder: str | None = None, targets: Classes = "labels", dtype: Floats 
     _check_choices("mnist", targets, Classes, dtype, Floats)
     train, validation, test = (Arrays("mnist", {"X": X, "y": y}) for X, y in datasets.mnist(folder))
     _, classes = _classes(train, "y", targets)
-    columns = Columns.of_arrays(train, ("X", "y"), targets, classes, dtype or "float64")
+    columns = Columns.of_arrays(train, ("X", "y"), targets, classes, dtype or "float32")
     pairs = [(columns.inputs(part), columns.outputs(part)) for part in (train, validation, test)]
     return Parts(pairs[0], pairs[1], pairs[2], columns)
 
@@ -145,7 +147,7 @@ def csv(
     for name in wanted:
         table.cells(name)
     if features is None:
-        features = [name for name in table.columns if name not in wanted]
+        features = [name for name in table.names if name not in wanted]
     for name in _check_names("csv", "features", features):
         if name in wanted:
             raise ValueError(f"csv: {shown(name)} is the target and in features. Leave it out of features.")

@@ -1,4 +1,4 @@
-"""Tables from files: a .csv as columns of text by name, an .npz as arrays by name.
+"""Tables from files: a .csv as columns by name, an .npz as arrays by name.
 
 A file is taken whole or refused in one line: `file: what is wrong, with the numbers. What to do.` Nothing in it is
 executed, and nothing is allocated that its size does not vouch for. What is a number is decided here; what the columns
@@ -14,61 +14,71 @@ import math
 import os
 import re
 import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Arrays", "Table", "checked_path", "listed", "near_match", "read_csv", "read_npz", "shown"]
+__all__ = ["Arrays", "Table", "checked_path", "listed", "near_match", "parse_csv", "read_csv", "read_npz", "shown"]
 
 DELIMITERS = ",;\t"
 EXPANSION = 200  # how many times its size a compressed array over LARGE bytes may become; NumPy's of real data: 5 to 50
 LARGE = 1 << 28
+_NAN = re.compile(r"[+-]?nan", re.IGNORECASE)
 # What is meant as a number or as none, and is not one to `float`: 3,14  1 000  12%  ?  NA
 _ALMOST = re.compile(r"[+-]?[\d.,_ ]*\d[\d.,_ ]*%?|\?|-|\.|n/?a|[+-]?(nan|inf|infinity)|null|none", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The rows of a .csv as text.
+    """The rows of a .csv: all its numbers, and of its text what is asked for.
 
     Attributes
     ----------
     path
         The file, as errors name it.
-    columns
-        The cells of each column, without spaces around them, by its name, in the order of the file.
+    names
+        Of the columns, in the order of the file.
     lines
         The line on which every row begins.
     """
 
     path: str
-    columns: dict[str, Sequence[str]] = field(repr=False)
-    lines: list[int] = field(repr=False)
-    _parsed: dict[str, NDArray[np.float64] | None] = field(default_factory=dict, init=False, repr=False)
+    names: tuple[str, ...]
+    lines: Sequence[int] = field(repr=False)
+    _numbers: NDArray[np.float64] = field(repr=False)  # shape (rows, columns), nan where a cell is none
+    _records: Callable[[], Iterator[tuple[int, list[str]]]] = field(repr=False)  # reads them again
+    _cells: dict[str, Sequence[str]] = field(default_factory=dict, init=False, repr=False)
 
     def cells(self, name: str) -> Sequence[str]:
-        """The text of a column; ValueError where there is no such column, or an empty cell in it."""
-        if name not in self.columns:
-            near = near_match(name, self.columns) or f" Its columns: {listed(self.columns)}."
-            raise ValueError(f"{self.path}: there is no column {shown(name)}.{near}")
-        cells = self.columns[name]
+        """The text of a column without spaces around it; ValueError if there is no such column or a cell is empty."""
+        k = self._position(name)
+        if name not in self._cells:
+            others = np.flatnonzero(~np.isfinite(self._numbers).all(axis=0))  # these will be asked for, too
+            kept = sorted({k, *others.tolist()})
+            texts = zip(*([row[k].strip() for k in kept] for _, row in islice(self._records(), 1, None)))
+            self._cells.update(zip((self.names[k] for k in kept), texts))
+        cells = self._cells[name]
         if "" in cells:
             self.refuse(name, cells.index(""), "is empty. Give a value, or leave the row or the column out.")
         return cells
+
+    labels = cells
 
     def is_numeric(self, name: str) -> bool:
         """Whether every cell of a column is a number; ValueError where some are almost one (3,14 or ?) or not finite.
 
         A column of which only some cells are numbers, like 0, 1, 2, 3+, is text.
         """
-        cells = self.cells(name)
-        if self._finite(name) is not None:
+        odd = self._no_numbers(name)
+        if not odd:
             return True
-        odd = [row for row, cell in enumerate(cells) if _numbers([cell]) is None]
+        cells = self.cells(name)
         if all(_ALMOST.fullmatch(cells[row]) for row in odd) and any(map(str.isdecimal, "".join(cells))):
             self.refuse(name, odd[0], f"is {shown(cells[odd[0]])}, no number like 1234.5. Correct it, or leave it out.")
         for row, cell in enumerate(cells):
@@ -78,26 +88,28 @@ class Table:
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """The numbers of a column, shape (n,); ValueError at the first cell that is none or not finite."""
+        if odd := self._no_numbers(name):
+            self.refuse(name, odd[0], f"is {shown(self.cells(name)[odd[0]])}, where a number is expected. Correct it.")
+        return self._numbers[:, self._position(name)]
+
+    def _no_numbers(self, name: str) -> list[int]:
+        """The rows whose cells are no numbers; ValueError where all are, but one is not finite."""
+        numbers = self._numbers[:, self._position(name)]
+        finite = np.isfinite(numbers)
+        if finite.all():
+            return []
         cells = self.cells(name)
-        numbers = self._finite(name)
-        if numbers is None:
-            row = next(row for row, cell in enumerate(cells) if _numbers([cell]) is None)
-            self.refuse(name, row, f"is {shown(cells[row])}, where a number is expected. Correct it.")
-        return numbers
-
-    def labels(self, name: str) -> Sequence[str]:
-        """The text of a column, as of one with classes."""
-        return self.cells(name)
-
-    def _finite(self, name: str) -> NDArray[np.float64] | None:
-        """The numbers of a column, parsed once, or None for text; ValueError where one is not finite."""
-        if name not in self._parsed:
-            self._parsed[name] = _numbers(self.columns[name])
-        numbers = self._parsed[name]
-        if numbers is not None and not np.isfinite(numbers).all():
-            row = int(np.isfinite(numbers).argmin())
+        odd = [row for row in np.flatnonzero(np.isnan(numbers)).tolist() if not _NAN.fullmatch(cells[row])]
+        if not odd:
+            row = int(finite.argmin())
             self.refuse(name, row, f"is {numbers[row]}. Give a finite number, or leave the row or the column out.")
-        return numbers
+        return odd
+
+    def _position(self, name: str) -> int:
+        if name not in self.names:
+            near = near_match(name, self.names) or f" Its columns: {listed(self.names)}."
+            raise ValueError(f"{self.path}: there is no column {shown(name)}.{near}")
+        return self.names.index(name)
 
     def refuse(self, name: str, row: int, what: str) -> NoReturn:
         """Raise a ValueError about the cell of column `name` in `row`."""
@@ -111,13 +123,11 @@ class Arrays:
     path: str
     arrays: dict[str, NDArray[Any]] = field(repr=False)
 
-    def numbers(self, name: str) -> NDArray[np.float64]:
-        """An array as float64; ValueError for text."""
-        array = self.arrays[name]
-        if array.dtype.kind == "U":
+    def numbers(self, name: str) -> NDArray[Any]:
+        """An array as it is; ValueError for text."""
+        if self.arrays[name].dtype.kind == "U":
             raise ValueError(f"{self.path}: the array {shown(name)} holds text, no numbers. Give numbers.")
-        with np.errstate(over="ignore"):  # of a longer float
-            return array.astype(np.float64, copy=False)
+        return self.arrays[name]
 
     def labels(self, name: str) -> list[str]:
         """An array of text or whole numbers, shape (n,) or (n, 1), as text; ValueError for another."""
@@ -159,36 +169,41 @@ def read_csv(path: str | os.PathLike[str]) -> Table:
     ...     path = pathlib.Path(folder, "some.csv")
     ...     _ = path.write_text('height; kind\n1.5; "a; b"\n')
     ...     table = read_csv(path)
-    >>> table.columns, table.lines
-    ({'height': ('1.5',), 'kind': ('a; b',)}, [2])
+    >>> table.names, table.numbers("height"), table.cells("kind"), table.lines
+    (('height', 'kind'), array([1.5]), ('a; b',), [2])
     """
     path = checked_path(path)
-    text = _text(path)
-    delimiter = max(DELIMITERS, key=lambda delimiter: _width(text, delimiter))
-    reader = _reader(text, delimiter)
-    names: tuple[str, ...] = ()
-    rows, lines, line = [], [], 1
     try:
-        for cells in reader:
-            stripped = [*map(str.strip, cells)]
-            if stripped and (stripped != [""] or len(names) == 1):
-                if not names:
-                    names = _checked_names(path, stripped)
-                elif len(cells) != len(names):
-                    raise ValueError(
-                        f"{path}: line {line} has {len(cells)} cells, the header {len(names)}, separated by "
-                        f"{shown(delimiter)}. Correct the line; a cell that holds {shown(delimiter)} needs quotes."
-                    )
-                else:
-                    rows.append(stripped)
-                    lines.append(line)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise ValueError(f"{path}: in the row that begins on line {line}: {error}. Correct its quotes.") from error
-    if not rows:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unread(path, error) from error
+    return parse_csv(str(path), content)
+
+
+def parse_csv(path: str, content: bytes) -> Table:
+    """The rows of a .csv whose bytes are at hand; errors name the path."""
+    _check_text(path, content)
+    delimiter = max(DELIMITERS, key=lambda delimiter: _width(path, content, delimiter))
+    records = _records(path, content, delimiter)
+    _, header = next(records, (1, []))
+    names = _checked_names(path, [*map(str.strip, header)])
+    lines: list[int] = []
+
+    def rows() -> Iterator[list[float]]:
+        for line, cells in records:
+            if len(cells) != len(names):
+                raise ValueError(
+                    f"{path}: line {line} has {len(cells)} cells, the header {len(names)}, separated by "
+                    f"{shown(delimiter)}. Correct the line; a cell that holds {shown(delimiter)} needs quotes."
+                )
+            lines.append(line)
+            yield _numbers(cells)
+
+    numbers = np.fromiter(chain.from_iterable(rows()), np.float64)
+    if not lines:
         found = f"names {len(names)} columns and has no rows" if names else "is empty"
         raise ValueError(f"{path}: the file {found}. Give a line of names and at least one row.")
-    return Table(str(path), dict(zip(names, zip(*rows))), lines)
+    return Table(path, names, lines, numbers.reshape(len(lines), -1), partial(_records, path, content, delimiter))
 
 
 def read_npz(path: str | os.PathLike[str], names: Sequence[str]) -> Arrays:
@@ -278,34 +293,43 @@ def listed(names: Collection[str]) -> str:
 # ---- .csv ---------------------------------------------------------------------------------------------------------
 
 
-def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _unread(path, error) from error
+def _check_text(path: str, content: bytes) -> None:
     at, what = content.find(b"\0"), "is NUL"
     if at < 0:
         try:
-            return content.decode("utf-8-sig")
+            content.decode()
         except UnicodeDecodeError as error:
             at, what = error.start, "is not UTF-8"
+        else:
+            return
     line = content.count(b"\n", 0, at) + 1
     raise ValueError(f"{path}: byte {at}, on line {line}, {what}: no text in UTF-8. Save the table as CSV in UTF-8.")
 
 
-def _reader(text: str, delimiter: str) -> Any:
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
+def _records(path: str, content: bytes, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The lines on which rows begin, and their cells: first the header, then all that are not blank."""
+    text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
+    reader = csv.reader(text, delimiter=delimiter, strict=True, skipinitialspace=True)
+    line, width = 1, 0
+    try:
+        for cells in reader:
+            if cells and (width == 1 or (width and len(cells) > 1) or "".join(cells).strip()):
+                width = width or len(cells)
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"{path}: in the row that begins on line {line}: {error}. Correct its quotes.") from error
 
 
-def _width(text: str, delimiter: str) -> int:
+def _width(path: str, content: bytes, delimiter: str) -> int:
     """How many names the header has, if they are separated so."""
     try:
-        return len(next((cells for cells in _reader(text, delimiter) if "".join(cells).strip()), []))
-    except csv.Error:
+        return len(next(_records(path, content, delimiter), (1, []))[1])
+    except ValueError:
         return 0
 
 
-def _checked_names(path: Path, names: list[str]) -> tuple[str, ...]:
+def _checked_names(path: str, names: list[str]) -> tuple[str, ...]:
     if "" in names:
         raise ValueError(f"{path}: column {names.index('') + 1} of {len(names)} has no name. Name it in line 1.")
     if len(set(names)) < len(names):
@@ -315,15 +339,22 @@ def _checked_names(path: Path, names: list[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _numbers(cells: Sequence[str]) -> NDArray[np.float64] | None:
-    """The numbers that the cells are, or None: Python's, but without 1_000 and the digits of other scripts."""
+def _numbers(cells: list[str]) -> list[float]:
+    """The numbers that the cells are: Python's, but without 1_000 and the digits of other scripts; nan for others."""
     text = "".join(cells)
-    if "_" in text or not text.isascii():
-        return None
+    if "_" not in text and text.isascii():
+        try:
+            return [*map(float, cells)]
+        except ValueError:
+            pass
+    return [_number(cell) for cell in cells]
+
+
+def _number(cell: str) -> float:
     try:
-        return np.fromiter(map(float, cells), np.float64, len(cells))
+        return float(cell) if "_" not in cell and cell.isascii() else math.nan
     except ValueError:
-        return None
+        return math.nan
 
 
 # ---- .npz ---------------------------------------------------------------------------------------------------------
