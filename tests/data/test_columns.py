@@ -312,6 +312,19 @@ def test_a_csv_of_another_width_and_targets_of_another(write, tmp_path):
         numbers.read_pair(tmp_path / "new.npz")
 
 
+def test_a_csv_without_a_line_of_names(write):
+    columns = of_arrays(np.ones((2, 3)), np.arange(2), classes=("0", "1"))
+    path = write("0.1,2,3\n1,2,3\n")
+    message = f"{path}: its first line is numbers, '0.1', '2', '3', which would be lost as names. Give a line of names"
+    with pytest.raises(ValueError, match="^" + re.escape(message) + r" first\.$"):
+        columns.read(path)
+    for header in ("0,1,2", "1,2,3", "0.1,2,c", "y,0,1,2"):  # pandas counts its columns
+        row = ",".join("5" for _ in header.split(","))
+        assert columns.read(write(f"{header}\n{row}\n")).tolist() == [[5.0, 5.0, 5.0]]
+    spectrum = Columns(("400.5", "401"), ("y",), "numbers", None, (2,))
+    assert spectrum.read(write("400.5,401\n1,2\n")).tolist() == [[1.0, 2.0]]
+
+
 def test_whole_numbers_stay_whole(tmp_path):
     columns = of_arrays(np.array([[1, 2]]), np.array([0]), classes=("0", "1"), dtype="int64", targets="one-hot")
     np.savez(tmp_path / "a.npz", X=[[3.0, 65.0]], y=[1])

@@ -296,6 +296,16 @@ def test_what_is_a_number_is_decided_by_the_whole_file(tmp_path):
         ({"targets": "label"}, ValueError, "csv: targets is 'label'. Did you mean 'labels'?"),
         ({"dtype": "int64"}, ValueError, "csv: dtype is 'int64'. Choose from 'float32', 'float64'."),
         ({"dtype": "float16"}, ValueError, "csv: dtype is 'float16'. Did you mean 'float64'?"),
+        (
+            {"dtype": np.dtype("float32")},
+            TypeError,
+            "csv: dtype is dtype('float32'), a Float32DType. Give one of 'float32', 'float64'.",
+        ),
+        (
+            {"targets": None},
+            TypeError,
+            "csv: targets is None, a NoneType. Give one of 'labels', 'one-hot', 'binary', 'numbers'.",
+        ),
         ({"test": 1.5}, ValueError, "train_validation_test_split: test is 1.5."),
         ({"seed": -1}, ValueError, "train_validation_test_split: seed is -1, which is negative."),
         ({"path": 5}, TypeError, "data: the path is 5, a int."),

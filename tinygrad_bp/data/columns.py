@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .tables import Arrays, Table, checked_path, listed, near_match, read_csv, read_npz, shown
+from .tables import Arrays, Table, checked_path, listed, near_match, number, read_csv, read_npz, shown
 
 __all__ = ["Columns", "Dtype", "Pair", "Targets", "classes_of"]
 
@@ -83,7 +83,8 @@ class Columns:
         """X of a .csv or .npz, shape (n, *shape). The targets may be missing, other columns and arrays are ignored.
 
         Columns of a .csv are found by their names. Where training saw arrays without names, a .csv gives the
-        numbers of a row of X in its columns, the target's left out, in their order.
+        numbers of a row of X in its columns, the target's left out, in their order. It needs a line of names all the
+        same, of which 0, 1, 2, ... and 1, 2, 3, ... are the only ones that may be numbers.
 
         Raises
         ------
@@ -120,6 +121,11 @@ class Columns:
             raise ValueError(
                 f"{source.path}: the file has {len(names)} columns{besides}, the model was trained on "
                 f"{math.prod(self.shape)}. Give these, in their order, and no others."
+            )
+        if not self.features and all(map(math.isfinite, map(number, names))) and names not in _counted(names):
+            raise ValueError(
+                f"{source.path}: its first line is numbers, {listed(names)}, which would be lost as names. Give a line "
+                "of names first."
             )
         blocks = [self._categories(source, n) if n in self.categories else source.numbers(n)[:, None] for n in names]
         return np.concatenate(blocks, axis=1).reshape(-1, *self.shape)
@@ -323,6 +329,11 @@ def classes_of(source: Table | Arrays, name: str) -> tuple[NDArray[np.int64], tu
         )
     position = {label: k for k, label in enumerate(classes)}
     return np.array([position[label] for label in labels], dtype=np.int64), tuple(classes)
+
+
+def _counted(names: Sequence[str]) -> list[list[str]]:
+    """The numbers that are names of so many columns."""
+    return [[str(k + first) for k in range(len(names))] for first in (0, 1)]
 
 
 def _most(cells: Sequence[str]) -> int:

@@ -337,9 +337,13 @@ def _classes(source: Table | Arrays, name: str, targets: Targets) -> tuple[Array
 def _check_choices(name: str, targets: str, known: Any, dtype: str | None, dtypes: Any) -> None:
     for key, value, choices in (("targets", targets, known), ("dtype", dtype, dtypes)):
         words = get_args(choices)
-        if value not in words and not (key == "dtype" and value is None):
-            near = near_match(str(value), words) or f" Choose from {listed(words)}."
-            raise ValueError(f"{name}: {key} is {shown(str(value))}.{near}")
+        if key == "dtype" and value is None:
+            continue
+        if not isinstance(value, str):
+            raise TypeError(f"{name}: {key} is {value!r}, a {type(value).__name__}. Give one of {listed(words)}.")
+        if value not in words:
+            near = near_match(value, words) or f" Choose from {listed(words)}."
+            raise ValueError(f"{name}: {key} is {shown(value)}.{near}")
 
 
 def _check_names(source: str, key: str, names: list[str]) -> list[str]:

@@ -24,7 +24,18 @@ from typing import IO, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Arrays", "Table", "checked_path", "listed", "near_match", "parse_csv", "read_csv", "read_npz", "shown"]
+__all__ = [
+    "Arrays",
+    "Table",
+    "checked_path",
+    "listed",
+    "near_match",
+    "number",
+    "parse_csv",
+    "read_csv",
+    "read_npz",
+    "shown",
+]
 
 DELIMITERS = ",;\t"
 EXPANSION = 200  # how many times its size a compressed array over LARGE bytes may become; NumPy's of real data: 5 to 50
@@ -340,17 +351,18 @@ def _checked_names(path: str, names: list[str]) -> tuple[str, ...]:
 
 
 def _numbers(cells: list[str]) -> list[float]:
-    """The numbers that the cells are: Python's, but without 1_000 and the digits of other scripts; nan for others."""
+    """The numbers that the cells are: Python's, but without 1_000 and the digits of other scripts; nan for none."""
     text = "".join(cells)
     if "_" not in text and text.isascii():
         try:
             return [*map(float, cells)]
         except ValueError:
             pass
-    return [_number(cell) for cell in cells]
+    return [number(cell) for cell in cells]
 
 
-def _number(cell: str) -> float:
+def number(cell: str) -> float:
+    """The number that a cell is, nan for none."""
     try:
         return float(cell) if "_" not in cell and cell.isascii() else math.nan
     except ValueError:
