@@ -209,6 +209,16 @@ def test_numbers_are_told_as_numbers(trained, capsys):
     assert capsys.readouterr().err == message
 
 
+def test_a_net_whose_rows_are_no_rows_of_numbers_is_refused(trained, capsys):
+    shutil.copytree(trained / "float32", "cubes")
+    spec = Path("cubes/spec.toml")
+    last = '{ type = "Unflatten", dim = 1, unflattened_size = [2, 1] },'
+    spec.write_text(spec.read_text().replace("\n]\n", f"\n    {last}\n]\n", 1))
+    assert exit_code("predict", "cubes", "new.npz") == 2
+    message = r"new\.npz: the model gives \(300, 2, 1\), not a row of numbers for each row\. .*\n"
+    assert re.fullmatch(message, capsys.readouterr().err)
+
+
 def test_the_output_is_replaced_in_one_piece(trained, monkeypatch, capsys):
     def full(*_):
         raise OSError("No space left on device")
@@ -267,17 +277,22 @@ def test_the_schema_knows_layers_that_are_imported(monkeypatch, capsys):
         (["predict", "RUN/plants", "new.csv", "-o", "./new.csv"], r"-o \./new\.csv: is the data itself\. .*"),
         (["predict", "RUN/plants", "new.csv", "-o", "none/o.csv"], r"save: there is no folder .*none\. .*"),
         (["predict", "fresh", "new.csv"], r"fresh: holds no trained weights yet\. Go on with train fresh --resume\."),
-        (["predict", "bare", "new.csv"], r"bare/columns\.json: is missing\. Go on with train --resume, .*"),
+        (["predict", "bare", "new.csv"], r"bare/columns\.json: is missing\. train bare --resume writes it\."),
+        (["predict", "deep", "new.csv"], r"deep/columns\.json: .*"),
+        (["predict", "lossless", "new.csv"], r"lossless/spec\.toml: loss: is missing from the document\. .*"),
+        (["eval", "lossless", "new.csv"], r"lossless/spec\.toml: loss: is missing from the document\. .*"),
         (["predict", "broken", "new.csv"], r"broken/model\.safetensors: .*"),
         (["eval", "other", "new.csv"], r"other/model\.safetensors: load_state_dict: .*"),
         (["schema", "-o", "none/schema.json"], r"save: there is no folder .*none\. .*"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, trained, capsys):
-    for name in ("fresh", "bare", "broken", "other"):
+    for name in ("fresh", "bare", "deep", "lossless", "broken", "other"):
         shutil.copytree(trained / "plants", name)
     Path("fresh/model.safetensors").unlink()
     Path("bare/columns.json").unlink()
+    Path("deep/columns.json").write_text("[" * 100_000)
+    Path("lossless/spec.toml").write_text("format = 1\nmodel = {layers = []}\ntrain = {epochs = 1}\n")
     Path("broken/model.safetensors").write_bytes(b"half")
     spec = Path("other/spec.toml")
     spec.write_text(spec.read_text().replace("out_features = 3", "out_features = 4"))

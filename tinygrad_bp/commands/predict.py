@@ -17,10 +17,9 @@ from ..data.columns import Columns
 from ..io.atomic import in_place_of
 from ..nn.losses import BCEWithLogitsLoss
 from ..nn.module import Module
-from ..spec import from_spec
 from ..spec.mistakes import at
 from ..training.scoring import predict, probabilities
-from .running import add_import, columns_of, document_of, exit_on, import_all, load_weights, loss_of
+from .running import add_import, document_of, exit_on, import_all, trained
 
 __all__ = ["add"]
 
@@ -50,14 +49,10 @@ def _predict(arguments: argparse.Namespace) -> int:
             raise ValueError(f"{arguments.run}: is a document, not trained yet. Train it, then name its run folder.")
         if arguments.output is not None and os.path.realpath(arguments.output) == os.path.realpath(arguments.data):
             raise ValueError(f"-o {arguments.output}: is the data itself. Name another file.")
-        with at(str(folder / "spec.toml")):
-            model, loss = from_spec(document), loss_of(document)
-        load_weights(model, folder)
-        columns = columns_of(folder)
+        model, loss, columns, _ = trained(document, folder)
         X = columns.read(arguments.data)
         with np.errstate(all="ignore"), at(arguments.data):
-            outputs = predict(model, X)
-            header, table = _table(columns, outputs, loss, arguments.probabilities)
+            header, table = _table(columns, predict(model, X), loss, arguments.probabilities)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(header)
@@ -76,6 +71,8 @@ def _table(columns: Columns, outputs: NDArray[Any], loss: Module, asked: bool) -
         if asked:
             raise ValueError("--probabilities: the model predicts numbers, not classes. Leave it out.")
         return columns.target, outputs.reshape(len(outputs), -1).tolist()
+    if outputs.ndim != 2:
+        raise ValueError(f"the model gives {outputs.shape}, not a row of numbers for each row. Score it with eval.")
     column = columns.targets == "binary"
     classes = [*columns.classes, *map(str, range(len(columns.classes), outputs.shape[1]))]
     if asked:

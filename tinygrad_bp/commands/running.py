@@ -14,28 +14,29 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..data.columns import Columns
 from ..io.weights import load
 from ..nn.module import Module
+from ..spec import from_spec
 from ..spec.mistakes import at
-from ..spec.model import made
+from ..spec.model import made, sections
 from ..spec.reading import read
 from ..spec.registry import LOSSES, import_layers
 
 __all__ = [
+    "Trained",
     "add_import",
-    "columns_of",
     "document_of",
     "exit_on",
     "import_all",
     "load_weights",
-    "loss_of",
     "need",
     "no_bytecode",
     "print_json",
     "score_lines",
+    "trained",
 ]
 
 
@@ -112,19 +113,27 @@ def load_weights(model: Module, folder: Path) -> None:
         model.load_state_dict(load(path))
 
 
-def loss_of(document: Mapping[str, Any]) -> Module:
-    """The loss of a document, alone."""
-    loss: Module = made(document["loss"], "loss", LOSSES, "loss")
-    return loss
+class Trained(NamedTuple):
+    """A model, its loss, how it reads rows, and the names of its metrics, None for the usual ones."""
+
+    model: Module
+    loss: Module
+    columns: Columns
+    metrics: list[str] | None
 
 
-def columns_of(folder: Path) -> Columns:
-    """How the run reads rows from files."""
+def trained(document: Mapping[str, Any], folder: Path) -> Trained:
+    """What the run in the folder has learnt; the training data is not needed."""
+    with at(str(folder / "spec.toml")):
+        tables = sections(document, ("model", "loss", "train"))
+        model, loss = from_spec(document), made(tables["loss"], "loss", LOSSES, "loss")
+    load_weights(model, folder)
     path = folder / "columns.json"
     with at(str(path)):
         if not path.is_file():
-            raise ValueError("is missing. Go on with train --resume, which writes it.")
-        return Columns.from_dict(json.loads(path.read_bytes()))
+            raise ValueError(f"is missing. train {folder} --resume writes it.")
+        columns = Columns.from_dict(json.loads(path.read_bytes()))
+    return Trained(model, loss, columns, tables["train"].get("metrics"))
 
 
 # ---- what is said -------------------------------------------------------------------------------------------------

@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from ..spec import Experiment, from_spec
+from ..spec import Experiment
 from ..spec.mistakes import at
 from ..training.scoring import evaluate
 from .running import (
+    Trained,
     add_import,
-    columns_of,
     document_of,
     exit_on,
     import_all,
     load_weights,
-    loss_of,
     print_json,
     score_lines,
+    trained,
 )  # fmt: skip
 
 __all__ = ["add"]
@@ -71,14 +71,13 @@ def _of_file(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     if arguments.on:
         raise ValueError(f"--on {arguments.on}: does not go with {arguments.data}. Leave one out.")
     document, folder = document_of(arguments.model)
-    with at(arguments.model):
-        if folder is None:
+    if folder is None:
+        with at(arguments.model):
             experiment = Experiment.from_spec(document)
-            model, loss, columns = experiment.model, experiment.loss, experiment.parts.columns
-        else:
-            model, loss, columns = from_spec(document), loss_of(document), columns_of(folder)
-    if folder is not None:
-        load_weights(model, folder)
-    X, y = columns.read_pair(arguments.data)
+        columns, metrics = experiment.parts.columns, experiment.settings.get("metrics")
+        made = Trained(experiment.model, experiment.loss, columns, metrics)
+    else:
+        made = trained(document, folder)
+    X, y = made.columns.read_pair(arguments.data)
     with at(arguments.data), np.errstate(all="ignore"):
-        return arguments.data, evaluate(model, loss, X, y, metrics=document["train"].get("metrics"))
+        return arguments.data, evaluate(made.model, made.loss, X, y, metrics=made.metrics)
