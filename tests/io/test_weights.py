@@ -132,7 +132,8 @@ def damaged(path):
     with pytest.raises(ValueError, match=r"^load: ") as caught:
         load(path)
     message = str(caught.value)
-    assert message.startswith(f"load: {path} is damaged: "), message
+    foreign = r"holds '[^']*' compressed\. Write it with np\.savez\.$"  # what a flipped bit can say
+    assert re.match(rf"load: {re.escape(str(path))} (is damaged: |{foreign})", message), message
     assert message.endswith(". Use another copy of the file.")
     assert "\n" not in message
     return message
@@ -215,8 +216,6 @@ def test_an_npz_that_is_a_trap_is_refused(tmp_path):
     path = tmp_path / "w.npz"
     np.savez(path, a=np.array([{"a": 1}], dtype=object), allow_pickle=True)
     assert "Object arrays cannot be loaded when allow_pickle=False" in damaged(path)
-    npz(path, ("a.npy", bytes(10**6)), compression=zipfile.ZIP_DEFLATED)
-    assert "'a.npy' is compressed; write it with np.savez" in damaged(path)
     npz(path, ("readme.txt", b"hello"))
     damaged(path)
     one = "{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}"
@@ -268,7 +267,6 @@ def entry(begin, stop, dtype="F64", shape=None):
         ({"a": entry(0, 8), "b": entry(16, 24)}, 24, "'b' is said to lie at 16 to 24, it must begin at 8 of 24"),
         ({"a": entry(8, 0, shape=[1])}, 8, "'a' is said to lie at 8 to 0, it must begin at 0 of 8"),
         ({"a": entry(0, 8)}, 16, "its arrays have 8 bytes, but 16 are there"),
-        ({"a": entry(0, 8, dtype="BF16", shape=[4])}, 8, "'a' has dtype BF16, which NumPy does not have"),
         ({"a": entry(0, 8, dtype=["F64"])}, 8, "it does not follow its format"),
         ({"a": {"dtype": "F64"}}, 0, "it does not follow its format"),
         ({"a": 1}, 0, "it does not follow its format"),
@@ -284,6 +282,17 @@ def entry(begin, stop, dtype="F64", shape=None):
 )
 def test_a_safetensors_that_is_a_trap_is_refused(tmp_path, header, data, reason):
     assert reason in damaged(safetensors_file(tmp_path / "w.safetensors", header, bytes(data)))
+
+
+def test_sound_files_of_other_programs_that_are_not_read(tmp_path):
+    path = safetensors_file(tmp_path / "w.safetensors", {"a": entry(0, 8, dtype="BF16", shape=[4])}, bytes(8))
+    message = f"load: {path} holds 'a' as 'BF16', which NumPy does not have. Convert it to F32 first."
+    with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
+        load(path)
+    np.savez_compressed(path := tmp_path / "w.npz", a=np.ones(3))
+    message = f"load: {path} holds 'a.npy' compressed. Write it with np.savez."
+    with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
+        load(path)
 
 
 def test_what_a_safetensors_claims_is_not_allocated(tmp_path):
@@ -484,6 +493,7 @@ def test_another_suffix_is_refused(tmp_path, name):
         ({"a\0b": np.ones(2)}, ValueError, "save: 'a\\x00b' cannot be the name of an array."),
         ({"__metadata__": np.ones(2)}, ValueError, "save: '__metadata__' cannot be the name of an array."),
         ({"\ud800": np.ones(2)}, ValueError, "save: '\\ud800' cannot be the name of an array."),
+        ({"x" * 60_001: np.ones(2)}, ValueError, f"save: '{'x' * 40}'... of 60001 characters cannot be the name of an"),
         (
             {"a": np.array("text")},
             TypeError,

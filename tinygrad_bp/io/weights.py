@@ -31,6 +31,7 @@ Arrays = dict[str, NDArray[Any]]
 _STRUCTURE = "tinygrad_bp.structure"  # the JSON of what is where: a key of the metadata, or an array of bytes
 _DEEPEST = 100
 _LONGEST = 100_000_000  # bytes of a header, as in the safetensors package
+_LONGEST_NAME = 60_000  # bytes; a .zip has two for the length of a name with what belongs to it
 _DTYPES = {
     **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
     **{f"I{8 * size}": f"<i{size}" for size in (1, 2, 4, 8)},
@@ -87,7 +88,7 @@ def load(path: str | os.PathLike[str]) -> dict[Any, Any]:
     Raises
     ------
     ValueError
-        Another suffix, or a file that is truncated, altered, compressed or holds Python objects.
+        Another suffix; a file that is truncated, altered, compressed, or holds Python objects or bfloat16.
     OSError
         The file does not exist or cannot be read.
 
@@ -102,11 +103,17 @@ def load(path: str | os.PathLike[str]) -> dict[Any, Any]:
         try:
             arrays, structure = read(file, os.fstat(file.fileno()).st_size)
             return arrays if structure is None else _put_together(structure, arrays)
+        except _ForeignError as error:
+            raise ValueError(f"load: {os.fspath(path)} holds {error}") from None
         except Exception as error:  # whatever a parser says of a damaged file
             said = isinstance(error, (ValueError, MemoryError, zipfile.BadZipFile))
             reason = (str(error).partition("\n")[0].rstrip(".") if said else "") or "it does not follow its format"
             name = os.fspath(path)
             raise ValueError(f"load: {name} is damaged: {reason}. Use another copy of the file.") from error
+
+
+class _ForeignError(ValueError):
+    """What is sound, perhaps, but is not read here."""
 
 
 # ---- nested states ------------------------------------------------------------------------------------------------
@@ -200,7 +207,7 @@ def _read_npz(file: BinaryIO, size: int) -> tuple[Arrays, str | None]:
         entries = archive.infolist()
         for info in entries:
             if info.compress_type != zipfile.ZIP_STORED:  # which could claim to hold any amount
-                raise ValueError(f"'{info.filename}' is compressed; write it with np.savez")
+                raise _ForeignError(f"'{info.filename}' compressed. Write it with np.savez.")
         if min((info.header_offset for info in entries), default=archive.start_dir) > 0:
             raise ValueError("there is something in it that no entry tells of")
         if sum(info.file_size for info in entries) > size:
@@ -266,7 +273,7 @@ def _cut(data: NDArray[Any], entries: dict[str, Any]) -> Arrays:
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
         dtype, shape, (begin, stop) = entry["dtype"], entry["shape"], entry["data_offsets"]
         if dtype not in _DTYPES:
-            raise ValueError(f"'{name}' has dtype {dtype}, which NumPy does not have")
+            raise _ForeignError(f"'{name}' as {dtype!r}, which NumPy does not have. Convert it to F32 first.")
         if not begin == end <= stop <= data.size:
             raise ValueError(f"'{name}' is said to lie at {begin} to {stop}, it must begin at {end} of {data.size}")
         array = data[begin:stop].view(_DTYPES[dtype]).reshape(shape)
@@ -317,17 +324,18 @@ def _format(name: str, path: str | os.PathLike[str]) -> tuple[Write, Read]:
 
 def _checked(name: str, value: Any) -> NDArray[Any]:
     """The array of an entry, contiguous and in native byte order."""
-    if "\0" in name or name in ("__metadata__", _STRUCTURE) or not _encodes(name):
-        raise ValueError(f"save: {name!r} cannot be the name of an array. Use a string such as '0.weight'.")
+    if "\0" in name or name in ("__metadata__", _STRUCTURE) or not 0 <= _size(name) <= _LONGEST_NAME:
+        text = repr(name) if len(name) <= 100 else f"{name[:40]!r}... of {len(name)} characters"
+        raise ValueError(f"save: {text} cannot be the name of an array. Use a string such as '0.weight'.")
     array = np.asarray(value.data if isinstance(value, Tensor) else value, order="C")
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise TypeError(f"save: '{name}' has dtype {array.dtype}. Pass real numbers of at most 8 bytes, or bools.")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _encodes(name: str) -> bool:
+def _size(name: str) -> int:
+    """How many bytes a name takes, -1 for half of a surrogate pair."""
     try:
-        name.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return False
-    return True
+        return len(name.encode())
+    except UnicodeEncodeError:
+        return -1
