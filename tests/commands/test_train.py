@@ -169,9 +169,12 @@ def test_scores_are_told_line_by_line(scores, lines):
     assert running.score_lines("test", scores) == lines
 
 
-def test_quiet_says_nothing(capsys, trained):
+def test_quiet_says_nothing(capsys):
+    fonts = logging.getLogger("matplotlib.font_manager")  # it has something to say where finding fonts takes long
+    fonts.setLevel(logging.WARNING)
     assert exit_code("train", "moons.toml", "--quiet") == 0
     assert capsys.readouterr() == ("", "")
+    assert not fonts.isEnabledFor(logging.WARNING)
 
 
 def test_json_is_one_object_on_stdout_and_the_progress_is_on_stderr(capsys):

@@ -83,6 +83,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
     with exit_on(2, ImportError, MemoryError, OSError, TypeError, ValueError):
         need("rich", "matplotlib", "safetensors", "tomli_w")
         os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))  # else it writes below ~/.config
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # else it says how long fonts take
         import_all(arguments.modules)
         document, run = document_of(arguments.document)
         seed = [] if arguments.seed is None else [f"seed={arguments.seed}"]
