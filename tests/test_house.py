@@ -76,6 +76,7 @@ MAP = [
     "optim/lr_scheduler.py",
     "optim/__init__.py",
     "__init__.py",
+    "spelling.py",
     "io/atomic.py",
     "io/weights.py",
     "io/__init__.py",

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_bp.data import tables
-from tinygrad_bp.data.tables import Table, near_match, read_csv, read_npz
+from tinygrad_bp.data.tables import Table, read_csv, read_npz
 
 # ---- .csv that is right -------------------------------------------------------------------------------------------
 
@@ -413,8 +413,3 @@ def test_every_flipped_byte_of_an_array_is_noticed(some):
     for position in range(at, at + 48):
         some.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
         assert refused_in_one_line(lambda path: read_npz(path, ["X"]), some)
-
-
-def test_near_match():
-    assert near_match("epocs", ["epochs", "lr"]) == " Did you mean 'epochs'?"
-    assert near_match("q", ["epochs"]) == ""

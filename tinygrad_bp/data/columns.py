@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .tables import Arrays, Table, checked_path, listed, near_match, number, read_csv, read_npz, shown
+from .tables import Arrays, Table, checked_path, hint, listed, number, read_csv, read_npz, shown
 
 __all__ = ["Columns", "Dtype", "Pair", "Targets", "classes_of"]
 
@@ -159,7 +159,7 @@ class Columns:
         codes = [position.get(label, position.get(_whole(label), -1)) for label in labels]
         if -1 in codes:
             row = codes.index(-1)
-            near = near_match(labels[row], self.classes) or f" The classes: {listed(self.classes)}."
+            near = hint(labels[row], "The classes:", self.classes)
             source.refuse(name, row, f"is {shown(labels[row])}, no class of the training data.{near}")
         if self.targets == "labels":
             return np.array(codes, dtype=np.int64)
@@ -182,7 +182,7 @@ class Columns:
         codes = [position.get(cell, -1) for cell in cells]
         if -1 in codes:
             row = codes.index(-1)
-            near = near_match(cells[row], known) or f" Known: {listed(known)}. Correct it, or leave the column out."
+            near = f"{hint(cells[row], 'Known:', known)} Correct it, or leave the column out."
             table.refuse(name, row, f"is {shown(cells[row])}, a category that no training row has.{near}")
         return _one_hot(codes, len(known))
 

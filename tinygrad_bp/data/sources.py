@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from . import datasets, generated
 from .columns import Columns, Dtype, Pair, Targets, classes_of
 from .split import train_validation_test_split
-from .tables import Arrays, Table, listed, near_match, read_csv, read_npz, shown
+from .tables import Arrays, Table, hint, listed, read_csv, read_npz, shown
 
 __all__ = ["SOURCES", "Parts", "csv", "digits", "mnist", "moons", "npz", "spirals", "xor"]
 
@@ -342,8 +342,7 @@ def _check_choices(name: str, targets: str, known: Any, dtype: str | None, dtype
         if not isinstance(value, str):
             raise TypeError(f"{name}: {key} is {value!r}, a {type(value).__name__}. Give one of {listed(words)}.")
         if value not in words:
-            near = near_match(value, words) or f" Choose from {listed(words)}."
-            raise ValueError(f"{name}: {key} is {shown(value)}.{near}")
+            raise ValueError(f"{name}: {key} is {shown(value)}.{hint(value, 'Choose from', words)}")
 
 
 def _check_names(source: str, key: str, names: list[str]) -> list[str]:

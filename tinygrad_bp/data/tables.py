@@ -8,7 +8,6 @@ mean to a model is known to `columns`.
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import math
 import os
@@ -24,12 +23,14 @@ from typing import IO, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from ..spelling import did_you_mean
+
 __all__ = [
     "Arrays",
     "Table",
     "checked_path",
+    "hint",
     "listed",
-    "near_match",
     "number",
     "parse_csv",
     "read_csv",
@@ -118,8 +119,7 @@ class Table:
 
     def _position(self, name: str) -> int:
         if name not in self.names:
-            near = near_match(name, self.names) or f" Its columns: {listed(self.names)}."
-            raise ValueError(f"{self.path}: there is no column {shown(name)}.{near}")
+            raise ValueError(f"{self.path}: there is no column {shown(name)}.{hint(name, 'Its columns:', self.names)}")
         return self.names.index(name)
 
     def refuse(self, name: str, row: int, what: str) -> NoReturn:
@@ -252,8 +252,8 @@ def read_npz(path: str | os.PathLike[str], names: Sequence[str]) -> Arrays:
         reason = str(error).partition("\n")[0][:200].removesuffix(".") or type(error).__name__
         raise ValueError(f"{path}: this is no sound .npz: {reason}. Write it again with np.savez.") from error
     if unknown:
-        near = near_match(unknown[0], entries) or f" Its arrays: {listed(entries)}."
-        raise ValueError(f"{path}: there is no array {shown(unknown[0])}.{near}")
+        name = unknown[0]
+        raise ValueError(f"{path}: there is no array {shown(name)}.{hint(name, 'Its arrays:', entries)}")
     for name, array in arrays.items():
         if array.dtype.kind not in "biufU":
             raise ValueError(f"{path}: the array {shown(name)} has dtype {array.dtype}. Give numbers, bools or text.")
@@ -274,20 +274,18 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
         raise IsADirectoryError(f"{path}: is a folder. Name a .csv or .npz file.")
     if not os.path.isfile(path):
         beside = os.listdir(path.parent) if os.path.isdir(path.parent) else []
-        near = near_match(path.name, [name for name in beside if name.endswith((".csv", ".npz"))])
+        near = did_you_mean(path.name, [name for name in beside if name.endswith((".csv", ".npz"))], shown)
         raise FileNotFoundError(f"{path}: there is no such file.{near}")
     return path
 
 
-def near_match(word: str, choices: Collection[str]) -> str:
-    """' Did you mean ...?', or '' where no choice is near; case does not count.
+def hint(word: str, those: str, choices: Collection[str]) -> str:
+    """' Did you mean ...?', or all the choices after `those` words.
 
-    >>> near_match("Specis", ["species", "width"])
-    " Did you mean 'species'?"
+    >>> hint("Specis", "Its columns:", ["species", "width"]), hint("q", "Its columns:", ["species", "width"])
+    (" Did you mean 'species'?", " Its columns: 'species', 'width'.")
     """
-    lower = {choice.lower(): choice for choice in choices}
-    found = difflib.get_close_matches(word.lower(), lower, n=1)
-    return f" Did you mean {shown(lower[found[0]])}?" if found else ""
+    return did_you_mean(word, choices, shown) or f" {those} {listed(choices)}."
 
 
 def shown(text: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+from ..spelling import did_you_mean
 
 __all__ = ["at", "kind_of", "nearest", "one_line", "path_of", "shown"]
 
@@ -54,9 +55,4 @@ def kind_of(value: Any) -> str:
 
 def nearest(word: str, choices: Collection[str], quoted: bool = True) -> str:
     """' Did you mean ...?', or '' where nothing is near; case does not count."""
-    lower = {choice.lower(): choice for choice in choices}
-    found = difflib.get_close_matches(str(word).lower(), lower, n=1)
-    if not found:
-        return ""
-    near = lower[found[0]]
-    return f" Did you mean {shown(near) if quoted else near}?"
+    return did_you_mean(str(word), choices, shown if quoted else str)
