@@ -215,15 +215,15 @@ def test_an_npz_whose_list_of_entries_is_shorter_is_refused(tmp_path):
 def test_an_npz_that_is_a_trap_is_refused(tmp_path):
     path = tmp_path / "w.npz"
     np.savez(path, a=np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    assert "Object arrays cannot be loaded when allow_pickle=False" in damaged(path)
+    assert "'a.npy' holds Python objects, which are never loaded" in damaged(path)
     npz(path, ("readme.txt", b"hello"))
     damaged(path)
     one = "{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}"
-    for shape in ("1152921504606846976,", "1099511627776,", "-1,", "2,", "4611686018427387904, 4"):
-        npz(path, ("a.npy", header(one.replace("1,", shape), bytes(8))))
-        assert "'a.npy' is not as long as its array" in damaged(path)
+    for shape in ((2**60,), (2**40,), (-1,), (2,), (2**62, 4)):
+        npz(path, ("a.npy", header(one.replace("(1,)", str(shape)), bytes(8))))
+        assert f"'a.npy' claims {8 * math.prod(shape)} bytes of data, 8 are there" in damaged(path)
     npz(path, ("a.npy", header(one, bytes(16))))
-    assert "'a.npy' is not as long as its array" in damaged(path)
+    assert "'a.npy' claims 8 bytes of data, 16 are there" in damaged(path)
     npz(path, ("a.npy", header(one, bytes(8)).replace(b"NUMPY\x01", b"NUMPY\x03")))
     assert "'a.npy' has version (3, 0) of the format" in damaged(path)
     with pytest.warns(UserWarning, match="Duplicate name"):

@@ -37,8 +37,6 @@ IDX = {
     "t10k-images-idx3-ubyte.gz": (IMAGES, 10000, 28, 28),
     "t10k-labels-idx1-ubyte.gz": (LABELS, 10000),
 }
-
-
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"  # where PyTorch fetches them
 IDX_SHA256 = {
     "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",

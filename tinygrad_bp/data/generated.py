@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import random
+from .loader import check_integer
+from .split import check_number
 
 __all__ = ["moons", "spirals", "xor"]
 
@@ -33,8 +35,8 @@ def moons(n: int = 200, noise: float = 0.1, seed: int = 0) -> Pair:
            [0. , 0.5]])
     """
     generator = random.seeded(seed, "moons")
-    _check_whole("moons", "n", n, 2)
-    _check_noise("moons", noise)
+    check_integer("moons", "n", n, 2)
+    check_number("moons", "noise", noise)
     y = np.arange(n) % 2
     t = math.pi * _progress(n, 2)
     X = np.stack([np.where(y, 1.0 - np.cos(t), np.cos(t)), np.where(y, 0.5 - np.sin(t), np.sin(t))], axis=1)
@@ -56,9 +58,9 @@ def spirals(n: int = 300, classes: int = 3, noise: float = 0.2, seed: int = 0) -
     ((100, 2), array([34, 33, 33]))
     """
     generator = random.seeded(seed, "spirals")
-    _check_whole("spirals", "classes", classes, 2)
-    _check_whole("spirals", "n", n, classes)
-    _check_noise("spirals", noise)
+    check_integer("spirals", "classes", classes, 2)
+    check_integer("spirals", "n", n, classes)
+    check_number("spirals", "noise", noise)
     y = np.arange(n) % classes
     r = _progress(n, classes)
     t = 2.0 * math.pi * y / classes + 4.0 * r + noise * generator.standard_normal(n)
@@ -82,8 +84,8 @@ def xor(n: int = 200, noise: float = 0.1, seed: int = 0) -> Pair:
            [0., 0., 0.]])
     """
     generator = random.seeded(seed, "xor")
-    _check_whole("xor", "n", n, 4)
-    _check_noise("xor", noise)
+    check_integer("xor", "n", n, 4)
+    check_number("xor", "noise", noise)
     corner = np.arange(n) % 4
     a, b = corner // 2, corner % 2
     return _shuffled(np.stack([a, b], axis=1) + noise * generator.standard_normal((n, 2)), a ^ b, generator)
@@ -99,17 +101,3 @@ def _progress(n: int, classes: int) -> NDArray[np.float64]:
 def _shuffled(X: NDArray[np.float64], y: NDArray[np.int64], generator: np.random.Generator) -> Pair:
     order = generator.permutation(len(y))
     return X[order], y[order].astype(np.int64)
-
-
-def _check_whole(operation: str, name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{operation}: {name} is {value!r}, a {type(value).__name__}. Give an integer >= {least}.")
-    if value < least:
-        raise ValueError(f"{operation}: {name} is {value}. Give an integer >= {least}.")
-
-
-def _check_noise(operation: str, noise: object) -> None:
-    if isinstance(noise, bool) or not isinstance(noise, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{operation}: noise is {noise!r}, a {type(noise).__name__}. Give a number >= 0.")
-    if not 0 <= noise < math.inf:
-        raise ValueError(f"{operation}: noise is {noise}. Give a finite number >= 0.")

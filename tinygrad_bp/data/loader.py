@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import random
 
-__all__ = ["DataLoader"]
+__all__ = ["DataLoader", "check_integer"]
 
 
 @dataclass(slots=True)
@@ -81,11 +81,7 @@ class DataLoader:
             raise ValueError(f"DataLoader: the arrays have {_listed(lengths)} rows. Give arrays of one length.")
         if lengths[0] == 0:
             raise ValueError("DataLoader: the arrays have 0 rows. Give at least one row.")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
-            kind = type(batch_size).__name__
-            raise TypeError(f"DataLoader: batch_size is {batch_size!r}, a {kind}. Give an integer >= 1.")
-        if batch_size < 1:
-            raise ValueError(f"DataLoader: batch_size is {batch_size}. Give an integer >= 1.")
+        check_integer("DataLoader", "batch_size", batch_size, 1)
         if drop_last and batch_size > lengths[0]:
             raise ValueError(
                 f"DataLoader: drop_last leaves out all {lengths[0]} rows, fewer than batch_size {batch_size}. "
@@ -201,6 +197,14 @@ class DataLoader:
             "drop_last": bool(self.drop_last),
             "seeded": bool(self.shuffle and self._generator is not None),
         }
+
+
+def check_integer(operation: str, name: str, value: object, least: int) -> None:
+    """Refuse what is no integer >= `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{operation}: {name} is {value!r}, a {type(value).__name__}. Give an integer >= {least}.")
+    if value < least:
+        raise ValueError(f"{operation}: {name} is {value}. Give an integer >= {least}.")
 
 
 def _generator_at(state: Any) -> np.random.Generator:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import random
 
-__all__ = ["train_test_split", "train_validation_test_split"]
+__all__ = ["check_number", "train_test_split", "train_validation_test_split"]
 
 Pair: TypeAlias = tuple[NDArray[Any], NDArray[Any]]
 Counts: TypeAlias = NDArray[np.int64]
@@ -60,9 +60,7 @@ def train_test_split(
         raise ValueError("train_test_split: X and y have 0 rows. Give at least two rows of each class.")
     if y.dtype.kind not in "iu":
         raise TypeError(f"train_test_split: y has dtype {y.dtype}. Give class labels as integers.")
-    _check_number("train_test_split", "test", test)
-    if not 0 < test < 1:
-        raise ValueError(f"train_test_split: test is {test}. Give a number between 0 and 1.")
+    check_number("train_test_split", "test", test, 1.0)
     generator = random.seeded(seed, "train_test_split")
     classes, counts = np.unique(y, return_counts=True)
     sizes = _shares(counts, float(test), counts)
@@ -124,9 +122,7 @@ def train_validation_test_split(
             "or stratify=False."
         )
     for part, value in (("validation", validation), ("test", test)):
-        _check_number(name, part, value)
-        if not 0 <= value < 1:
-            raise ValueError(f"{name}: {part} is {value}. Give a number from 0 to 1, 0 for no such part.")
+        check_number(name, part, value, 1.0)
     if validation + test >= 1:
         raise ValueError(
             f"{name}: validation {validation} and test {test} leave nothing to train on. Give parts that sum to less "
@@ -148,10 +144,13 @@ def train_validation_test_split(
     return train_part, validation_part if validation else None, test_part if test else None
 
 
-def _check_number(operation: str, name: str, value: object) -> None:
+def check_number(operation: str, name: str, value: object, below: float = math.inf) -> None:
+    """Refuse what is no number >= 0 and < `below`."""
+    wanted = "Give a finite number >= 0." if below == math.inf else f"Give a number >= 0 and < {below}."
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        kind = type(value).__name__
-        raise TypeError(f"{operation}: {name} is {value!r}, a {kind}. Give a number between 0 and 1.")
+        raise TypeError(f"{operation}: {name} is {value!r}, a {type(value).__name__}. {wanted}")
+    if not 0 <= value < below:
+        raise ValueError(f"{operation}: {name} is {value}. {wanted}")
 
 
 def _size(counts: Counts, part: float) -> int:

@@ -18,25 +18,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..io.weights import npy_entry
 from ..spelling import did_you_mean
 
-__all__ = [
-    "Arrays",
-    "Table",
-    "checked_path",
-    "hint",
-    "listed",
-    "number",
-    "parse_csv",
-    "read_csv",
-    "read_npz",
-    "shown",
-]
+__all__ = ["Arrays", "Table", "checked_path", "hint", "listed", "number", "parse_csv", "read_csv", "read_npz", "shown"]
 
 DELIMITERS = ",;\t"
 EXPANSION = 200  # how many times its size a compressed array over LARGE bytes may become; NumPy's of real data: 5 to 50
@@ -371,33 +361,13 @@ def number(cell: str) -> float:
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> NDArray[Any]:
-    """The array of an entry, of whose size its header, the list of entries and the file must agree."""
+    """The array of an entry of a file of this size, which must vouch for the entry's."""
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{shown(info.filename)} is compressed by an unusual method, {info.compress_type}")
     packed = min(info.compress_size, size)
     if info.file_size > (packed if info.compress_type == zipfile.ZIP_STORED else max(LARGE, EXPANSION * packed)):
         raise ValueError(f"{shown(info.filename)} claims to hold {info.file_size} bytes in {packed}")
-    with archive.open(info) as entry:
-        shape, dtype = _header(entry)
-        if dtype.hasobject:
-            raise ValueError(f"{shown(info.filename)} holds Python objects, which are never loaded")
-        claimed, there = math.prod(shape) * dtype.itemsize, info.file_size - entry.tell()
-        if claimed != there:
-            raise ValueError(f"{shown(info.filename)} claims {claimed} bytes of data, {there} are there")
-        entry.seek(0)
-        array: NDArray[Any] = np.lib.format.read_array(entry, allow_pickle=False)  # to the end: zipfile checks the CRC
-        return array
-
-
-def _header(entry: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(entry)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(entry)
-    elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(entry)
-    else:
-        raise ValueError(f"version {version} of .npy holds records, not numbers")
-    return shape, dtype
+    return npy_entry(archive, info)
 
 
 def _unread(path: Path, error: OSError) -> OSError:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ..tensor import Tensor
 from .atomic import in_place_of
 
-__all__ = ["load", "save"]
+__all__ = ["load", "npy_entry", "save"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -212,7 +212,7 @@ def _read_npz(file: BinaryIO, size: int) -> tuple[Arrays, str | None]:
             raise ValueError("there is something in it that no entry tells of")
         if sum(info.file_size for info in entries) > size:
             raise ValueError("its entries claim to be longer than the file")
-        arrays = _unique([(info.filename.removesuffix(".npy"), _entry(archive, info)) for info in entries])
+        arrays = _unique([(info.filename.removesuffix(".npy"), npy_entry(archive, info)) for info in entries])
         file.seek(size - len(archive.comment) - 12)
     promised = int.from_bytes(file.read(2), "little")  # in the last record; zipfile does not compare
     if promised != min(len(arrays), 0xFFFF):
@@ -221,18 +221,22 @@ def _read_npz(file: BinaryIO, size: int) -> tuple[Arrays, str | None]:
     return arrays, None if structure is None else structure.tobytes().decode()
 
 
-def _entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+def npy_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    """The array of an entry, if its header and the list of entries agree on its size; never Python objects."""
     npy: Any = np.lib.format
-    header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    with archive.open(info) as entry:  # what it claims to be, before that is allocated
+    headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    with archive.open(info) as entry:
         version = npy.read_magic(entry)
-        if version not in header:
+        if version not in headers:
             raise ValueError(f"'{info.filename}' has version {version} of the format")
-        shape, _, dtype = header[version](entry)
-        if math.prod(shape) * dtype.itemsize != info.file_size - entry.tell() and not dtype.hasobject:
-            raise ValueError(f"'{info.filename}' is not as long as its array")
-    with archive.open(info) as entry:  # at its end the checksum is compared
-        array: NDArray[Any] = npy.read_array(entry, allow_pickle=False)
+        shape, _, dtype = headers[version](entry)
+        claimed, there = math.prod(shape) * dtype.itemsize, info.file_size - entry.tell()
+        if dtype.hasobject:
+            raise ValueError(f"'{info.filename}' holds Python objects, which are never loaded")
+        if claimed != there:  # before it is allocated
+            raise ValueError(f"'{info.filename}' claims {claimed} bytes of data, {there} are there")
+        entry.seek(0)
+        array: NDArray[Any] = npy.read_array(entry, allow_pickle=False)  # to the end: there the checksum is compared
         return array
 
 
