@@ -25,6 +25,7 @@ Classes: TypeAlias = Literal["labels", "one-hot", "binary"]
 Floats: TypeAlias = Literal["float32", "float64"]
 Array: TypeAlias = NDArray[Any]
 Rows: TypeAlias = tuple[Array, Array | None, Array | None]
+Shares: TypeAlias = tuple[float, float, int]  # of validation, of test, and the seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +68,7 @@ def digits(
     >>> [part[0].shape for part in (parts.train, parts.validation, parts.test)]
     [(1257, 64), (180, 64), (360, 64)]
     """
-    X, y = datasets.digits()
-    return _of_arrays("digits", X, y, targets, dtype, validation, test, seed)
+    return _of_arrays("digits", datasets.digits(), targets, dtype, (validation, test, seed))
 
 
 def mnist(folder: str | None = None, targets: Classes = "labels", dtype: Floats | None = None, *, seed: int) -> Parts:
@@ -152,7 +152,7 @@ def csv(
         if name in wanted:
             raise ValueError(f"csv: {shown(name)} is the target and in features. Leave it out of features.")
     y, classes = _classes(table, wanted[0], targets)
-    rows = _shared_out(len(table.lines), y, validation, test, seed)
+    rows = _shared_out(len(table.lines), y, (validation, test, seed))
     columns = Columns.of_table(table, features, wanted, targets, classes, rows[0], dtype or "float64")
     return _parts(table, columns, rows, scale)
 
@@ -202,7 +202,7 @@ def npz(
         raise ValueError(f"{source.path}: {shown(y)} has shape {labels.shape}. Give (n,) or (n, k).")
     if len(X) != len(labels):
         raise ValueError(f"{source.path}: {shown(x)} has {len(X)} rows, {shown(y)} {len(labels)}. Give as many.")
-    return _of_source(source, (x, y), scale, targets, validation, test, dtype, seed)
+    return _of_source(source, (x, y), scale, targets, dtype, (validation, test, seed))
 
 
 def moons(
@@ -223,8 +223,8 @@ def moons(
     >>> parts.train[0].shape, parts.train[1].shape
     ((70, 2), (70, 1))
     """
-    X, y = generated.moons(n, noise, seed)
-    return _of_arrays("moons", X, y, targets, dtype, validation, test, _next(seed))
+    pair = generated.moons(n, noise, seed)
+    return _of_arrays("moons", pair, targets, dtype, (validation, test, _next(seed)))
 
 
 def spirals(
@@ -245,8 +245,8 @@ def spirals(
     >>> spirals(classes=5, seed=0).columns.classes
     ('0', '1', '2', '3', '4')
     """
-    X, y = generated.spirals(n, classes, noise, seed)
-    return _of_arrays("spirals", X, y, targets, dtype, validation, test, _next(seed))
+    pair = generated.spirals(n, classes, noise, seed)
+    return _of_arrays("spirals", pair, targets, dtype, (validation, test, _next(seed)))
 
 
 def xor(
@@ -266,8 +266,8 @@ def xor(
     >>> xor(n=40, validation=0.0, seed=0).validation is None
     True
     """
-    X, y = generated.xor(n, noise, seed)
-    return _of_arrays("xor", X, y, targets, dtype, validation, test, _next(seed))
+    pair = generated.xor(n, noise, seed)
+    return _of_arrays("xor", pair, targets, dtype, (validation, test, _next(seed)))
 
 
 SOURCES: dict[str, Callable[..., Parts]] = {
@@ -281,26 +281,17 @@ SOURCES: dict[str, Callable[..., Parts]] = {
 }
 
 
-def _of_arrays(
-    name: str, X: Array, y: Array, targets: Targets, dtype: Dtype | None, validation: float, test: float, seed: int
-) -> Parts:
+def _of_arrays(name: str, pair: Pair, targets: Targets, dtype: Dtype | None, shares: Shares) -> Parts:
     _check_choices(name, targets, Classes, dtype, Floats)
-    return _of_source(Arrays(name, {"X": X, "y": y}), ("X", "y"), False, targets, validation, test, dtype, seed)
+    return _of_source(Arrays(name, dict(zip("Xy", pair))), ("X", "y"), False, targets, dtype, shares)
 
 
 def _of_source(
-    source: Arrays,
-    names: tuple[str, str],
-    scale: bool,
-    targets: Targets,
-    validation: float,
-    test: float,
-    dtype: Dtype | None,
-    seed: int,
+    source: Arrays, names: tuple[str, str], scale: bool, targets: Targets, dtype: Dtype | None, shares: Shares
 ) -> Parts:
     y, classes = _classes(source, names[1], targets)
     columns = Columns.of_arrays(source, names, targets, classes, dtype or "float64")
-    return _parts(source, columns, _shared_out(len(source.arrays[names[1]]), y, validation, test, seed), scale)
+    return _parts(source, columns, _shared_out(len(source.arrays[names[1]]), y, shares), scale)
 
 
 def _parts(source: Table | Arrays, columns: Columns, rows: Rows, scale: bool) -> Parts:
@@ -312,13 +303,11 @@ def _parts(source: Table | Arrays, columns: Columns, rows: Rows, scale: bool) ->
     return Parts((X[rows[0]], y[rows[0]]), validation, test, columns)
 
 
-def _shared_out(n: int, y: Array | None, validation: float, test: float, seed: int) -> Rows:
+def _shared_out(n: int, y: Array | None, shares: Shares) -> Rows:
     """The rows of each part, of every class its share; without classes of all alike."""
-    groups = np.zeros(n, dtype=np.int64) if y is None else y
-    train, validated, tested = train_validation_test_split(
-        np.arange(n), groups, validation, test, seed, stratify=y is not None
-    )
-    return train[0], None if validated is None else validated[0], None if tested is None else tested[0]
+    rows = np.arange(n)
+    train, validation, test = train_validation_test_split(rows, rows if y is None else y, *shares, y is not None)
+    return train[0], validation and validation[0], test and test[0]
 
 
 def _classes(source: Table | Arrays, name: str, targets: Targets) -> tuple[Array | None, tuple[str, ...] | None]:
