@@ -248,6 +248,34 @@ def test_a_finished_run_can_be_given_more_epochs(tmp_path, quick):
         setup.fit(tmp_path, epochs=2, resume=True)
 
 
+@pytest.mark.parametrize(("patience", "over"), [(None, False), (2, False), (1, True)])
+def test_more_epochs_are_still_to_come_unless_patience_is_over(patience, over, tmp_path, quick):
+    worse = Setup(optimizer=lambda parameters: bp.optim.SGD(parameters, lr=1e-9), compile=False, monitor="accuracy")
+    worse.fit(tmp_path, epochs=2, patience=patience)
+    folder = keeper.RunFolder(tmp_path)
+    assert folder.finished() and folder.finished(2)
+    assert folder.finished(3) is over
+    assert (len(worse.fit(tmp_path, epochs=3, patience=patience, resume=True)) == 2) is over
+
+
+@pytest.mark.parametrize(
+    ("setup", "batches", "said"),
+    [
+        (SETUPS["eager, seeded"], 1, "going on in epoch 1, batch 2 of 4"),
+        (SETUPS["eager, seeded"], 6, "going on in epoch 2, batch 3 of 4"),
+        (SETUPS["eager, seeded"], 8, "going on in epoch 2, batch 4 of 4"),  # what is left of it is its end
+        (Setup(compile=False, loader=[(X, Y)]), 2, "going on in epoch 2, batch 1 of 1"),
+        (Setup(compile=False, loader=[(X, Y)]), 1, "nothing was saved yet: from the beginning"),
+    ],
+)
+def test_where_a_run_goes_on_is_said(setup, batches, said, tmp_path, quick, capsys):
+    with after(batches, control_c), pytest.raises(KeyboardInterrupt):
+        setup.fit(tmp_path, resume=False, progress=True)
+    assert "going on" not in (first := capsys.readouterr().out) and "beginning" not in first
+    setup.fit(tmp_path, resume=True, progress=True)
+    assert capsys.readouterr().out.splitlines()[0] == said
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

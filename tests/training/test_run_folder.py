@@ -134,12 +134,9 @@ def test_an_earlier_run_is_refused_without_resume(folder):
     folder.begin(resume=False)
     folder.close(HISTORY, WEIGHTS, state(False))
     before = contents(folder.path)
-    message = (
-        f"fit: {folder.path} holds an earlier run (checkpoint, curve.png, curve.svg ...). Go on with it by "
-        "resume=True (--resume), or name another folder."
-    )
-    refused(lambda: folder.check(resume=False), message)
-    refused(lambda: folder.begin(resume=False), message)
+    message = f"{folder.path} holds an earlier run (checkpoint, curve.png, curve.svg ...). Go on with it by "
+    refused(lambda: folder.check(resume=False), f"{message}--resume, or name another folder.")
+    refused(lambda: folder.begin(resume=False), f"fit: {message}resume=True, or name another folder.")
     assert contents(folder.path) == before
     folder.check(resume=True)
 
@@ -150,8 +147,8 @@ def test_the_files_of_the_command_are_a_run_to_the_command_only(folder):
     (folder.path / "columns.json").touch()
     refused(
         lambda: folder.check(resume=False),
-        f"fit: {folder.path} holds an earlier run (columns.json, spec.toml). Go on with it by resume=True (--resume), "
-        "or name another folder.",
+        f"{folder.path} holds an earlier run (columns.json, spec.toml). Go on with it by --resume, or name another "
+        "folder.",
     )
     folder.check(resume=True)
     assert folder.begin(resume=False) is None
@@ -163,9 +160,9 @@ def test_a_folder_of_other_things_is_refused(folder, resume):
     (folder.path / ".hidden").touch()
     folder.check(resume)
     (folder.path / "notes.txt").touch()
-    message = f"fit: {folder.path} holds other things (notes.txt). Name another folder for the run."
+    message = f"{folder.path} holds other things (notes.txt). Name another folder for the run."
     refused(lambda: folder.check(resume), message)
-    refused(lambda: folder.begin(resume), message)
+    refused(lambda: folder.begin(resume), f"fit: {message}")
     assert files(folder.path) == [".hidden", "notes.txt"]
     (folder.path / "spec.toml").touch()  # a run in which somebody keeps notes
     assert folder.begin(resume=True) is None

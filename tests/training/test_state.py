@@ -142,7 +142,7 @@ def test_parameters_are_written_in_place():
             {"schedule": "StepLR"},
             "resume: the schedule of the run was StepLR(step_size=2, gamma=0.1), here it is none.",
         ),
-        ({"data": X + 1}, "resume: the training data of the run was SHA-256 "),
+        ({"data": X + 1}, "resume: the training data is not that of the run. Use what"),
         ({"batch_size": 2}, "resume: the checkpoint does not fit. batch_size is 2 in the state and 3 here."),
         ({"seed": None}, "resume: the checkpoint does not fit. seeded is False in the state and True here."),
     ],

@@ -153,6 +153,8 @@ def fit(
     after_batch = [shown.after_batch] if isinstance(shown, Bar) else []
     after_batch += [keeper.after_batch] if keeper else []
     with keeper.listening() if keeper else nullcontext(), shown:
+        if resume:
+            shown.say(run.going_on(loader))
         while not run.over(epochs):
             started = time.perf_counter()
             _epoch(step, loader, run, after_batch)

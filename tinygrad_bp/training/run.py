@@ -83,6 +83,14 @@ class Run:
         """The running epoch, how many batches of it are done, and its loss so far."""
         return self.epoch, self.batch, self.cost / (self.rows or 1)
 
+    def going_on(self, loader: Any) -> str:
+        """Where a run that was ended goes on, in words."""
+        if self.epoch == 1 and not self.batch:
+            return "nothing was saved yet: from the beginning"
+        batches = len(loader) if hasattr(loader, "__len__") else None
+        batch, of = (self.batch + 1, "") if batches is None else (min(self.batch + 1, batches), f" of {batches}")
+        return f"going on in epoch {self.epoch}, batch {batch}{of}"
+
     def count(self, cost: Tensor, outputs: Tensor, targets: Any, loader: Any) -> None:
         """A batch with the weights it met."""
         given, wanted = outputs.data, targets if type(targets) is np.ndarray else as_array(targets)

@@ -48,14 +48,15 @@ class RunFolder:
     def check(self, resume: bool) -> None:
         """Refuse a folder that holds an earlier run, without `resume`, or other things and no run; changes nothing.
 
-        A command calls it before it writes its own files (spec.toml, columns.json); they count here, not in `begin`.
+        The command calls it before it writes its own files (spec.toml, columns.json); they count here, not in `begin`,
+        and messages are in its words.
 
         Raises
         ------
         ValueError
             What is there, and what to do.
         """
-        self._check(resume, set())
+        self._check(resume, set(), "", "--resume")
 
     def begin(self, resume: bool) -> dict[str, Any] | None:
         """Make the folder, clear away what a killed process left, and return the state in the checkpoint.
@@ -72,16 +73,21 @@ class RunFolder:
         for package in ("safetensors", "matplotlib"):  # now, and not when the training is over
             if find_spec(package) is None:
                 raise ModuleNotFoundError(f"fit: a run folder needs {package}. pip install 'tinygrad_bp[cli]'.")
-        self._check(resume, _PREPARED)
+        self._check(resume, _PREPARED, "fit: ", "resume=True")
         self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
         for folder in (self.path, self._checkpoint.parent):
             remove_leftovers(folder)
         return load(self._checkpoint) if self._checkpoint.exists() else None
 
-    def finished(self) -> bool:
-        """Whether there is a checkpoint, and the run in it has come to its end."""
+    def finished(self, epochs: int = 0) -> bool:
+        """Whether there is a checkpoint, and the run in it has come to its end, that of `epochs` or of patience."""
         loop = load(self._checkpoint).get("loop") if self._checkpoint.exists() else None
-        return isinstance(loop, dict) and loop.get("finished") is True
+        if not isinstance(loop, dict) or loop.get("finished") is not True:
+            return False
+        if (done := len(loop["history"])) >= epochs:
+            return True
+        patience = loop["settings"]["patience"]
+        return patience is not None and bool(done - loop["best_epoch"] >= patience)
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl: the record without `seconds`, and null for numbers that are not finite."""
@@ -129,21 +135,21 @@ class RunFolder:
     def _checkpoint(self) -> Path:
         return self.path / "checkpoint" / "state.safetensors"
 
-    def _check(self, resume: bool, prepared: set[str]) -> None:
+    def _check(self, resume: bool, prepared: set[str], operation: str, flag: str) -> None:
         if not self.path.exists():
             return
         if not self.path.is_dir():
-            raise ValueError(f"fit: {self.path} is a file. Name a folder for the run.")
+            raise ValueError(f"{operation}{self.path} is a file. Name a folder for the run.")
         there = {name for name in os.listdir(self.path) if name[0] != "."}
         run = there & (_PREPARED | _WRITTEN)
         if there and not run:
             raise ValueError(
-                f"fit: {self.path} holds other things ({_listed(there)}). Name another folder for the run."
+                f"{operation}{self.path} holds other things ({_listed(there)}). Name another folder for the run."
             )
         if run - prepared and not resume:
             raise ValueError(
-                f"fit: {self.path} holds an earlier run ({_listed(run - prepared)}). Go on with it by resume=True "
-                "(--resume), or name another folder."
+                f"{operation}{self.path} holds an earlier run ({_listed(run - prepared)}). Go on with it by {flag}, "
+                "or name another folder."
             )
 
 

@@ -25,6 +25,7 @@ __all__ = ["fingerprint", "gather", "has_position", "restore"]
 State = dict[str, Any]
 
 _FORMAT = 1
+_DATA = "the training data"
 _KEYS = {"format", "made", "model", "optimizer", "schedule", "loader", "generator", "loop"}
 
 
@@ -100,10 +101,9 @@ def restore(
     for part, here in made.items():
         for line, its in zip_longest(here.split("\n"), state["made"][part].split("\n"), fillvalue="nothing"):
             if line != its:
-                raise ValueError(
-                    f"resume: {part} of the run was {its.strip()}, here it is {line.strip()}. Use what the run was "
-                    "begun with, or another folder."
-                )
+                were = f"of the run was {its.strip()}, here it is {line.strip()}"
+                what = "is not that of the run" if part == _DATA else were
+                raise ValueError(f"resume: {part} {what}. Use what the run was begun with, or another folder.")
     before = gather(model, optimizer, schedule, loader, data, {})
     try:
         _write(state, model, optimizer, schedule, loader)
@@ -135,7 +135,7 @@ def _made(
         "the optimizer": _call(optimizer, optimizer.defaults),
         "the schedule": "none" if schedule is None else _call(schedule, schedule.state_dict()),
         "the loader": type(loader).__name__,
-        "the training data": f"SHA-256 {data}",
+        _DATA: f"SHA-256 {data}",
     }
 
 
