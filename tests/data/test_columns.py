@@ -122,8 +122,7 @@ def test_classes_are_whole_numbers_in_their_order_or_sorted_text(write):
         ),
         (
             "width,colour,height\n1,yellow,2\n",
-            "line 2, column 'colour' is 'yellow', a category that no training row has. Known: 'blue', 'red'. "
-            "Correct it, or leave the column out.",
+            "line 2, column 'colour' is 'yellow', a category that no training row has. Give one of 'blue', 'red'.",
         ),
     ],
 )
@@ -144,7 +143,7 @@ def test_rows_that_do_not_fit(write, text, message):
         ),
         (
             "width,colour,height,kind\n1,red,2,7",
-            "line 2, column 'kind' is '7', no class of the training data. The classes: 'iris', 'rose'.",
+            "line 2, column 'kind' is '7', no class of the training data. Give one of 'iris', 'rose'.",
         ),
     ],
 )
@@ -286,7 +285,7 @@ def test_labels_of_arrays(y, labels):
         ({"X": [["a", "b", "c"]], "y": [0]}, "the array 'X' holds text, no numbers. Give numbers."),
         (
             {"X": np.ones((2, 3)), "y": [0, 7]},
-            "row 1 of the array 'y' is '7', no class of the training data. The classes:",
+            "row 1 of the array 'y' is '7', no class of the training data. Give one of",
         ),
         ({"X": np.ones((2, 3)), "y": [0, 0.5]}, "row 1 of the array 'y' is 0.5, no label. Set targets = \"numbers\"."),
         ({"X": np.ones((2, 3)), "y": np.eye(2)}, "the array 'y' has shape (2, 2). Give one label for a row."),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from .tables import Arrays, Table, checked_path, hint, listed, number, read_csv, read_npz, shown
 
@@ -154,16 +154,14 @@ class Columns:
                 raise ValueError(f"{source.path}: a target is too large for {dtype}. Correct it, or use float64.")
             return y
         name = self._array_names[1] if isinstance(source, Arrays) else self.target[0]
-        labels = source.labels(name)
-        position: dict[str | None, int] = {label: k for k, label in enumerate(self.classes)}
-        codes = [position.get(label, position.get(_whole(label), -1)) for label in labels]
-        if -1 in codes:
-            row = codes.index(-1)
-            near = hint(labels[row], "The classes:", self.classes)
-            source.refuse(name, row, f"is {shown(labels[row])}, no class of the training data.{near}")
+        known = set(self.classes)
+        labels = [label if label in known else _whole(label) or label for label in source.labels(name)]
+        codes = _positions(source, name, labels, self.classes, "no class of the training data")
         if self.targets == "labels":
-            return np.array(codes, dtype=np.int64)
-        return np.array([codes], dtype).T if self.targets == "binary" else _one_hot(codes, len(self.classes), dtype)
+            return codes
+        return (
+            codes[:, None].astype(dtype) if self.targets == "binary" else np.eye(len(self.classes), dtype=dtype)[codes]
+        )
 
     def _numbers(self, source: Table | Arrays) -> Array:
         if isinstance(source, Table):
@@ -176,15 +174,8 @@ class Columns:
 
     def _categories(self, table: Table, name: str) -> NDArray[np.float64]:
         """A column of text, 1.0 at the place of each row's category."""
-        known = self.categories[name]
-        position = {category: k for k, category in enumerate(known)}
-        cells = table.cells(name)
-        codes = [position.get(cell, -1) for cell in cells]
-        if -1 in codes:
-            row = codes.index(-1)
-            near = f"{hint(cells[row], 'Known:', known)} Correct it, or leave the column out."
-            table.refuse(name, row, f"is {shown(cells[row])}, a category that no training row has.{near}")
-        return _one_hot(codes, len(known))
+        known, what = self.categories[name], "a category that no training row has"
+        return np.eye(len(known))[_positions(table, name, table.cells(name), known, what)]
 
     @property
     def _array_names(self) -> tuple[str, str]:
@@ -327,8 +318,7 @@ def classes_of(source: Table | Arrays, name: str) -> tuple[NDArray[np.int64], tu
             f"{at} has {len(classes)} different values in {len(labels)} rows, too many for classes. "
             'Set targets = "numbers", or name another.'
         )
-    position = {label: k for k, label in enumerate(classes)}
-    return np.array([position[label] for label in labels], dtype=np.int64), tuple(classes)
+    return _positions(source, name, labels, classes, "no class"), tuple(classes)
 
 
 def _counted(names: Sequence[str]) -> list[list[str]]:
@@ -340,10 +330,16 @@ def _most(cells: Sequence[str]) -> int:
     return max(FEW, min(MANY, len(cells) // 2))
 
 
-def _one_hot(codes: list[int], width: int, dtype: DTypeLike = np.float64) -> Array:
-    rows = np.zeros((len(codes), width), dtype)
-    rows[np.arange(len(codes)), codes] = 1.0
-    return rows
+def _positions(
+    source: Table | Arrays, name: str, texts: Sequence[str], known: Sequence[str], otherwise: str
+) -> NDArray[np.int64]:
+    """Where each text of a column is among the known ones; ValueError, which says what it is otherwise."""
+    position = {text: k for k, text in enumerate(known)}
+    found = [position.get(text, -1) for text in texts]
+    if -1 in found:
+        text = texts[row := found.index(-1)]
+        source.refuse(name, row, f"is {shown(text)}, {otherwise}.{hint(text, 'Give one of', known)}")
+    return np.array(found, dtype=np.int64)
 
 
 def _whole(label: str) -> str | None:
