@@ -119,7 +119,7 @@ def rows_of(parts) -> list[list[int]]:
 
 
 @given(
-    counts=st.lists(st.integers(8, 30), min_size=1, max_size=5),
+    counts=st.lists(st.integers(12, 30), min_size=1, max_size=5),
     validation=st.floats(0.0, 0.4),
     test=st.floats(0.0, 0.4),
     seed=st.integers(0, 2**40),

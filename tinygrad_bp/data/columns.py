@@ -159,9 +159,9 @@ class Columns:
         codes = _positions(source, name, labels, self.classes, "no class of the training data")
         if self.targets == "labels":
             return codes
-        return (
-            codes[:, None].astype(dtype) if self.targets == "binary" else np.eye(len(self.classes), dtype=dtype)[codes]
-        )
+        if self.targets == "binary":
+            return codes[:, None].astype(dtype)
+        return np.eye(len(self.classes), dtype=dtype)[codes]
 
     def _numbers(self, source: Table | Arrays) -> Array:
         if isinstance(source, Table):
