@@ -156,13 +156,10 @@ def _chunks(response: HTTPResponse, url: str) -> Iterator[bytes]:
             yield chunk
         if size is not None and got < size:
             raise IncompleteRead(b"", size - got)
-    except IncompleteRead as error:
-        got += len(error.partial)
-        raise ConnectionError(f"fetch: {url} broke off after {got}{of_all} bytes. Try again.") from error
     except (OSError, HTTPException) as error:
-        raise ConnectionError(
-            f"fetch: {url} broke off after {got}{of_all} bytes: {_reason(error)}. Try again."
-        ) from error
+        got += len(getattr(error, "partial", b""))
+        reason = "" if isinstance(error, IncompleteRead) else f": {_reason(error)}"
+        raise ConnectionError(f"fetch: {url} broke off after {got}{of_all} bytes{reason}. Try again.") from error
 
 
 def _reason(error: Exception) -> str:
