@@ -287,7 +287,11 @@ MISTAKES = [
     (["loss"], "MSELoss", r'loss = "MSELoss": is a string\. Give a table\.'),
     # data
     (["data", "name"], "digit", r'data\.name = "digit": there is no such data set\. Did you mean "digits"\?'),
-    (["data", "name"], "cifar", r'data\.name = "cifar": there is no such data set\. Choose from digits, mnist, csv, '),
+    (
+        ["data", "name"],
+        "cifar",
+        r'= "cifar": there is no such data set\. One of your own comes in by --import or bp\.register\. Choose from ',
+    ),
     (["data", "name"], 5, r"data\.name = 5: is an integer\. Choose from digits, mnist, csv, "),
     (["data", "name"], ..., r"data\.name: is missing\. Choose from digits, mnist, csv, "),
     (["data", "batch_size"], 0, r"data: DataLoader: batch_size is 0\. Give an integer >= 1\."),
@@ -300,7 +304,7 @@ MISTAKES = [
     ),
     (["data", "arrays"], "x", r"data\.arrays: unknown key of \[data\] of digits\."),
     (["data", "folder"], "x", r"data\.folder: unknown key of \[data\] of digits\."),
-    (["data", "test"], 1.5, r"data: train_validation_test_split: test is 1\.5\. Give a number from 0 to 1"),
+    (["data", "test"], 1.5, r"data: train_validation_test_split: test is 1\.5\. Give a number "),
     (
         ["data", "test"],
         0.95,
@@ -349,7 +353,18 @@ MISTAKES = [
     (
         layer(2, "out_features"),
         5,
-        r"loss of the model's output \(10, 5\): cross_entropy: label 5 at index 5 is not a class",
+        r"loss of the model's output \(10, 5\): the data has 10 classes, more than 5\. Give the last layer out_"
+        r"features = 10\.$",
+    ),
+    (
+        ["model", "layers"],
+        [{"type": "Unflatten", "dim": 1, "unflattened_size": [8, 8]}, {"type": "Linear", "out_features": 8}],
+        r"output \(10, 8, 8\): CrossEntropyLoss takes a number for each class, \(n, 10\)\. End the model with Fl",
+    ),
+    (
+        ["loss", "type"],
+        "NLLLoss",
+        r"loss: NLLLoss takes logarithms of .*; the model gives 0\.\d+\. End it with LogSoftmax, ",
     ),
     (
         ["loss", "reduction"],
@@ -368,7 +383,7 @@ MISTAKES = [
     (
         ["optim", "type"],
         "Optimizer",
-        r'optim\.type = "Optimizer": there is no such optimizer\. Choose from SGD, Adagrad, Adam, AdamW, RMSprop\.',
+        r'optim\.type = "Optimizer": there is no such optimizer\. .* Choose from SGD, Adagrad, Adam, AdamW, RMSprop\.',
     ),
     (["optim", "lr"], ..., r"optim\.lr: is missing from SGD\. Give a number\."),
     (["optim", "lr"], "0.05", r'optim\.lr = "0\.05": is a string\. Give a number\.'),
@@ -392,7 +407,11 @@ MISTAKES = [
         {"type": "Adam", "betas": [1.5, 0.9]},
         r"optim: Adam: betas\[0\] is 1\.5\. Pass a number in \[0, 1\)\.",
     ),
-    (["model", "layers"], [{"type": "ReLU"}], r"optim: SGD: there are no parameters\."),
+    (
+        ["model", "layers"],
+        [{"type": "ReLU"}],
+        r"model: has nothing to train\. Give it layers that have weights, such as Linear\.",
+    ),
     # train
     (["train", "epochs"], 0, r"train\.epochs = 0: too few\. Train for at least 1\."),
     (["train", "epochs"], ..., r"train\.epochs: is missing from \[train\]\. Give an integer\."),
@@ -404,6 +423,7 @@ MISTAKES = [
     (["train", "patience"], 0, r"train\.patience = 0: too few\. Wait for at least 1 epoch\."),
     (["train", "patience"], 1.0, r"train\.patience = 1\.0: is a float\. Give an integer"),
     (["train", "clip_norm"], -1, r"train: clip_norm is -1\. Pass a number in \[0, inf\)\."),
+    (["train", "clip_norm"], 0, r"train\.clip_norm = 0: nothing would be learnt\. Give a number above 0, or leave it "),
     (["train", "clip_norm"], float("nan"), r"train: clip_norm is nan\. Pass a number in \[0, inf\)\."),
     (
         ["train", "metrics"],
@@ -479,6 +499,17 @@ def test_a_loss_that_does_not_fit_the_targets(targets, loss, message):
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_log_probabilities_are_never_above_0():
+    document = changed(["loss", "type"], "NLLLoss")
+    document["model"]["layers"].append({"type": "LogSoftmax"})
+    assert isinstance(bp.Experiment.from_spec(document).loss, bp.nn.NLLLoss)
+    document["model"]["layers"].append({"type": "Softmax"})
+    with pytest.raises(
+        ValueError, match=r"^loss: NLLLoss takes logarithms of probabilities, which are never above 0; "
+    ):
+        bp.Experiment.from_spec(document)
+
+
 def test_a_loss_of_ones_own_has_to_give_a_number(monkeypatch):
     class Each(bp.nn.Module):
         def forward(self, input, target):
@@ -501,7 +532,9 @@ def test_labels_of_many_classes_are_tried_with_the_last_of_them(tmp_path):
     np.savez(tmp_path / "many.npz", X=np.zeros((200, 3)), y=np.arange(200) % 100)
     document = changed(["data"], {"name": "npz", "path": str(tmp_path / "many.npz"), "test": 0.0, "validation": 0.0})
     document["model"]["layers"][2]["out_features"] = 99
-    with pytest.raises(ValueError, match=r"^loss of the model's output \(32, 99\): .*label 99 .* is not a class"):
+    with pytest.raises(
+        ValueError, match=r"^loss of the model's output \(32, 99\): the data has 100 classes, more than 99\. "
+    ):
         bp.Experiment.from_spec(document)
     document["model"]["layers"][2]["out_features"] = 100
     assert bp.Experiment.from_spec(document).model[2].out_features == 100

@@ -465,7 +465,8 @@ MISTAKES = [
     (
         layer(0, "type"),
         "os.system",
-        r'= "os\.system": there is no such layer\. Choose from Sequential, Dropout, .*, LSTM, ',
+        r'= "os\.system": there is no such layer\. One of your own comes in by --import or bp\.register\. Choose from '
+        r"Sequential, .*, LSTM, ",
     ),
     (layer(0, "type"), "MSELoss", r'= "MSELoss": there is no such layer\.'),
     (layer(0, "type"), ..., r"model\.layers\[0\]\.type: is missing\. Choose from Sequential, Dropout, "),
@@ -521,7 +522,14 @@ class Needing(nn.Module):
         self.function = function
 
 
+class Refusing(nn.Module):
+    def __init__(self, scale: float):
+        raise TypeError("the scale is no float")
+
+
 LSTM = {"type": "LSTM", "hidden_size": 5}
+TIME = {"type": "Unflatten", "dim": 1, "unflattened_size": [2, 2]}
+ENCODER = {"type": "TransformerEncoderLayer", "nhead": 1, "dim_feedforward": 2}
 TRIALS = [
     (
         [{"type": "Sequential", "layers": [{"type": "ReLU"}, {"type": "Linear", "in_features": 3, "out_features": 1}]}],
@@ -542,8 +550,34 @@ TRIALS = [
     ([LSTM], r"model: gives 2 values\. End it with a layer that gives one array, as LastStep does\."),
     (
         [{"type": "Flatten", "start_dim": 0}],
-        r"model: gives \(28,\) for inputs \(7, 4\), not a row for each\. Keep the first axis; recurrent layers",
+        r"model: gives \(28,\) for inputs \(7, 4\), not a row for each\. Keep the first axis\.$",
     ),
+    (
+        [TIME, LSTM | {"batch_first": True}, {"type": "LastStep"}],
+        r"model: gives \(2, 5\) for inputs \(7, 4\), not a row for each\. Give LastStep batch_first = true\.$",
+    ),
+    (
+        [TIME, {"type": "TransformerEncoder", "num_layers": 1, "encoder_layer": ENCODER}, LSTM, {"type": "LastStep"}],
+        r"model: .*, not a row for each\. Give TransformerEncoderLayer and LSTM and LastStep batch_first = true\.$",
+    ),
+    (
+        [{"type": "Conv2d", "in_channels": 1, "out_channels": 2, "kernel_size": 3}],
+        r"model\.layers\[0\] \(Conv2d\) after the data: conv2d: .* Put Unflatten before it, with dim = 1 and "
+        r"unflattened_size = \[channels, height, width\]\.$",
+    ),
+    (
+        [{"type": "Conv1d", "out_channels": 2, "kernel_size": 3}],
+        r"model\.layers\[0\] \(Conv1d\) after the data: conv1d: .* unflattened_size = \[channels, length\]\.$",
+    ),
+    (
+        [{"type": "BatchNorm1d", "num_features": 3}],
+        r"model\.layers\[0\] \(BatchNorm1d\) after the data: BatchNorm1d: (?!.*Unflatten)",
+    ),
+    (
+        [{"type": "Embedding", "num_embeddings": 5, "embedding_dim": 2}],
+        r'model\.layers\[0\] \(Embedding\) after the data: embedding: .* With data\.dtype = "int64" those of an \.npz ',
+    ),
+    ([{"type": "Refusing", "scale": 1}], r"model\.layers\[0\] \(Refusing\): the scale is no float$"),
     (
         [{"type": "Flatten", "start_dim": 0}, {"type": "BatchNorm1d"}],
         r"model\.layers\[1\]\.num_features: is left out, and model\.layers\[0\] \(Flatten\) gives \(28,\), without a",
@@ -579,6 +613,7 @@ TRIALS = [
 def test_what_does_not_fit_is_named(monkeypatch, layers, message):
     monkeypatch.setitem(LAYERS, "Failing", Failing)
     monkeypatch.setitem(LAYERS, "Needing", Needing)
+    monkeypatch.setitem(LAYERS, "Refusing", Refusing)
     with pytest.raises((ValueError, TypeError), match=f"^{message}") as caught:
         made_for(np.ones((7, 4)), *layers)
     assert len(str(caught.value).splitlines()) == 1
@@ -589,8 +624,9 @@ def test_a_size_that_nothing_tells_is_asked_for():
     message = (
         r"^model\.layers\[1\]\.in_features: is left out, and what comes in is not known\. Give an integer, or \[data\]"
     )
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         bp.from_spec(document(layers=tables))
+    assert (caught.type, caught.value.__suppress_context__) == (ValueError, True)  # none of our own in the traceback
     tables[1]["in_featurs"] = 3
     with pytest.raises(
         ValueError, match=r"^model\.layers\[1\]\.in_featurs: unknown key of Linear\. Did you mean in_features\?"
@@ -629,7 +665,10 @@ def test_rows_taken_for_steps_in_time_are_refused():
     layers = [{"type": "Unflatten", "dim": 1, "unflattened_size": [8, 8]}, {"type": "GRU", "hidden_size": 4}]
     layers += [{"type": "EveryStep"}, {"type": "Flatten"}, {"type": "Linear", "out_features": 10}]
     document = {"format": 1, "data": {"name": "digits"}, "model": {"layers": layers}}
-    with pytest.raises(ValueError, match=r"^model: what it gives for a row depends on the rows before it, .* batch_fi"):
+    with pytest.raises(
+        ValueError,
+        match=r"^model: what it gives for a row depends on the rows before it, .* Give GRU batch_first = true",
+    ):
         bp.from_spec(document)
     layers[1]["batch_first"] = True
     assert bp.from_spec(document)(np.zeros((3, 64))).shape == (3, 10)

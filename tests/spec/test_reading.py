@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tinygrad_bp as bp
 from tests.spec.documents import DOCUMENT
-from tinygrad_bp.spec.reading import LARGEST, check_sizes, overridden, read, written
+from tinygrad_bp.spec.reading import LARGEST, anchored, check_sizes, overridden, read, written
 
 # ---- read ---------------------------------------------------------------------------------------------------------
 
@@ -53,6 +54,9 @@ def test_what_tells_an_editor_where_the_schema_is_is_left_out(tmp_path):
     (tmp_path / "a.json").write_text('{"$schema": "schema.json", "format": 1}')
     (tmp_path / "a.toml").write_text('#:schema ./schema.json\n"$schema" = "schema.json"\nformat = 1')
     assert read(tmp_path / "a.json") == read(tmp_path / "a.toml") == {"format": 1}
+    document = {"$schema": "schema.json", "format": 1, "model": {"type": "ReLU"}}
+    assert anchored(document, tmp_path) == {"format": 1, "model": {"type": "ReLU"}}
+    assert repr(bp.from_spec(document)) == "ReLU()"
 
 
 HOSTILE = {
@@ -184,7 +188,16 @@ def test_the_copy_shares_nothing_with_the_document():
         ("optm.lr=3", r'optm: there is no such table\. Did you mean "optim"\?'),
         (
             "schedule.type=StepLR",
-            r"schedule: there is no such table\. Give the whole table: schedule={\.\.\.}\.",
+            r"schedule: there is no such table\. There is .*model, .*\. Give a new one whole: schedule={\.\.\.}\.",
+        ),
+        (
+            "model.a.b=3",
+            r"model\.a: there is no such table\. There is layers\. Give a new one whole: model\.a={\.\.\.}\.",
+        ),
+        ("model.layers.0.p=3", r"model\.layers\.0: model\.layers is a list, not a table\. Write model\.layers\[0\]\."),
+        (
+            "train.metrics=[accuracy]",
+            r"train\.metrics=\[accuracy\]: is no TOML\. Strings stand in quotes there, and all of it for the shell: '",
         ),
         ("model.layers[3].p=3", r"model\.layers\[3\]: model\.layers has 3 entries, counted from 0\."),
         ("model.layers[3]=3", r"model\.layers\[3\]: model\.layers has 3 entries, counted from 0\."),

@@ -220,7 +220,8 @@ def choice(table: Any, where: str, key: str, registry: Collection[str], what: st
     if not isinstance(value, str):
         raise TypeError(f"{place} = {shown(value)}: is {kind_of(value)}.{choices}")
     if value not in registry:
-        raise ValueError(f"{place} = {shown(value)}: there is no such {what}.{nearest(value, registry) or choices}")
+        near = nearest(value, registry) or f" One of your own comes in by --import or bp.register.{choices}"
+        raise ValueError(f"{place} = {shown(value)}: there is no such {what}.{near}")
     return value
 
 

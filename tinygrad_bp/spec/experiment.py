@@ -186,7 +186,10 @@ def _experiment(document: dict[str, Any]) -> Experiment:
     model, outputs = model_of(values["model"], inputs)
     _check_one_row(model, loader)
     loss = _loss(values["loss"], outputs, targets)
-    optimizer = made(values["optim"], "optim", OPTIMIZERS, "optimizer", list(model.parameters()))
+    parameters = list(model.parameters())
+    if not parameters:
+        raise ValueError("model: has nothing to train. Give it layers that have weights, such as Linear.")
+    optimizer = made(values["optim"], "optim", OPTIMIZERS, "optimizer", parameters)
     schedule = None
     if values.get("schedule") is not None:
         schedule = made(values["schedule"], "schedule", SCHEDULES, "schedule", optimizer)
@@ -231,19 +234,29 @@ def _loss(table: Mapping[str, Any], outputs: Any, targets: NDArray[Any]) -> nn.M
         try:
             cost = loss(outputs, targets)
         except (TypeError, ValueError) as error:
-            raise ValueError(_mismatch(loss, targets) or str(error)) from error
+            raise ValueError(_mismatch(loss, targets, np.shape(outputs)) or str(error)) from error
+    if isinstance(loss, nn.NLLLoss) and (highest := np.asarray(outputs).max()) > 1e-2:
+        raise ValueError(
+            f"loss: NLLLoss takes logarithms of probabilities, which are never above 0; the model gives {highest:.3g}. "
+            "End it with LogSoftmax, or use CrossEntropyLoss."
+        )
     if np.ndim(cost):
         place = f"loss.reduction = {shown(table['reduction'])}" if "reduction" in table else "loss"
         raise ValueError(f'{place}: gives {np.shape(cost)}, not a single number. Choose "mean" or "sum".')
     return loss
 
 
-def _mismatch(loss: nn.Module, targets: NDArray[Any]) -> str:
-    """What to do where a loss is for other kinds of targets, or ''."""
+def _mismatch(loss: nn.Module, targets: NDArray[Any], given: tuple[int, ...]) -> str:
+    """What to do where a loss is for other kinds of targets, or for more numbers a row than are `given`, or ''."""
     of_labels, name = isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)), type(loss).__name__
     one_hot = isinstance(loss, nn.CrossEntropyLoss) and targets.ndim == 2 and targets.shape[1] > 1  # which it takes
     if of_labels and not _are_labels(targets) and not one_hot:
         return f'{name} takes class labels, the targets are {targets.shape}. Use targets = "labels" or another loss.'
+    classes = int(targets.max()) + 1 if of_labels and _are_labels(targets) else 0
+    if classes and len(given) != 2:
+        return f"{name} takes a number for each class, (n, {classes}). End the model with Flatten and Linear."
+    if classes > given[-1]:
+        return f"the data has {classes} classes, more than {given[-1]}. Give the last layer out_features = {classes}."
     if not of_labels and _are_labels(targets):
         binary = isinstance(loss, (nn.BCELoss, nn.BCEWithLogitsLoss))
         other = '"binary", "one-hot"' if binary else '"one-hot"'
@@ -262,6 +275,8 @@ def _check_settings(
         raise ValueError(f"train.patience = {shown(patience)}: too few. Wait for at least 1 epoch.")
     if clip_norm is not None:
         check_number("train", "clip_norm", clip_norm, 0.0, math.inf)
+        if clip_norm == 0:
+            raise ValueError("train.clip_norm = 0: nothing would be learnt. Give a number above 0, or leave it out.")
     names = settings.get("metrics")
     for k, name in enumerate(names or []):
         if name not in METRICS:

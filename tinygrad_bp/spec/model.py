@@ -95,9 +95,9 @@ def _model(document: Any) -> nn.Module:
     state = generator().bit_generator.state
     try:
         return model_of(values["model"], None)[0]
-    except _LeftOutError:
+    except _LeftOutError as error:
         if "data" not in values:
-            raise
+            raise ValueError(str(error)) from None
     generator().bit_generator.state = state
     parts = parts_of(values["data"], seeds(values["seed"])[0])
     return model_of(values["model"], parts.train[0][:2])[0]
@@ -156,14 +156,24 @@ def model_of(table: Any, inputs: Any) -> tuple[nn.Module, Any]:
     except RecursionError:
         raise ValueError("model: the tables are nested too deeply. Give fewer in one another.") from None
     if inputs is not None:
-        _check_rows(np.shape(inputs), outputs)
+        _check_rows(model, np.shape(inputs), outputs)
         _check_batch_first(model, inputs, outputs)
     return model, outputs
 
 
+def _steps_first(model: nn.Module) -> str:
+    """The classes of the layers whose first axis is time, not those inside of another of them."""
+    found: dict[str, str] = {}
+    for name, module in model.named_modules():
+        if not getattr(module, "batch_first", True) and not any(name.startswith(f"{outer}.") for outer in found):
+            found[name] = type(module).__name__
+    return " and ".join(dict.fromkeys(found.values()))
+
+
 def _check_batch_first(model: nn.Module, inputs: Any, outputs: Any) -> None:
     """Refuse layers that take the rows of the data for steps in time."""
-    if len(inputs) < 2 or all(getattr(module, "batch_first", True) for module in model.modules()):
+    steps_first = _steps_first(model)
+    if len(inputs) < 2 or not steps_first:
         return
     with _generator_kept(), no_grad(), np.errstate(all="ignore"):
         alone = np.asarray(model.eval()(inputs[-1:]))
@@ -171,20 +181,19 @@ def _check_batch_first(model: nn.Module, inputs: Any, outputs: Any) -> None:
     if not np.allclose(alone[0], np.asarray(outputs)[-1], rtol=1e-3, atol=1e-6, equal_nan=True):
         raise ValueError(
             "model: what it gives for a row depends on the rows before it, which it takes for steps in time. "
-            "Give the recurrent and attention layers batch_first = true."
+            f"Give {steps_first} batch_first = true."
         )
 
 
-def _check_rows(shape: tuple[int, ...], outputs: Any) -> None:
+def _check_rows(model: nn.Module, shape: tuple[int, ...], outputs: Any) -> None:
     if not hasattr(outputs, "shape"):
         raise ValueError(
             f"model: gives {_several(outputs)}. End it with a layer that gives one array, as LastStep does."
         )
     if outputs.shape[:1] != shape[:1]:
-        raise ValueError(
-            f"model: gives {outputs.shape} for inputs {shape}, not a row for each. Keep the first axis; recurrent "
-            "layers and attention do with batch_first = true."
-        )
+        steps_first = _steps_first(model)
+        cure = f"Give {steps_first} batch_first = true" if steps_first else "Keep the first axis"
+        raise ValueError(f"model: gives {outputs.shape} for inputs {shape}, not a row for each. {cure}.")
 
 
 def _layer(table: Any, where: str, inputs: Any, before: str, sure: bool = True) -> tuple[nn.Module, Any]:
@@ -204,7 +213,8 @@ def _layer(table: Any, where: str, inputs: Any, before: str, sure: bool = True) 
         return nn.Sequential(*stages), outputs
     for key, value in values.items():
         values[key] = _nested(value, path_of(where, key), known[key].hint, (), inputs, before)
-    with at(where):
+    own = not LAYERS[kind].__module__.startswith(nn.__name__)
+    with at(f"{where} ({kind})" if own else where):  # the messages of ours have the name
         layer: nn.Module = call(LAYERS[kind], (), values)
     return layer, None if inputs is None else _tried(layer, where, inputs, before, sure)
 
@@ -276,9 +286,21 @@ def _tried(layer: nn.Module, where: str, inputs: Any, before: str, sure: bool) -
             return None
         if isinstance(inputs, tuple):
             raise ValueError(f"{place}: that gives {_several(inputs)}. {_BETWEEN}") from error
+        if cure := _cure(layer, inputs):
+            raise type(error)(f"{error} {cure}") from error
         raise
     finally:
         layer.train()
+
+
+def _cure(layer: nn.Module, inputs: Any) -> str:
+    """What to write in the document where a layer does not take such rows, or ''."""
+    if isinstance(layer, nn.Embedding) and getattr(inputs, "dtype", np.dtype(int)).kind == "f":
+        return 'With data.dtype = "int64" those of an .npz stay integers.'
+    axes = {"1d": "length", "2d": "height, width"}.get(type(layer).__name__[-2:])
+    if axes is None or getattr(inputs, "ndim", 0) != 2 or isinstance(layer, nn.BatchNorm1d):
+        return ""
+    return f"Put Unflatten before it, with dim = 1 and unflattened_size = [channels, {axes}]."
 
 
 def _check_stage(layer: nn.Module, place: str) -> None:

@@ -27,10 +27,7 @@ _LONG = f"an integer has more than {LONGEST} digits. Give a shorter one."
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The document in a file, JSON if its name ends in .json and else TOML; messages do not name the file.
-
-    Its key ``$schema``, which tells editors where the schema is, is left out.
-    """
+    """The document in a file, JSON if its name ends in .json and else TOML; messages do not name the file."""
     if path.is_dir():
         raise IsADirectoryError("is a folder. Name a document.")
     if not path.exists():
@@ -57,7 +54,6 @@ def read(path: Path) -> dict[str, Any]:
         raise ValueError(_DEEP) from error
     if not isinstance(document, dict):
         raise TypeError(f"the document is {kind_of(document)}. Give a table.")
-    document.pop("$schema", None)
     return anchored(plain(document), path.parent)
 
 
@@ -83,7 +79,7 @@ def overridden(document: Mapping[str, Any], settings: Iterable[str]) -> dict[str
             _check_step(inside, here, step, exists=True)
             here, inside = _below(here, step), inside[step]
         _check_step(inside, here, last, exists=False)
-        inside[last] = _value(text)
+        inside[last] = _value(text, place)
         result = plain(result)  # which refuses what is too deep
     return result
 
@@ -111,10 +107,14 @@ def written(document: Mapping[str, Any]) -> str:
 
 
 def anchored(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The document with `path` and `folder` of its data absolute: where they are relative, they are so to `folder`."""
+    """The document with `path` and `folder` of its data absolute: where they are relative, they are so to `folder`.
+
+    Its key ``$schema``, which tells editors where the schema is, is left out.
+    """
+    document = {key: value for key, value in document.items() if key != "$schema"}
     data = document.get("data")
     if not isinstance(data, Mapping):
-        return dict(document)
+        return document
     places = {key: data[key] for key in ("path", "folder") if isinstance(data.get(key), str)}
     absolute = {key: os.path.abspath(folder / value) for key, value in places.items()}
     return {**document, "data": {**data, **absolute}}
@@ -154,12 +154,14 @@ def _check_step(inside: Any, here: str, step: str | int, exists: bool) -> None:
     """Refuse a key of what is no table, an index of what is no list, and what is not there."""
     place, indexed = _below(here, step), isinstance(step, int)
     if isinstance(inside, list) != indexed or not isinstance(inside, (list, dict)):
-        raise TypeError(f"{place}: {here} is {kind_of(inside)}, not a {'list' if indexed else 'table'}.")
+        index = f" Write {here}[{step}]." if isinstance(inside, list) and str(step).isdecimal() else ""
+        raise TypeError(f"{place}: {here} is {kind_of(inside)}, not a {'list' if indexed else 'table'}.{index}")
     if isinstance(step, int) and step >= len(inside):
         raise ValueError(f"{place}: {here} has {len(inside)} entries, counted from 0.")
     if isinstance(inside, dict) and exists and step not in inside:
         tables = [key for key, value in inside.items() if isinstance(value, (dict, list))]
-        hint = nearest(str(step), tables) or f" Give the whole table: {place.partition('.')[0]}={{...}}."
+        there = f" There is {', '.join(tables)}." if tables else ""
+        hint = nearest(str(step), tables) or f"{there} Give a new one whole: {place}={{...}}."
         raise ValueError(f"{place}: there is no such table.{hint}")
 
 
@@ -173,12 +175,17 @@ def _toml(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _value(text: str) -> Any:
+def _value(text: str, place: str) -> Any:
     try:
         table = _toml(f"value = {text.strip()}")
     except RecursionError as error:
         raise ValueError(_DEEP) from error
-    except ValueError:
+    except ValueError as error:
+        if text.strip().startswith(("[", "{")):
+            raise ValueError(
+                f"{place}={shown(text)[1:-1]}: is no TOML. Strings stand in quotes there, and all of it for the shell: "
+                """'train.metrics=["f1"]'."""
+            ) from error
         return text
     return table["value"] if len(table) == 1 else text
 
