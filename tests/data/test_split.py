@@ -86,11 +86,11 @@ PAIR = (np.zeros((8, 2)), np.repeat([0, 1], 4))
         (PAIR[0][:0], PAIR[1][:0], {}, ValueError, "X and y have 0 rows. Give at least two rows of each class."),
         (PAIR[0], PAIR[1] * 1.0, {}, TypeError, "y has dtype float64. Give class labels as integers."),
         (*PAIR, {"test": 0}, ValueError, "of the 4 rows of class 0, test=0 holds out 0. Give more rows of it, or"),
-        (*PAIR, {"test": 1.0}, ValueError, "test is 1.0. Give a number >= 0 and < 1.0."),
-        (*PAIR, {"test": -0.2}, ValueError, "test is -0.2. Give a number >= 0 and < 1.0."),
-        (*PAIR, {"test": float("nan")}, ValueError, "test is nan. Give a number >= 0 and < 1.0."),
-        (*PAIR, {"test": True}, TypeError, "test is True, a bool. Give a number >= 0 and < 1.0."),
-        (*PAIR, {"test": "0.2"}, TypeError, "test is '0.2', a str. Give a number >= 0 and < 1.0."),
+        (*PAIR, {"test": 1.0}, ValueError, "test is 1.0. Give a number from 0 to 1, not 1 itself."),
+        (*PAIR, {"test": -0.2}, ValueError, "test is -0.2. Give a number from 0 to 1, not 1 itself."),
+        (*PAIR, {"test": float("nan")}, ValueError, "test is nan. Give a number from 0 to 1, not 1 itself."),
+        (*PAIR, {"test": True}, TypeError, "test is True, a bool. Give a number from 0 to 1, not 1 itself."),
+        (*PAIR, {"test": "0.2"}, TypeError, "test is '0.2', a str. Give a number from 0 to 1, not 1 itself."),
         (*PAIR, {"seed": -1}, ValueError, "seed is -1, which is negative. Give an integer >= 0."),
         (*PAIR, {"seed": 1.5}, TypeError, "seed is 1.5, a float. Give an integer >= 0."),
         (
@@ -182,7 +182,7 @@ def test_a_rare_class_may_be_missing_from_what_is_held_out():
 
 
 SUM = "leave nothing to train on. Give parts that sum to less than 1."
-NUMBER = "Give a number >= 0 and < 1.0."
+NUMBER = "Give a number from 0 to 1, not 1 itself."
 FEW = "none would be left to train on. Give more rows, or smaller parts."
 
 
@@ -200,9 +200,9 @@ FEW = "none would be left to train on. Give more rows, or smaller parts."
             "y has dtype float64 and shape (8,). Give class labels as integers, shape (n,), or stratify=False.",
         ),
         (PAIR[0], PAIR[1][:, None], {}, TypeError, "y has dtype int64 and shape (8, 1). Give class labels as "),
-        (*PAIR, {"validation": -0.1}, ValueError, "validation is -0.1. Give a number >= 0 and < 1.0."),
-        (*PAIR, {"test": 1}, ValueError, "test is 1. Give a number >= 0 and < 1.0."),
-        (*PAIR, {"test": float("nan")}, ValueError, "test is nan. Give a number >= 0 and < 1.0."),
+        (*PAIR, {"validation": -0.1}, ValueError, "validation is -0.1. Give a number from 0 to 1, not 1 itself."),
+        (*PAIR, {"test": 1}, ValueError, "test is 1. Give a number from 0 to 1, not 1 itself."),
+        (*PAIR, {"test": float("nan")}, ValueError, "test is nan. Give a number from 0 to 1, not 1 itself."),
         (*PAIR, {"validation": 0.4, "test": 0.6}, ValueError, f"validation 0.4 and test 0.6 {SUM}"),
         (*PAIR, {"validation": 0.9, "test": 0.9}, ValueError, f"validation 0.9 and test 0.9 {SUM}"),
         (*PAIR, {"validation": "0.1"}, TypeError, f"validation is '0.1', a str. {NUMBER}"),

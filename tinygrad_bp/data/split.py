@@ -146,11 +146,11 @@ def train_validation_test_split(
 
 def check_number(operation: str, name: str, value: object, below: float = math.inf) -> None:
     """Refuse what is no number >= 0 and < `below`."""
-    wanted = "Give a finite number >= 0." if below == math.inf else f"Give a number >= 0 and < {below}."
+    bound = f"number from 0 to {below:g}, not {below:g} itself" if below < math.inf else "finite number >= 0"
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{operation}: {name} is {value!r}, a {type(value).__name__}. {wanted}")
+        raise TypeError(f"{operation}: {name} is {value!r}, a {type(value).__name__}. Give a {bound}.")
     if not 0 <= value < below:
-        raise ValueError(f"{operation}: {name} is {value}. {wanted}")
+        raise ValueError(f"{operation}: {name} is {value}. Give a {bound}.")
 
 
 def _size(counts: Counts, part: float) -> int:
