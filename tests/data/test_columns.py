@@ -118,11 +118,13 @@ def test_classes_are_whole_numbers_in_their_order_or_sorted_text(write):
         ("width,colour,height\n\n1,red,inf\n", "line 3, column 'height' is inf. Give a finite number"),
         (
             "width,colour,height\n1,red,2\n1,Red,2\n",
-            "line 3, column 'colour' is 'Red', a category that no training row has. Did you mean 'red'?",
+            "line 3, column 'colour' is 'Red', a category that no training row has. Correct it, or leave the column "
+            "out. Did you mean 'red'?",
         ),
         (
             "width,colour,height\n1,yellow,2\n",
-            "line 2, column 'colour' is 'yellow', a category that no training row has. Give one of 'blue', 'red'.",
+            "line 2, column 'colour' is 'yellow', a category that no training row has. Correct it, or leave the column "
+            "out. Known: 'blue', 'red'.",
         ),
     ],
 )
@@ -139,11 +141,11 @@ def test_rows_that_do_not_fit(write, text, message):
         ("width,colour,height\n1,red,2", "there is no column 'kind'. Its columns: 'width', 'colour', 'height'."),
         (
             "width,colour,height,kind\n1,red,2,rose\n1,red,2,Iris",
-            "line 3, column 'kind' is 'Iris', no class of the training data. Did you mean 'iris'?",
+            "line 3, column 'kind' is 'Iris', no class of the training data. Correct it. Did you mean 'iris'?",
         ),
         (
             "width,colour,height,kind\n1,red,2,7",
-            "line 2, column 'kind' is '7', no class of the training data. Give one of 'iris', 'rose'.",
+            "line 2, column 'kind' is '7', no class of the training data. Correct it. Known: 'iris', 'rose'.",
         ),
     ],
 )
@@ -285,7 +287,7 @@ def test_labels_of_arrays(y, labels):
         ({"X": [["a", "b", "c"]], "y": [0]}, "the array 'X' holds text, no numbers. Give numbers."),
         (
             {"X": np.ones((2, 3)), "y": [0, 7]},
-            "row 1 of the array 'y' is '7', no class of the training data. Give one of",
+            "row 1 of the array 'y' is '7', no class of the training data. Correct it. Known:",
         ),
         ({"X": np.ones((2, 3)), "y": [0, 0.5]}, "row 1 of the array 'y' is 0.5, no label. Set targets = \"numbers\"."),
         ({"X": np.ones((2, 3)), "y": np.eye(2)}, "the array 'y' has shape (2, 2). Give one label for a row."),

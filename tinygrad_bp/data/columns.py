@@ -156,7 +156,7 @@ class Columns:
         name = self._array_names[1] if isinstance(source, Arrays) else self.target[0]
         known = set(self.classes)
         labels = [label if label in known else _whole(label) or label for label in source.labels(name)]
-        codes = _positions(source, name, labels, self.classes, "no class of the training data")
+        codes = _positions(source, name, labels, self.classes, "no class of the training data. Correct it")
         if self.targets == "labels":
             return codes
         if self.targets == "binary":
@@ -174,7 +174,7 @@ class Columns:
 
     def _categories(self, table: Table, name: str) -> NDArray[np.float64]:
         """A column of text, 1.0 at the place of each row's category."""
-        known, what = self.categories[name], "a category that no training row has"
+        known, what = self.categories[name], "a category that no training row has. Correct it, or leave the column out"
         return np.eye(len(known))[_positions(table, name, table.cells(name), known, what)]
 
     @property
@@ -338,7 +338,7 @@ def _positions(
     found = [position.get(text, -1) for text in texts]
     if -1 in found:
         text = texts[row := found.index(-1)]
-        source.refuse(name, row, f"is {shown(text)}, {otherwise}.{hint(text, 'Give one of', known)}")
+        source.refuse(name, row, f"is {shown(text)}, {otherwise}.{hint(text, 'Known:', known)}")
     return np.array(found, dtype=np.int64)
 
 
