@@ -241,3 +241,50 @@ def test_what_needs_no_numbers_is_recorded(what):
         for a, b in zip(compiled(x), step(x), strict=True):
             assert a.tolist() == pytest.approx(b.tolist(), rel=1e-14)
     assert len(compiled.recordings) == 1
+
+
+# ---- what optimizers remember ----------------------------------------------------------------------------------------
+
+
+class Looking(bp.optim.Optimizer):
+    """Decides by what it remembers, which no recording can."""
+
+    def update(self, p, g, state, group):
+        if "sum" not in state:
+            state["sum"] = np.zeros_like(g)
+        elif state["sum"].max() > 1e9:
+            raise AssertionError
+        state["sum"] += g
+        p -= group["lr"] * state["sum"]
+
+
+class Forgetful(bp.optim.Optimizer):
+    """Remembers everything anew."""
+
+    def update(self, p, g, state, group):
+        state[f"gradient {len(state)}"] = g + 0.0
+        p -= group["lr"] * g
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "reason"),
+    [(Looking, "needs the numbers in an array"), (Forgetful, "makes new optimizer state in every call")],
+)
+def test_a_step_that_cannot_be_recorded_is_refused_before_it_is_done(optimizer, reason):
+    """The first call is the eager one that makes the state; it is done, so it is no matter of refusing it."""
+    w = bp.tensor([4.0], requires_grad=True)
+    sgd = optimizer([w], lr=0.5)
+
+    def step(x):
+        sgd.zero_grad()
+        (w * x).sum().backward()
+        sgd.step()
+        return w * 1.0
+
+    compiled = bp.compile(step)
+    assert compiled(np.ones(1)).tolist() == w.tolist() != [4.0]
+    before = w.tolist()
+    for _ in range(2):
+        with pytest.raises(bp.compiler.plan.CompileError, match=reason):
+            compiled(np.ones(1))
+        assert w.tolist() == before

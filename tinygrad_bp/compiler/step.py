@@ -11,6 +11,7 @@ import inspect
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import update_wrapper
 from types import MethodType
 from typing import Any
@@ -114,7 +115,7 @@ class Step:
     def __init__(self, function: Callable[..., Any], backend: str) -> None:
         self.function, self.backend = function, backend
         self.recordings: list[Recording] = []
-        self._told = False
+        self._told = self._always_new = False
         self._key = ""
         update_wrapper(self, function)
 
@@ -169,14 +170,17 @@ class Step:
             if result is MISS:
                 raise CompileError("compile: the step changes what it relies on. Call it without compiling it.")
             return result
-        result = _detached(self.function(*args, **kwargs))  # an optimizer makes what it remembers: once, and eagerly
-        found = record(self.function, args, kwargs, self.backend)
-        if found is None:
+        if self._always_new:
             raise CompileError(
                 "compile: the step makes new optimizer state in every call. Make it in the first, "
                 "or call the step without compiling it."
             )
-        self.recordings.insert(0, found)
+        result = _detached(self.function(*args, **kwargs))  # an optimizer makes what it remembers: once, and eagerly
+        with suppress(CompileError):  # the step is done; the next call says so, before it changes anything
+            found = record(self.function, args, kwargs, self.backend)
+            self._always_new = found is None
+        if found is not None:
+            self.recordings.insert(0, found)
         return result
 
     def _give_up(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
