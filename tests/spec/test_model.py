@@ -528,6 +528,7 @@ class Refusing(nn.Module):
 
 
 LSTM = {"type": "LSTM", "hidden_size": 5}
+FIRST = {"batch_first": True}
 TIME = {"type": "Unflatten", "dim": 1, "unflattened_size": [2, 2]}
 ENCODER = {"type": "TransformerEncoderLayer", "nhead": 1, "dim_feedforward": 2}
 TRIALS = [
@@ -547,18 +548,30 @@ TRIALS = [
         [LSTM, {"type": "Linear", "in_features": 5, "out_features": 1}],
         r"model\.layers\[1\] \(Linear\) after model\.layers\[0\] \(LSTM\): that gives 2 values\. Put a layer between",
     ),
-    ([LSTM], r"model: gives 2 values\. End it with a layer that gives one array, as LastStep does\."),
+    ([TIME, LSTM | FIRST], r"model: gives 2 values\. End it with a layer that gives one array, as LastStep does\."),
     (
         [{"type": "Flatten", "start_dim": 0}],
-        r"model: gives \(28,\) for inputs \(7, 4\), not a row for each\. Keep the first axis\.$",
+        r"model: gives \(28,\) for inputs \(7, 4\), not a row for each\. Keep the first axis; recurrent layers",
     ),
     (
-        [TIME, LSTM | {"batch_first": True}, {"type": "LastStep"}],
-        r"model: gives \(2, 5\) for inputs \(7, 4\), not a row for each\. Give LastStep batch_first = true\.$",
+        [TIME, LSTM | FIRST, {"type": "LastStep"}],
+        r"model\.layers\[2\] \(LastStep\): takes the rows for steps in time\. Give it batch_first = true\.$",
     ),
     (
-        [TIME, {"type": "TransformerEncoder", "num_layers": 1, "encoder_layer": ENCODER}, LSTM, {"type": "LastStep"}],
-        r"model: .*, not a row for each\. Give TransformerEncoderLayer and LSTM and LastStep batch_first = true\.$",
+        [{"type": "Sequential", "layers": [TIME, LSTM]}],
+        r"model\.layers\[0\]\.layers\[1\] \(LSTM\): takes the rows for steps in time\. Give it batch_first = t",
+    ),
+    (
+        [
+            TIME,
+            {"type": "TransformerEncoder", "num_layers": 1, "encoder_layer": ENCODER},
+        ],  # after LayerNorm two numbers are 1 and -1, whatever the other rows are
+        r"model\.layers\[1\] \(TransformerEncoder\): takes the rows for steps in time\. Give it batch_first = ",
+    ),
+    (
+        [LSTM | FIRST, {"type": "EveryStep"}],
+        r"model\.layers\[0\] \(LSTM\): takes the rows for steps in time\. Put Unflatten before it, with dim = 1 "
+        r"and unflattened_size = \[steps, numbers\], and give it batch_first = true\.$",
     ),
     (
         [{"type": "Conv2d", "in_channels": 1, "out_channels": 2, "kernel_size": 3}],
@@ -661,15 +674,36 @@ def test_tables_in_tables_have_an_end():
         bp.from_spec({"format": 1, "model": table})
 
 
-def test_rows_taken_for_steps_in_time_are_refused():
-    layers = [{"type": "Unflatten", "dim": 1, "unflattened_size": [8, 8]}, {"type": "GRU", "hidden_size": 4}]
-    layers += [{"type": "EveryStep"}, {"type": "Flatten"}, {"type": "Linear", "out_features": 10}]
+class Outputs(nn.Module):
+    """Of a recurrent layer inside."""
+
+    def __init__(self, inner: nn.Module):
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)[0]
+
+
+class Swapped(nn.Module):
+    def forward(self, x):
+        return x.swapaxes(0, 1)
+
+
+def test_rows_taken_for_steps_in_time_are_refused(monkeypatch):
+    monkeypatch.setitem(LAYERS, "Outputs", Outputs)
+    layers = [{"type": "Unflatten", "dim": 1, "unflattened_size": [8, 8]}]
+    layers += [{"type": "Outputs", "inner": {"type": "GRU", "input_size": 8, "hidden_size": 4}}]
+    layers += [{"type": "Flatten"}, {"type": "Linear", "out_features": 10}]
     document = {"format": 1, "data": {"name": "digits"}, "model": {"layers": layers}}
-    with pytest.raises(
-        ValueError,
-        match=r"^model: what it gives for a row depends on the rows before it, .* Give GRU batch_first = true",
-    ):
+    with pytest.raises(ValueError, match=r"^model: what it gives for a row depends on the rows before it, .* batch_fi"):
         bp.from_spec(document)
-    layers[1]["batch_first"] = True
+    layers[1]["inner"]["batch_first"] = True
     assert bp.from_spec(document)(np.zeros((3, 64))).shape == (3, 10)
     assert all(module.training for module in bp.from_spec(document).modules())
+
+
+def test_rows_that_were_moved_behind_time_may_stay_there(monkeypatch):
+    monkeypatch.setitem(LAYERS, "Swapped", Swapped)
+    layers = [TIME, {"type": "Sequential", "layers": [{"type": "Swapped"}]}, LSTM, {"type": "LastStep"}]
+    _, outputs = made_for(np.ones((7, 4)), *layers)
+    assert outputs.shape == (7, 5)

@@ -156,44 +156,63 @@ def model_of(table: Any, inputs: Any) -> tuple[nn.Module, Any]:
     except RecursionError:
         raise ValueError("model: the tables are nested too deeply. Give fewer in one another.") from None
     if inputs is not None:
-        _check_rows(model, np.shape(inputs), outputs)
+        _check_time(model, "model", inputs)
+        _check_rows(np.shape(inputs), outputs)
         _check_batch_first(model, inputs, outputs)
     return model, outputs
 
 
-def _steps_first(model: nn.Module) -> str:
-    """The classes of the layers whose first axis is time, not those inside of another of them."""
-    found: dict[str, str] = {}
-    for name, module in model.named_modules():
-        if not getattr(module, "batch_first", True) and not any(name.startswith(f"{outer}.") for outer in found):
-            found[name] = type(module).__name__
-    return " and ".join(dict.fromkeys(found.values()))
+def _check_time(model: nn.Module, where: str, inputs: Any) -> bool:
+    """Refuse stages that take the rows of the data for steps in time; False after one that may have moved the rows."""
+    first = [module.batch_first for module in model.modules() if hasattr(module, "batch_first")]
+    ours = all(_is_ours(type(module)) for module in model.modules())
+    if first and isinstance(model, nn.Sequential):
+        stages: list[Any] = [*model]
+        for k, stage in enumerate(stages):
+            if not _check_time(stage, f"{where}.layers[{k}]", inputs):
+                return False
+            with _generator_kept(), no_grad(), np.errstate(all="ignore"):
+                inputs = stage.eval()(inputs)
+            stage.train()
+        return True
+    flat = getattr(inputs, "ndim", 3) == 2 and not isinstance(model, nn.LastStep)
+    if first and ours and (flat or not all(first)):
+        place = f"{where} ({type(model).__name__}): takes the rows for steps in time"
+        steps = "Put Unflatten before it, with dim = 1 and unflattened_size = [steps, numbers], and give it batch_first"
+        raise ValueError(f"{place}. {steps if flat else 'Give it batch_first'} = true.")
+    return ours
+
+
+def _is_ours(made: type) -> bool:
+    return made.__module__.startswith(nn.__name__)
 
 
 def _check_batch_first(model: nn.Module, inputs: Any, outputs: Any) -> None:
-    """Refuse layers that take the rows of the data for steps in time."""
-    steps_first = _steps_first(model)
-    if len(inputs) < 2 or not steps_first:
+    """Refuse layers that take the rows of the data for steps in time, in others than ours."""
+    if len(inputs) < 2 or all(getattr(module, "batch_first", True) for module in model.modules()):
         return
     with _generator_kept(), no_grad(), np.errstate(all="ignore"):
-        alone = np.asarray(model.eval()(inputs[-1:]))
+        alone, among = np.asarray(model.eval()(inputs[-1:]))[0], np.asarray(outputs)[-1]
+        tolerance = np.finfo(np.result_type(among, np.float16)).eps ** 0.5
+        same = np.allclose(alone, among, tolerance, tolerance * np.abs(among).max(), equal_nan=True)
     model.train()
-    if not np.allclose(alone[0], np.asarray(outputs)[-1], rtol=1e-3, atol=1e-6, equal_nan=True):
+    if not same:
         raise ValueError(
             "model: what it gives for a row depends on the rows before it, which it takes for steps in time. "
-            f"Give {steps_first} batch_first = true."
+            "Give the recurrent and attention layers batch_first = true."
         )
 
 
-def _check_rows(model: nn.Module, shape: tuple[int, ...], outputs: Any) -> None:
+def _check_rows(shape: tuple[int, ...], outputs: Any) -> None:
     if not hasattr(outputs, "shape"):
         raise ValueError(
             f"model: gives {_several(outputs)}. End it with a layer that gives one array, as LastStep does."
         )
     if outputs.shape[:1] != shape[:1]:
-        steps_first = _steps_first(model)
-        cure = f"Give {steps_first} batch_first = true" if steps_first else "Keep the first axis"
-        raise ValueError(f"model: gives {outputs.shape} for inputs {shape}, not a row for each. {cure}.")
+        raise ValueError(
+            f"model: gives {outputs.shape} for inputs {shape}, not a row for each. Keep the first axis; recurrent "
+            "layers and attention do with batch_first = true."
+        )
 
 
 def _layer(table: Any, where: str, inputs: Any, before: str, sure: bool = True) -> tuple[nn.Module, Any]:
@@ -213,8 +232,7 @@ def _layer(table: Any, where: str, inputs: Any, before: str, sure: bool = True) 
         return nn.Sequential(*stages), outputs
     for key, value in values.items():
         values[key] = _nested(value, path_of(where, key), known[key].hint, (), inputs, before)
-    own = not LAYERS[kind].__module__.startswith(nn.__name__)
-    with at(f"{where} ({kind})" if own else where):  # the messages of ours have the name
+    with at(where if _is_ours(LAYERS[kind]) else f"{where} ({kind})"):  # the messages of ours have the name
         layer: nn.Module = call(LAYERS[kind], (), values)
     return layer, None if inputs is None else _tried(layer, where, inputs, before, sure)
 
