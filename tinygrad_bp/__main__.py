@@ -11,8 +11,9 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from . import __version__
@@ -25,10 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv`, by default that of the process; returns the exit code."""
     typed = sys.argv[1:] if argv is None else list(argv)
     arguments = _parser().parse_args(typed, argparse.Namespace(typed=typed))
-    with suppress(ValueError):  # where this is not the main thread
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        code: int = arguments.command(arguments)
+        with _terminable():
+            code: int = arguments.command(arguments)
     except KeyboardInterrupt:
         print("interrupted.", file=sys.stderr)
         return 130
@@ -36,6 +36,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM in the block ends the program with exit code 143; heard in the main thread only."""
+    before = signal.getsignal(signal.SIGTERM)
+    heard = threading.current_thread() is threading.main_thread() and before is not None
+    if heard:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        if heard:
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +63,16 @@ def test_version_and_help(capsys):
         assert f"\n    {name} " in shown
         assert exit_code(name, "--help") == 0
         assert f"usage: tinygrad_bp {name} " in capsys.readouterr().out
+
+
+def test_a_command_in_another_thread_leaves_signals_alone(capsys):
+    before, codes = signal.getsignal(signal.SIGTERM), []
+    thread = threading.Thread(target=lambda: codes.append(exit_code("schema")))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+    assert capsys.readouterr().err == ""
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_reader_that_goes_away_ends_a_command_in_silence():
