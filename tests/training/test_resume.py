@@ -86,7 +86,7 @@ class Setup:
         self.arguments = (model, optimizer, schedule, seed, shuffle, loader)
         self.settings = {"validation": HELD_OUT} | settings
 
-    def fit(self, out, epochs=3, **more):
+    def fit(self, out, epochs=3, weight=None, **more):
         model, optimizer, schedule, seed, shuffle, loader = self.arguments
         bp.manual_seed(3)
         self.model = model()
@@ -94,7 +94,7 @@ class Setup:
         self.schedule = schedule and schedule(self.optimizer)
         loader = loader or DataLoader(X, Y, batch_size=28, shuffle=shuffle, seed=seed)
         return bp.fit(
-            *(self.model, bp.nn.CrossEntropyLoss(), self.optimizer, loader, epochs),
+            *(self.model, bp.nn.CrossEntropyLoss(weight), self.optimizer, loader, epochs),
             schedule=self.schedule,
             out=out,
             **self.settings | more,
@@ -285,7 +285,8 @@ def test_where_a_run_goes_on_is_said(setup, batches, said, tmp_path, quick, caps
         ),
         ({"metrics": ["f1"]}, r"resume: metrics of the run was None, here it is \['f1'\]"),
         ({"compile": True}, r"resume: compile of the run was False, here it is True"),
-        ({"validation": HELD_OUT}, r"resume: validation of the run was False, here it is True"),
+        ({"validation": HELD_OUT}, r"resume: the validation data is not that of the run\. Use what the run was begun"),
+        ({"weight": np.full(10, 2.0)}, r"resume: the weight of the loss is not that of the run\. Use what the run was"),
     ],
 )
 def test_a_run_goes_on_with_the_settings_it_was_begun_with(settings, message, tmp_path, quick):
@@ -294,6 +295,19 @@ def test_a_run_goes_on_with_the_settings_it_was_begun_with(settings, message, tm
         setup.fit(tmp_path)
     with pytest.raises(ValueError, match=message):
         setup.fit(tmp_path, resume=True, **settings)
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_other_validation_data_are_refused(part, tmp_path, quick):
+    """With them the epochs before and after would be judged by different rows."""
+    setup = SETUPS["eager"]
+    with after(2, killed), pytest.raises(Killed):
+        setup.fit(tmp_path)
+    before, other = files(tmp_path), [*HELD_OUT]
+    other[part] = other[part][::-1]
+    with pytest.raises(ValueError, match=r"resume: the validation data is not that of the run\."):
+        setup.fit(tmp_path, resume=True, validation=other)
+    assert files(tmp_path) == before
 
 
 def test_a_folder_in_use_is_refused_before_anything_is_done(tmp_path, quick):

@@ -40,15 +40,27 @@ X = np.random.default_rng(0).standard_normal((8, 3))
 Y = np.array([0, 1, 0, 1, 1, 0, 1, 0])
 
 
+class Tempered(nn.Module):
+    """Cross-entropy with a temperature that is learnt."""
+
+    def __init__(self):
+        self.scale = nn.Parameter(1.0)
+
+    def forward(self, outputs, targets):
+        return nn.functional.cross_entropy(outputs * self.scale, targets)
+
+
 class Run:
     """A small net with everything that has a state, and its training batch by batch."""
 
     def __init__(self, optimizer="Adam", schedule="none", seed=3, width=4, p=0.5, data=X, batch_size=3):
         self.model = nn.Sequential(nn.Linear(3, width), nn.BatchNorm1d(width), nn.Dropout(p), nn.Linear(width, 2))
-        self.optimizer = OPTIMIZERS[optimizer](list(self.model.parameters()))
+        self.loss = Tempered()
+        self.optimizer = OPTIMIZERS[optimizer]([*self.model.parameters(), *self.loss.parameters()])
         self.schedule = SCHEDULES[schedule](self.optimizer)
         self.loader = DataLoader(data, Y, batch_size=batch_size, shuffle=True, seed=seed)
-        self.parts = (self.model, self.optimizer, self.schedule, self.loader, fingerprint(self.loader))
+        data = {"the training data": fingerprint(self.loader)}
+        self.parts = (self.model, self.loss, self.optimizer, self.schedule, self.loader, data)
         self.losses = []
         self.batches = iter(())
 
@@ -62,7 +74,7 @@ class Run:
                 self.batches = iter(self.loader)
                 batch = next(self.batches)
             self.optimizer.zero_grad()
-            loss = nn.CrossEntropyLoss()(self.model(batch[0]), batch[1])
+            loss = self.loss(self.model(batch[0]), batch[1])
             loss.backward()
             self.optimizer.step()
             self.losses.append(loss.item())
@@ -158,7 +170,7 @@ def test_another_run_is_refused_and_nothing_is_changed(other, message):
     assert bits(ours.gather()) == before
 
 
-@pytest.mark.parametrize("part", ["model", "optimizer", "schedule", "loader", "generator"])
+@pytest.mark.parametrize("part", ["model", "loss", "optimizer", "schedule", "loader", "generator"])
 def test_a_part_that_does_not_fit_leaves_all_parts_as_they_were(part):
     run = Run(schedule="ExponentialLR")
     state = run.gather()
@@ -184,13 +196,15 @@ def test_a_loader_without_a_position_is_no_obstacle():
     assert not has_position(batches)
     assert has_position(DataLoader(X))
     run = Run()
-    state = gather(run.model, run.optimizer, None, batches, fingerprint(batches), {"epoch": 3})
+    parts = (run.model, max, run.optimizer, None, batches, {})
+    state = gather(*parts, {"epoch": 3})
     assert state["loader"] is None
-    assert restore(state, run.model, run.optimizer, None, batches, fingerprint(batches)) == {"epoch": 3}
+    assert restore(state, *parts) == {"epoch": 3}
 
 
 def test_the_fingerprint_is_that_of_the_numbers():
     one = fingerprint(DataLoader(X))
-    assert one == fingerprint(DataLoader(X[:, ::-1][:, ::-1], batch_size=2))
-    others = [(X + 1,), (X, Y), (X.reshape(4, 6),), (X.view(np.int64),)]
-    assert len({one, *(fingerprint(DataLoader(*arrays)) for arrays in others)}) == 5
+    assert one == fingerprint(DataLoader(X[:, ::-1][:, ::-1], batch_size=2)) == fingerprint([bp.Tensor(X)])
+    others = [[X + 1], [X, Y], [X.reshape(4, 6)], [X.view(np.int64)], [X[:0]], [[X]], X.tolist(), X[0, 0], X, None]
+    assert len({one, *map(fingerprint, others)}) == 11
+    assert fingerprint({"x": (X, [1])}) == fingerprint({"x": (X, [1])}) != fingerprint({"x": (X, [2])})

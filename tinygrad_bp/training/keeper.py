@@ -20,7 +20,7 @@ from .state import gather, has_position, restore
 __all__ = ["Keeper"]
 
 OFTEN = 20.0  # saving takes at most one part in so many of the time
-Five = tuple[Any, Any, Any, Any, Any]
+Objects = tuple[Any, Any, Any, Any, Any, Any]
 
 
 class Keeper:
@@ -31,12 +31,12 @@ class Keeper:
     settings
         What must be the same in a run that goes on: plain values by name.
     objects
-        Model, optimizer, schedule, loader, and the fingerprint of the data: as `gather` and `restore` take them.
+        Model, loss, optimizer, schedule, loader, and the fingerprints of the data: as `gather` and `restore` take them.
     """
 
-    def __init__(self, folder: RunFolder, run: Run, settings: Mapping[str, Any], objects: Five) -> None:
+    def __init__(self, folder: RunFolder, run: Run, settings: Mapping[str, Any], objects: Objects) -> None:
         self.folder, self.run, self.settings, self.objects = folder, run, dict(settings), objects
-        self._has_position = has_position(objects[3])
+        self._has_position = has_position(objects[4])
         self._signal: int | None = None
         self._finished = False
         self._took = self._ended = 0.0  # the last checkpoint: how long it took, and when it was there

@@ -137,14 +137,18 @@ def fit(
         settings = {
             "loss": repr(loss) if isinstance(loss, Module) else getattr(loss, "__name__", "a function"),
             "metrics": None if asked is None else [metric.name for metric in asked],
-            "validation": validation is not None,
             "clip_norm": None if clip_norm is None else float(clip_norm),
             "patience": None if patience is None else int(patience),
             "monitor": monitor,
             "restore_best": bool(restore_best),
             "compile": bool(compile),
         }
-        keeper = Keeper(RunFolder(out), run, settings, (model, optimizer, schedule, loader, fingerprint(loader)))
+        data = {
+            "the training data": fingerprint(loader),
+            "the validation data": fingerprint(validation),
+            "the weight of the loss": fingerprint(loss.state_dict() if isinstance(loss, Module) else None),
+        }
+        keeper = Keeper(RunFolder(out), run, settings, (model, loss, optimizer, schedule, loader, data))
         keeper.begin(resume, epochs)
     step = _step(model, loss, optimizer, clip_norm)
     if compile and not run.eager:
