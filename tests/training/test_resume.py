@@ -20,6 +20,7 @@ import tinygrad_bp as bp
 from tinygrad_bp.data import DataLoader, digits
 from tinygrad_bp.optim import lr_scheduler
 from tinygrad_bp.training import keeper
+from tinygrad_bp.training.progress import Silent
 from tinygrad_bp.training.run import Run
 
 X, Y = (part[:90] for part in digits())
@@ -420,15 +421,21 @@ def test_a_second_control_c_ends_at_once(tmp_path, quick):
     assert not (tmp_path / "model.safetensors").exists()
 
 
-def test_control_c_while_the_end_is_saved_is_raised_after_it(tmp_path, quick):
-    setup, close = SETUPS["eager, seeded"], keeper.RunFolder.close
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [(Run, "end_epoch"), (keeper.RunFolder, "append"), (keeper.RunFolder, "close"), (Silent, "__exit__")],
+)
+def test_control_c_when_all_batches_are_done_is_raised_after_all_is_saved(owner, method, tmp_path, quick):
+    """In the validation of the last epoch, or later: nothing is left to go on with."""
+    setup, before, seen = SETUPS["eager, seeded"], getattr(owner, method), []
 
-    def interrupted(*args):
-        control_c()
-        close(*args)
+    def interrupted(self, *args):
+        if len(seen) >= 2:
+            control_c()
+        return before(self, *args)
 
-    with mock.patch.object(keeper.RunFolder, "close", interrupted), pytest.raises(KeyboardInterrupt):
-        setup.fit(tmp_path)
+    with mock.patch.object(owner, method, interrupted), pytest.raises(KeyboardInterrupt, match=r"^$"):
+        setup.fit(tmp_path, on_epoch=seen.append)
     assert files(tmp_path).items() <= uninterrupted("eager, seeded")[1].items()
     assert keeper.RunFolder(tmp_path).finished()
 

@@ -48,7 +48,9 @@ class Keeper:
             self._take_over(restore(state, *self.objects), epochs)
         if not self._finished:
             self.folder.rewrite(self.run.kept)
-        self._between = self._state()
+        self._epochs = epochs
+        if not self._has_position:
+            self._between = self._state()
 
     def _take_over(self, loop: Mapping[str, Any], epochs: int) -> None:
         for name, here in self.settings.items():
@@ -87,7 +89,8 @@ class Keeper:
             self._between = self._state()
             if time.perf_counter() - self._ended > OFTEN * self._took:
                 self._save()
-        self.after_batch()
+        if not self.run.over(self._epochs):
+            self.after_batch()
 
     def _save(self) -> None:
         started = time.perf_counter()
@@ -99,8 +102,6 @@ class Keeper:
         """The run is finished."""
         if not self._finished:
             self._close(self._state(finished=True))
-        if self._signal is not None:
-            raise _end(self._signal, "")
 
     def _close(self, state: Mapping[str, Any]) -> None:
         run = self.run
@@ -114,7 +115,7 @@ class Keeper:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """SIGINT and SIGTERM are noted, and heeded after the batch; a second one ends the run at once."""
+        """SIGINT and SIGTERM are noted, and heeded after the batch, at the latest here; a second one ends at once."""
         previous: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             for number in (int(signal.SIGINT), int(signal.SIGTERM)):
@@ -125,6 +126,8 @@ class Keeper:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+        if self._signal is not None:
+            raise _end(self._signal, "")
 
     def _heard(self, number: int, frame: object) -> None:
         if self._signal is not None:
