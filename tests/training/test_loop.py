@@ -357,3 +357,32 @@ def test_the_schedule_of_another_optimizer_is_refused():
     schedule = lr_scheduler.ExponentialLR(still(model), 0.5)
     with pytest.raises(ValueError, match=r"fit: the schedule is of another optimizer\. Make it for this one\."):
         bp.fit(model, loss, optimizer, batches(), 1, schedule=schedule)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"model": abs}, r"^fit: model is a builtin_function_or_method\. Pass a Module\.$"),
+        ({"optimizer": None}, r"^fit: optimizer is a NoneType\. Pass one of bp\.optim's\.$"),
+        ({"loss": bp.nn.MSELoss}, r"^fit: loss is the class MSELoss\. Make an instance: MSELoss\(\)\.$"),
+        (
+            {"loader": DataLoader(Y_TEST)},
+            r"^fit: the loader is of 1 arrays\. Make it of inputs and targets, \(X, y\)\.$",
+        ),
+    ],
+)
+def test_objects_of_another_kind_are_refused(wrong, message):
+    given = dict(zip(("model", "loss", "optimizer"), digits_net(), strict=True)) | {"loader": batches()} | wrong
+    with pytest.raises((TypeError, ValueError), match=message):
+        bp.fit(**given, epochs=1)
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_a_model_gives_one_tensor(compile):
+    class Twice(bp.nn.Linear):
+        def forward(self, input):
+            return super().forward(input), input
+
+    model = Twice(64, 10)
+    with pytest.raises(TypeError, match=r"^fit: the model gives a tuple, which has no rows\. Let it give one tensor"):
+        bp.fit(model, lambda both, y: bp.nn.CrossEntropyLoss()(both[0], y), still(model), batches(), 1, compile=compile)

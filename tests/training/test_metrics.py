@@ -68,6 +68,8 @@ def test_every_position_of_a_sequence_is_a_row_and_ignored_labels_do_not_count()
         counts = labels != 2
         by_hand = f1_by_hand(scores.argmax(1)[counts], labels[counts])
         assert measured("f1", scores, some, loss) == pytest.approx(by_hand, rel=1e-14)
+        if ignored == -100:
+            assert measured("accuracy", scores, some, bp.nn.functional.nll_loss) == right[labels != 2].mean()
     nothing = np.full((5, 7), -100)
     assert all(math.isnan(measured(name, scores, nothing, bp.nn.NLLLoss())) for name in ("accuracy", "f1"))
 
@@ -128,6 +130,14 @@ def test_the_usual_is_accuracy_where_the_targets_are_classes():
         assert names(np.zeros((4, 2)), targets) == []
     assert names(np.zeros((3, 1)), [[0.0], [1.0], [2.0]]) == names(np.zeros((3, 1)), [0, 1, 0]) == []
     assert names(3.0, 1.0) == names(np.zeros(3), 1) == []
+
+
+def test_labels_that_only_a_loss_of_ones_own_can_leave_out_are_no_classes():
+    labels = np.array([0, -1, 2])
+    assert usual(max, np.zeros((3, 4)), labels) == []
+    assert usual(max, np.zeros((3, 4)), abs(labels)) != []
+    assert METRICS["f1"].of(bp.nn.CrossEntropyLoss(ignore_index=-1)).misfit(np.zeros((3, 4)), labels) == ""
+    assert METRICS["f1"].of(max).misfit(np.zeros((3, 4)), labels).startswith("needs class labels (n,) >= 0, one-hot")
 
 
 def test_the_threshold_is_that_of_the_loss_for_the_usual_too():

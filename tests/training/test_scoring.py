@@ -81,7 +81,7 @@ def test_what_is_asked_for_is_measured():
         (
             "accuracy",
             np.full((4, 3), 0.5),
-            r"evaluate: accuracy needs class labels \(n,\), one-hot rows .*; the outputs",
+            r"evaluate: accuracy needs class labels \(n,\) >= 0, one-hot .*; the outputs",
         ),
         ("f1", np.zeros(4), r"f1 needs .*outputs have shape \(4, 3\), the targets \(4,\) and dtype float64\. Choose a"),
         ("mae", np.arange(4) % 3, r"mae compares numbers, entry by entry; the outputs have shape \(4, 3\), the targ"),
@@ -143,3 +143,9 @@ def test_probabilities():
 def test_outputs_of_other_losses_are_no_probabilities(loss, name):
     with pytest.raises(ValueError, match=f"probabilities: the outputs of a model trained with {name} are none. Train"):
         probabilities(loss, np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_no_rows_have_no_score(reduction):
+    with pytest.raises(ValueError, match=r"^evaluate: X has no rows\. Pass at least one\.$"):
+        evaluate(bp.nn.Linear(2, 1), bp.nn.MSELoss(reduction), np.ones((0, 2)), np.ones((0, 1)))

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..compiler.plan import CompileError
 from ..compiler.step import compile as compiled_step
+from ..data.loader import DataLoader
 from ..nn.module import Module
 from ..nn.utils import clip_grad_norm_
 from ..opaque import value_check
@@ -127,7 +128,8 @@ def fit(
     >>> len(history), round(model.weight.item(), 3)
     (50, 3.0)
     """
-    _check(optimizer, epochs, validation, schedule, clip_norm, patience, out, resume)
+    _check_objects(model, loss, optimizer, loader, schedule)
+    _check(epochs, validation, clip_norm, patience, out, resume)
     asked = None if metrics is None else chosen(metrics, loss, "fit")
     monitor = monitor or ("loss" if validation is None else "val_loss")
     run = Run(loss, asked, validation is not None, monitor, patience)
@@ -204,9 +206,24 @@ def _epoch(step: Step, loader: Any, run: Run, after_batch: Sequence[Callable[[],
         ) from None
 
 
-def _check(
-    optimizer: Any, epochs: Any, validation: Any, schedule: Any, clip_norm: Any, patience: Any, out: Any, resume: bool
-) -> None:
+def _check_objects(model: Any, loss: Any, optimizer: Any, loader: Any, schedule: Any) -> None:
+    """Refuse what is of another kind."""
+    for name, given, kind, wanted in (
+        ("model", model, Module, "a Module"),
+        ("optimizer", optimizer, Optimizer, "one of bp.optim's"),
+        ("schedule", schedule, LRScheduler | None, "one of bp.optim.lr_scheduler's"),
+    ):
+        if not isinstance(given, kind):
+            raise TypeError(f"fit: {name} is a {type(given).__name__}. Pass {wanted}.")
+    if isinstance(loss, type):
+        raise TypeError(f"fit: loss is the class {loss.__name__}. Make an instance: {loss.__name__}().")
+    if schedule is not None and schedule.optimizer is not optimizer:
+        raise ValueError("fit: the schedule is of another optimizer. Make it for this one.")
+    if isinstance(loader, DataLoader) and len(loader.arrays) != 2:
+        raise ValueError(f"fit: the loader is of {len(loader.arrays)} arrays. Make it of inputs and targets, (X, y).")
+
+
+def _check(epochs: Any, validation: Any, clip_norm: Any, patience: Any, out: Any, resume: bool) -> None:
     """Refuse arguments that cannot be meant."""
     for name, value in (("epochs", epochs), ("patience", 1 if patience is None else patience)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
@@ -217,10 +234,6 @@ def _check(
         raise TypeError(f"fit: validation is a {type(validation).__name__}. Pass a pair of inputs and targets, (X, y).")
     if clip_norm is not None:
         check_number("fit", "clip_norm", clip_norm, 0.0, math.inf)
-    if schedule is not None and not isinstance(schedule, LRScheduler):
-        raise TypeError(f"fit: schedule is a {type(schedule).__name__}. Pass one of bp.optim.lr_scheduler's.")
-    if schedule is not None and schedule.optimizer is not optimizer:
-        raise ValueError("fit: the schedule is of another optimizer. Make it for this one.")
     if resume and out is None:
         raise ValueError("fit: resume is True, but there is no run folder. Name it with out.")
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..nn import functional as F
+from ..nn.functional.accepted import IGNORED
 
 __all__ = ["METRICS", "Loss", "Mean", "Metric", "chosen", "nearest", "usual"]
 
@@ -126,14 +127,16 @@ class _OfClasses(Metric):
 
     def of(self, loss: Loss) -> Metric:
         """Logits are above 0 where their probabilities are above 0.5; a loss may leave a label out."""
-        logits = getattr(loss, "function", loss) is F.binary_cross_entropy_with_logits
-        return type(self)(0.0 if logits else 0.5, getattr(loss, "ignore_index", None))
+        function = getattr(loss, "function", loss)
+        ignored = IGNORED if function in (F.cross_entropy, F.nll_loss) else None
+        logits = function is F.binary_cross_entropy_with_logits
+        return type(self)(0.0 if logits else 0.5, getattr(loss, "ignore_index", ignored))
 
     def misfit(self, outputs: Array, targets: Array) -> str:
         return (
             ""
-            if _are_classes(outputs, targets)
-            else ("needs class labels (n,), one-hot rows (n, k) or a column (n, 1) of 0 and 1")
+            if _are_classes(outputs, targets, self.ignored)
+            else "needs class labels (n,) >= 0, one-hot rows (n, k) or a column (n, 1) of 0 and 1"
         )
 
     def _classes(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
@@ -300,13 +303,16 @@ def chosen(metrics: Sequence[str | Metric | Function], loss: Loss, operation: st
 
 def usual(loss: Loss, outputs: Array, targets: Array) -> list[Metric]:
     """Accuracy where the targets are classes, else nothing."""
-    return [Accuracy().of(loss)] if _are_classes(outputs, targets) else []
+    accuracy = Accuracy().of(loss)
+    return [] if accuracy.misfit(outputs, targets) else [accuracy]
 
 
-def _are_classes(outputs: Array, targets: Array) -> bool:
+def _are_classes(outputs: Array, targets: Array, ignored: int | None) -> bool:
     """Labels, one-hot rows, or a column of 0 and 1."""
     if outputs.ndim == targets.ndim + 1 > 1:
-        return targets.dtype.kind in "iu" and targets.shape[1:] == outputs.shape[2:] and outputs.shape[1] > 1
+        if targets.dtype.kind not in "iu" or targets.shape[1:] != outputs.shape[2:] or outputs.shape[1] == 1:
+            return False
+        return bool(((targets >= 0) | (targets == ignored)).all())
     if not _alike(outputs, targets) or not 0 < targets.ndim <= 2 or not np.isin(targets, (0, 1)).all():
         return False
     column = targets.ndim == 1 or targets.shape[1] == 1

@@ -93,6 +93,10 @@ class Run:
 
     def count(self, cost: Tensor, outputs: Tensor, targets: Any, loader: Any) -> None:
         """A batch with the weights it met."""
+        if self.metrics is None and not isinstance(outputs, Tensor):
+            raise TypeError(
+                f"fit: the model gives a {type(outputs).__name__}, which has no rows. Let it give one tensor."
+            )
         given, wanted = outputs.data, targets if type(targets) is np.ndarray else as_array(targets)
         if self.metrics is None:
             self._choose(given, wanted, loader)

@@ -57,6 +57,8 @@ def evaluate(
     """
     asked = None if metrics is None else chosen(metrics, loss, "evaluate")
     outputs, targets = predict(model, X), as_array(y)
+    if not len(outputs):
+        raise ValueError("evaluate: X has no rows. Pass at least one.")
     with no_grad():
         cost = loss(Tensor(outputs), y).item()
     if asked is None:
