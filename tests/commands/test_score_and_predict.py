@@ -119,7 +119,9 @@ def test_a_document_is_scored_as_it_is_initialised(settings, part, capsys):
     Path("moons.toml").write_text(MOONS.replace("n = 80", ", ".join(["n = 80", *settings])))
     assert exit_code("eval", "moons.toml") == 0
     scores = bp.Experiment.from_spec("moons.toml").evaluate(part)
-    assert capsys.readouterr().out == f"{part} loss {scores['loss']:.4f} ({scores['rows']} rows)\n"
+    output, errors = capsys.readouterr()
+    assert output == f"{part} loss {scores['loss']:.4f} ({scores['rows']} rows)\n"
+    assert errors == "moons.toml: is a document, its model is not trained.\n"
     assert left() == ["moons.toml", "new.csv", "new.npz"]
 
 
@@ -266,6 +268,7 @@ def test_the_schema_knows_layers_that_are_imported(monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["eval", "moon.toml"], r"moon\.toml: there is no such file\. Did you mean .?moons\.toml.?\?"),
+        (["eval", "runs/no"], r"runs/no: there is no such run folder or document\. A run is begun by train FILE\."),
         (["eval", "."], r"\.: is no run folder, it holds no spec\.toml\. Name a document, or a folder of train\."),
         (["eval", "held.toml", "--on", "validation"], r"held\.toml: .*no part .*validation.*test.*"),
         (["eval", "RUN/plants"], r".*data: .*plants\.csv: there is no such file\..*"),

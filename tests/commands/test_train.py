@@ -103,15 +103,17 @@ def test_two_runs_of_a_document_are_the_same_files(trained):
     assert files("runs/moons") == files(trained)
 
 
-def test_the_spec_of_a_run_trains_the_same_again(trained):
+def test_the_spec_of_a_run_trains_the_same_again(trained, capsys):
     for document in (trained / "spec.toml", trained):
-        assert exit_code("train", document, "--quiet", "-o", "again") == 0
+        assert exit_code("train", document, "-o", "again") == 0
+        said = f"a new run of {document}, in again; with --resume {document} itself would go on"
+        assert (said == capsys.readouterr().out.splitlines()[0]) is (document == trained)
         assert Path("again/model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
         assert Path("again/spec.toml").read_bytes() == (trained / "spec.toml").read_bytes()
         shutil.rmtree("again")
 
 
-def test_places_of_data_are_absolute_in_the_run_folder(tmp_path):
+def test_places_of_data_are_absolute_in_the_run_folder(tmp_path, capsys):
     Path("data").mkdir()
     rows = "".join(f"{k},{k % 3},{'ab'[k % 2]}\n" for k in range(40))
     Path("data/some.csv").write_text(f"x,y,kind\n{rows}")
@@ -129,6 +131,11 @@ def test_places_of_data_are_absolute_in_the_run_folder(tmp_path):
     )
     assert exit_code("train", "data/net.json", "--quiet") == 0
     assert tomllib.loads(Path("runs/net/spec.toml").read_text())["data"]["path"] == str(tmp_path / "data" / "some.csv")
+    assert (
+        exit_code("train", "data/net.json", "-o", "text", "--set", "data.target=y", "--set", "model.out_features=3")
+        == 0
+    )
+    assert capsys.readouterr().out.splitlines()[1] == "columns of text, one-hot: kind (2)"
     shutil.copy("data/some.csv", "other.csv")
     assert exit_code("train", "data/net.json", "--quiet", "-o", "out", "--set", "data.path=other.csv") == 0
     assert tomllib.loads(Path("out/spec.toml").read_text())["data"]["path"] == str(tmp_path / "other.csv")
@@ -273,6 +280,8 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(there, trained):
     ("settings", "message"),
     [
         (["--set", "optim.lr=0.1"], r"optim\.lr = 0\.05, here it is 0\.1"),
+        (["--set", "optim.lr=0.1", "--set", "train.epochs=3"], r"optim\.lr = 0\.05, here it is 0\.1"),
+        (["--set", "train.epochs=1"], r"train\.epochs = 2, here it is 1"),
         (["--seed", "7"], r"seed = 0, here it is 7"),
         (["--set", "data.noise=0.2"], r"data\.noise left out, here it is 0\.2"),
         (["--set", "model.layers[1].type=ReLU"], r'model\.layers\[1\]\.type = "Tanh", here it is "ReLU"'),
@@ -288,6 +297,33 @@ def test_a_run_of_another_document_does_not_go_on(settings, message, run, capsys
     assert re.fullmatch(rf"{run}: was run with {message}\. {re.escape(cure)}\n", errors), errors
     assert output == ""
     assert state_of("runs") == before
+
+
+def test_a_run_goes_on_to_more_epochs(run, capsys):
+    longer = ["--set", "train.epochs=4"]
+    assert exit_code("train", "moons.toml", "-o", "whole", "--quiet", *longer) == 0
+    for document in ("moons.toml", run):  # of a finished run, then of one that is at its end anew
+        assert exit_code("train", document, "--resume", *longer) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "going on in epoch 3, batch 1 of 4"
+    assert lines[-2] == f"{run}: this run is finished, nothing is left to do."
+    assert files(run) == files("whole")
+
+
+def test_a_run_that_was_killed_before_its_first_new_epoch_is_not_finished(run, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(bp.Experiment, "fit", lambda *_, **__: sys.exit(9))
+        assert exit_code("train", "moons.toml", "--resume", "--quiet", "--set", "train.epochs=3") == 9
+    assert exit_code("train", run, "--resume", "--quiet") == 0
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_run_that_does_not_go_on_is_of_as_many_epochs_as_before(run, monkeypatch, capsys):
+    before = files(run)
+    monkeypatch.setattr("tinygrad_bp.training.loop.fingerprint", lambda *_: "of other data")
+    assert exit_code("train", "moons.toml", "--resume", "--set", "train.epochs=3") == 2
+    assert capsys.readouterr().err.startswith("resume: the training data is not that of the run. ")
+    assert files(run) == before
 
 
 def test_long_values_are_compared_to_their_end(run):

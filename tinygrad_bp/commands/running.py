@@ -94,6 +94,8 @@ def import_all(modules: list[str]) -> None:
 def document_of(name: str) -> tuple[dict[str, Any], Path | None]:
     """The document that `name` is, and None, or the one in the run folder that it is, and that folder."""
     path = Path(name)
+    if not path.exists() and path.suffix not in (".toml", ".json"):
+        raise FileNotFoundError(f"{name}: there is no such run folder or document. A run is begun by train FILE.")
     if not path.is_dir():
         with at(name):
             return read(path), None

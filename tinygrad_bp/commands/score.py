@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,8 @@ def _eval(arguments: argparse.Namespace) -> int:
     with exit_on(2, ImportError, MemoryError, OSError, TypeError, ValueError):
         import_all(arguments.modules)
         of, scores = _of_file(arguments) if arguments.data else _of_part(arguments)
+    if not Path(arguments.model).is_dir():
+        print(f"{arguments.model}: is a document, its model is not trained.", file=sys.stderr)
     if arguments.json:
         print_json({"model": arguments.model, "on": of, **scores})
     else:

@@ -11,6 +11,7 @@ import argparse
 import io
 import json
 import logging
+import math
 import os
 import shlex
 import sys
@@ -92,15 +93,17 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         with at(arguments.document):
             experiment = Experiment.from_spec(overridden(document, [*arguments.settings, *seed]))
             spec = written(experiment.to_spec())
-        _check_same(folder.path, spec)
-        finished = folder.finished()
+        shorter = _check_same(folder.path, spec)
+        finished = folder.finished(experiment.settings["epochs"])
         if not finished:
-            _prepare(folder.path, spec, experiment.parts.columns)
+            _prepare(folder.path, spec, experiment.parts.columns, shorter)
     if finished:
         print(f"{folder.path}: this run is finished, nothing is left to do.")
     else:
+        if run is not None and not arguments.resume:
+            print(f"a new run of {run}, in {folder.path}; with --resume {run} itself would go on")
         print(_head(experiment, Path(arguments.document).name), flush=True)
-        _fit(experiment, folder.path, arguments)
+        _fit(experiment, folder.path, arguments, shorter)
         print(f"wrote {folder.path}: {', '.join(sorted(os.listdir(folder.path)))}")
     with exit_on(1, ArithmeticError, MemoryError, OSError, ValueError):
         result = _result(experiment, folder.path)
@@ -121,15 +124,31 @@ def _place(arguments: argparse.Namespace, run: Path | None) -> Path:
     return Path("runs", Path(arguments.document).stem if run is None else run.resolve().name)
 
 
-def _check_same(folder: Path, spec: str) -> None:
-    """Refuse to go on with a run of another document, and name the first value that differs."""
+def _check_same(folder: Path, spec: str) -> bytes | None:
+    """Refuse to go on with a run of another document, and name the first value that differs; more epochs are none.
+
+    Returns what spec.toml was where the run is to have more of them.
+    """
     path = folder / "spec.toml"
     if not path.is_file():
-        return
+        return None
     with at(str(path)):
-        difference = _difference(read(path), tomllib.loads(spec), "")
+        there, here = read(path), tomllib.loads(spec)
+        difference = _difference(there, here, "")
+    if difference and _epochs(there) < _epochs(here):
+        there["train"]["epochs"] = here["train"]["epochs"]
+        if not (difference := _difference(there, here, "")):
+            return path.read_bytes()
     if difference:
         raise ValueError(f"{folder}: was run with {difference}. Leave that as it was, or name another folder: --out.")
+    return None
+
+
+def _epochs(document: dict[str, Any]) -> float:
+    """Those of a document, infinitely many where it has no such number."""
+    table = document.get("train")
+    epochs = table.get("epochs") if isinstance(table, dict) else None
+    return epochs if isinstance(epochs, int) else math.inf
 
 
 def _difference(there: Any, here: Any, place: str) -> str:
@@ -148,15 +167,16 @@ def _value(value: Any) -> str:
     return "left out" if value is None else f"= {json.dumps(value) if isinstance(value, str) else shown(value)}"
 
 
-def _prepare(folder: Path, spec: str, columns: Columns) -> None:
-    """Write the files that `fit` does not; those of a run with a checkpoint stay, whatever has become of the data."""
+def _prepare(folder: Path, spec: str, columns: Columns, shorter: bytes | None) -> None:
+    """Write the files that `fit` does not; those of a run with a checkpoint stay, but for its number of epochs."""
     files = {"spec.toml": spec, "columns.json": json.dumps(columns.to_dict(), indent=2) + "\n"}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise type(error)(f"{folder}: {error.strerror}. Name another folder with --out.") from error
     for name, text in files.items():
-        if not ((folder / CHECKPOINT).exists() and (folder / name).exists()):
+        stays = (folder / CHECKPOINT).exists() and (folder / name).exists()
+        if not stays or (shorter is not None and name == "spec.toml"):
             with in_place_of(folder / name) as file:
                 file.write(text.encode())
 
@@ -168,18 +188,25 @@ def _head(experiment: Experiment, name: str) -> str:
     rows += [
         f"{len(part[0])} {use}" for part, use in ((parts.validation, "to validate"), (parts.test, "to test")) if part
     ]
-    return f"{name}: {weights} weights and biases; {', '.join(rows)}"
+    head = f"{name}: {weights} weights and biases; {', '.join(rows)}"
+    texts = [f"{column} ({len(known)})" for column, known in parts.columns.categories.items()]
+    return f"{head}\ncolumns of text, one-hot: {', '.join(texts)}" if texts else head
 
 
 # ---- the run ------------------------------------------------------------------------------------------------------
 
 
-def _fit(experiment: Experiment, folder: Path, arguments: argparse.Namespace) -> None:
+def _fit(experiment: Experiment, folder: Path, arguments: argparse.Namespace, shorter: bytes | None) -> None:
     """Train; what ends it early is said in one line, with what is kept."""
     with exit_on(2, TypeError, ValueError), exit_on(1, ArithmeticError, MemoryError, OSError, RuntimeError):
         try:
             with np.errstate(all="ignore"):  # fit finds what overflows
                 experiment.fit(out=folder, resume=arguments.resume, progress=not arguments.quiet)
+        except ValueError as error:
+            if shorter is not None and str(error).startswith("resume: "):  # it has not gone on
+                with in_place_of(folder / "spec.toml") as file:
+                    file.write(shorter)
+            raise
         except FloatingPointError as error:
             kept = f"What was saved until then stays in {folder}; give the next run another folder with --out."
             raise FloatingPointError(f"{error} {kept}") from error
@@ -190,7 +217,7 @@ def _fit(experiment: Experiment, folder: Path, arguments: argparse.Namespace) ->
 
 def _interrupted(stop: BaseException, experiment: Experiment, folder: Path, modules: list[str]) -> str:
     """What is kept of a run that was interrupted, and how it goes on; of SIGINT `fit` says whether all was saved."""
-    if RunFolder(folder).finished():
+    if RunFolder(folder).finished(experiment.settings["epochs"]):
         return f"interrupted when all was done: {folder} is finished."
     epoch = f"epoch {len(_records(folder)) + 1} of {experiment.settings['epochs']}"
     saved = "saved" if str(stop) else "at the last checkpoint"
