@@ -239,6 +239,29 @@ def test_a_plateau_is_judged_by_the_monitored_number():
     assert optimizer.param_groups[0]["lr"] == 0.125
 
 
+@pytest.mark.parametrize(
+    ("mode", "settings", "message"),
+    [
+        (
+            "min",
+            {"monitor": "accuracy"},
+            r'^fit: of accuracy the schedule waits for the min\. Make it with mode="max"\.$',
+        ),
+        (
+            "min",
+            {"metrics": ["f1"], "monitor": "val_f1"},
+            r'^fit: of val_f1 the schedule .* Make it with mode="max"\.$',
+        ),
+        ("max", {}, r'^fit: of val_loss the schedule waits for the max\. Make it with mode="min"\.$'),
+    ],
+)
+def test_a_plateau_looks_the_way_in_which_the_number_improves(mode, settings, message):
+    model, loss, optimizer = digits_net()
+    schedule = lr_scheduler.ReduceLROnPlateau(optimizer, mode)
+    with pytest.raises(ValueError, match=message):
+        bp.fit(*(model, loss, optimizer, batches(), 1), schedule=schedule, validation=(X_TEST, Y_TEST), **settings)
+
+
 @pytest.mark.parametrize("compile", [True, False])
 def test_gradients_are_clipped_before_the_step_and_compiled_too(compile, caplog):
     by_hand, loss, optimizer = digits_net()

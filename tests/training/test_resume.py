@@ -73,7 +73,7 @@ def warm_up(optimizer):
 
 
 def plateau(optimizer):
-    return lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.5)
+    return lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=0, threshold=0.5)
 
 
 def cosine(optimizer):

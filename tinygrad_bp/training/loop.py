@@ -75,7 +75,7 @@ def fit(
         Names ("accuracy", "f1", "mae", "rmse", "r2"), :class:`~tinygrad_bp.training.Metric` objects or functions of
         outputs and targets. Left out: accuracy where the targets are classes, else none.
     schedule
-        Of `optimizer`; stepped once an epoch, `ReduceLROnPlateau` with the monitored number.
+        Of `optimizer`; stepped once an epoch, `ReduceLROnPlateau` with the monitored number, for which its `mode` is.
     clip_norm
         What the norm of all gradients together is at most.
     patience
@@ -133,6 +133,8 @@ def fit(
     asked = None if metrics is None else chosen(metrics, loss, "fit")
     monitor = monitor or ("loss" if validation is None else "val_loss")
     run = Run(loss, asked, validation is not None, monitor, patience)
+    if isinstance(schedule, ReduceLROnPlateau) and schedule.mode != (mode := "max" if run.rises else "min"):
+        raise ValueError(f'fit: of {monitor} the schedule waits for the {schedule.mode}. Make it with mode="{mode}".')
     model.train()
     keeper = None
     if out is not None:

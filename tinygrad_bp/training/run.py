@@ -34,6 +34,8 @@ class Run:
         Whether records have numbers of validation rows.
     monitor
         The key of a record that is to improve.
+    rises
+        Whether that is better when it is higher.
     patience
         How many epochs without improvement end the run.
     metrics
@@ -63,7 +65,9 @@ class Run:
     def __post_init__(self) -> None:
         self.kept: list[Record] = []  # the history without seconds, which differ from run to run
         self._summed = summed(self.loss)
-        self.check_monitor(["accuracy"] if self.asked is None else [metric.name for metric in self.asked])
+        rising = {"accuracy": True} if self.asked is None else {m.name: m.higher_is_better for m in self.asked}
+        self.check_monitor([*rising])
+        self.rises = rising.get(self.monitor.removeprefix("val_"), False)
 
     @property
     def epoch(self) -> int:
@@ -142,12 +146,10 @@ class Run:
         """The epoch has become a record; returns whether it is the best so far."""
         self.history.append(record)
         self.kept.append({key: value for key, value in record.items() if key != "seconds"})
-        metrics = self.metrics or []
-        self._begin_epoch(metrics)
-        name, value = self.monitor.removeprefix("val_"), record[self.monitor]
-        higher = any(metric.higher_is_better for metric in metrics if metric.name == name)
-        bound = self.best if self.best_epoch else -math.inf if higher else math.inf
-        better = bool(value > bound if higher else value < bound)
+        self._begin_epoch(self.metrics or [])
+        value = record[self.monitor]
+        bound = self.best if self.best_epoch else -math.inf if self.rises else math.inf
+        better = bool(value > bound if self.rises else value < bound)
         if better:
             self.best, self.best_epoch = value, record["epoch"]
         return better
