@@ -460,6 +460,11 @@ MISTAKES = [
         r"schedule: SequentialLR: schedule 0 is a ReduceLROnPlateau\.",
     ),
     (["schedule"], [], r"schedule = \[\]: is a list\. Give a table\."),
+    (
+        ["schedule"],
+        {"type": "ReduceLROnPlateau", "mode": "max"},
+        r'schedule\.mode = "max": val_loss improves the other way\. Give "min"\.',
+    ),
     # sizes
     (layer(0, "out_features"), 10**9, r"model\.layers\[0\]\.out_features = 1000000000: is too large\. Give at most"),
 ]
@@ -470,6 +475,14 @@ def test_a_mistake_is_one_line_with_its_place(path, value, message):
     with pytest.raises((ValueError, TypeError, FileNotFoundError), match=message) as caught:
         bp.Experiment.from_spec(changed(path, value))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_plateau_looks_the_way_in_which_the_number_improves():
+    document = changed(["train", "monitor"], "val_accuracy")
+    with pytest.raises(ValueError, match=r'schedule\.mode = "min": val_accuracy improves the other way\. Give "max"\.'):
+        bp.Experiment.from_spec(document | {"schedule": {"type": "ReduceLROnPlateau"}})
+    schedule = bp.Experiment.from_spec(document | {"schedule": {"type": "ReduceLROnPlateau", "mode": "max"}}).schedule
+    assert schedule.mode == "max"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .. import data, nn, optim
 from ..data.sources import Parts
-from ..optim.lr_scheduler import LRScheduler
+from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from ..optim.optimizers import check_number
 from ..random import generator, manual_seed
 from ..recipe import no_grad
@@ -193,7 +193,11 @@ def _experiment(document: dict[str, Any]) -> Experiment:
     schedule = None
     if values.get("schedule") is not None:
         schedule = made(values["schedule"], "schedule", SCHEDULES, "schedule", optimizer)
-    _check_settings(settings, loss, np.asarray(outputs), targets, parts.validation is not None)
+    monitor, rises = _check_settings(settings, loss, np.asarray(outputs), targets, parts.validation is not None)
+    if isinstance(schedule, ReduceLROnPlateau) and schedule.mode != (mode := "max" if rises else "min"):
+        raise ValueError(
+            f"schedule.mode = {shown(schedule.mode)}: {monitor} improves the other way. Give {shown(mode)}."
+        )
     return Experiment(document, values["seed"], parts, loader, model, loss, optimizer, schedule, settings)
 
 
@@ -266,8 +270,8 @@ def _mismatch(loss: nn.Module, targets: NDArray[Any], given: tuple[int, ...]) ->
 
 def _check_settings(
     settings: Mapping[str, Any], loss: nn.Module, outputs: NDArray[Any], targets: NDArray[Any], validated: bool
-) -> None:
-    """Refuse what `fit` would refuse, in the words of the document."""
+) -> tuple[str, bool]:
+    """Refuse what `fit` would refuse, in the words of the document; what is monitored, and whether it is to rise."""
     if settings["epochs"] < 1:
         raise ValueError(f"train.epochs = {shown(settings['epochs'])}: too few. Train for at least 1.")
     patience, clip_norm = settings.get("patience"), settings.get("clip_norm")
@@ -286,6 +290,8 @@ def _check_settings(
     require_fit("train.metrics", metrics, outputs, targets)
     measured = ["loss", *(metric.name for metric in metrics)]
     measured += [f"val_{name}" for name in measured if validated]
-    if settings.get("monitor") not in (None, *measured):
-        near = nearest(settings["monitor"], measured) or f" Choose from {', '.join(measured)}."
-        raise ValueError(f"train.monitor = {shown(settings['monitor'])}: is not measured.{near}")
+    monitor = settings.get("monitor", "val_loss" if validated else "loss")
+    if monitor not in measured:
+        near = nearest(monitor, measured) or f" Choose from {', '.join(measured)}."
+        raise ValueError(f"train.monitor = {shown(monitor)}: is not measured.{near}")
+    return monitor, any(m.higher_is_better for m in metrics if m.name == monitor.removeprefix("val_"))
