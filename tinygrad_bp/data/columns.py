@@ -7,6 +7,7 @@ exactly as training saw them. Reading files is in `tables`, sharing out rows in 
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -27,6 +28,7 @@ Targets: TypeAlias = Literal["labels", "one-hot", "binary", "numbers"]
 Dtype: TypeAlias = Literal["float32", "float64", "int64"]
 
 FEW, MANY = 20, 1000  # up to FEW different texts may be classes or categories in any file, over MANY in none
+_log = logging.getLogger("tinygrad_bp")
 _WHOLE = re.compile(r"([+-]?[0-9]{1,18})(\.0*)?")
 
 
@@ -105,8 +107,12 @@ class Columns:
         """X of a table or of arrays in memory."""
         return self.scaled(self.unscaled(source), source.path)
 
-    def unscaled(self, source: Table | Arrays) -> Array:
-        """X of a table or of arrays in memory, before scaling, arrays in the dtype that they have."""
+    def unscaled(self, source: Table | Arrays, learning: bool = False) -> Array:
+        """X of a table or of arrays in memory, before scaling, arrays in the dtype that they have.
+
+        A category that no training row has is an error; while `learning`, where it stands in a row held out, it is none
+        of the known ones, zeros in all their places, and a warning is logged.
+        """
         if isinstance(source, Arrays):
             X = source.numbers(self._array_names[0])
             if X.shape[1:] != self.shape:
@@ -127,7 +133,10 @@ class Columns:
                 f"{source.path}: its first line is numbers, {listed(names)}, which would be lost as names. Give a line "
                 "of names first."
             )
-        blocks = [self._categories(source, n) if n in self.categories else source.numbers(n)[:, None] for n in names]
+        blocks = [
+            self._categories(source, name, learning) if name in self.categories else source.numbers(name)[:, None]
+            for name in names
+        ]
         return np.concatenate(blocks, axis=1).reshape(-1, *self.shape)
 
     def scaled(self, X: Array, path: str) -> Array:
@@ -172,10 +181,16 @@ class Columns:
             raise ValueError(f"{source.path}: {shown(self._array_names[1])} has shape {y.shape}. {wanted}.")
         return y.reshape(len(y), -1)
 
-    def _categories(self, table: Table, name: str) -> NDArray[np.float64]:
+    def _categories(self, table: Table, name: str, learning: bool) -> NDArray[np.float64]:
         """A column of text, 1.0 at the place of each row's category."""
-        known, what = self.categories[name], "a category that no training row has. Correct it, or leave the column out"
-        return np.eye(len(known))[_positions(table, name, table.cells(name), known, what)]
+        known, cells = self.categories[name], table.cells(name)
+        what = None if learning else "a category that no training row has. Correct it, or leave the column out"
+        positions = _positions(table, name, cells, known, what)
+        if strange := [cells[row] for row in np.flatnonzero(positions < 0).tolist()]:
+            rows = "1 row" if len(strange) == 1 else f"{len(strange)} rows"
+            texts = f"{shown(name)} is {listed(sorted(set(strange)))} in {rows} held out, and in none to train on"
+            _log.warning("%s: column %s: taken as none of the known ones.", table.path, texts)
+        return np.eye(len(known) + 1, len(known))[positions]  # the last row, also known as -1, is zeros
 
     @property
     def _array_names(self) -> tuple[str, str]:
@@ -331,12 +346,12 @@ def _most(cells: Sequence[str]) -> int:
 
 
 def _positions(
-    source: Table | Arrays, name: str, texts: Sequence[str], known: Sequence[str], otherwise: str
+    source: Table | Arrays, name: str, texts: Sequence[str], known: Sequence[str], otherwise: str | None
 ) -> NDArray[np.int64]:
-    """Where each text of a column is among the known ones; ValueError, which says what it is otherwise."""
+    """Where each text of a column is among the known ones; else ValueError, which says what it is otherwise, or -1."""
     position = {text: k for k, text in enumerate(known)}
     found = [position.get(text, -1) for text in texts]
-    if -1 in found:
+    if otherwise and -1 in found:
         text = texts[row := found.index(-1)]
         source.refuse(name, row, f"is {shown(text)}, {otherwise}.{hint(text, 'Known:', known)}")
     return np.array(found, dtype=np.int64)

@@ -113,7 +113,8 @@ def csv(
     """Rows of a .csv file with a line of names; X has a column for each number and for each category of a text.
 
     A column is numbers if all its cells are, in the whole file; else it is text, and becomes one-hot over what the
-    training rows hold of it. Mean, deviation and categories are learnt on the training rows alone.
+    training rows hold of it; what only rows held out hold is none of these, and a warning is logged. Mean, deviation
+    and categories are learnt on the training rows alone.
 
     Parameters
     ----------
@@ -136,8 +137,8 @@ def csv(
     TypeError, OSError
         Values of other types; a file that is not there or cannot be read.
     ValueError
-        A malformed file, an empty cell, a column that is not there, a target of no or too many classes, a category
-        that stands in the rows held out only, values outside these.
+        A malformed file, an empty cell, a column that is not there, a target of no or too many classes, values outside
+        these.
     """
     _check_choices("csv", targets, Targets, dtype, Floats)
     table = read_csv(path)
@@ -295,7 +296,7 @@ def _of_source(
 
 
 def _parts(source: Table | Arrays, columns: Columns, rows: Rows, scale: bool) -> Parts:
-    X = columns.unscaled(source)
+    X = columns.unscaled(source, learning=True)
     if scale:
         columns = columns.learnt_from(X[rows[0]], source.path)
     X, y = columns.scaled(X, source.path), columns.outputs(source)
