@@ -279,6 +279,8 @@ def test_the_schema_knows_layers_that_are_imported(monkeypatch, capsys):
         (["predict", "moons.toml", "new.csv"], r"moons\.toml: is a document, not trained yet\. Train it, .*"),
         (["predict", "RUN/plants", "new.csv", "-o", "./new.csv"], r"-o \./new\.csv: is the data itself\. .*"),
         (["predict", "RUN/plants", "new.csv", "-o", "none/o.csv"], r"save: there is no folder .*none\. .*"),
+        (["predict", "RUN/plants", "new.csv", "-o", "bare"], r"save: .*bare is a folder\. Name a file in it\."),
+        (["schema", "-o", "bare"], r"save: .*bare is a folder\. Name a file in it\."),
         (["predict", "fresh", "new.csv"], r"fresh: holds no trained weights yet\. Go on with train fresh --resume\."),
         (["predict", "bare", "new.csv"], r"bare/columns\.json: is missing\. train bare --resume writes it\."),
         (["predict", "deep", "new.csv"], r"deep/columns\.json: .*"),

@@ -193,8 +193,11 @@ def test_a_place_that_cannot_be_written(server, tmp_path, monkeypatch):
     server.answers["/a.gz"] = CONTENT
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
-    for path, reason in ((tmp_path / "file" / "a.gz", "File exists"), (tmp_path / "folder", "Is a directory")):
-        message = f"fetch: {path} cannot be written or read: {reason}. Name another folder."
+    under, folder = tmp_path / "file" / "a.gz", tmp_path / "folder"
+    for path, message in (
+        (under, f"fetch: {under} cannot be written or read: File exists. Name another folder."),
+        (folder, f"save: {folder} is a folder. Name a file in it."),
+    ):
         with pytest.raises(OSError, match="^" + re.escape(message) + "$"):
             fetch(server.url("a.gz"), path, SHA256)
 

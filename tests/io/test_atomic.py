@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_synced_does_no_harm(tmp_path, monkeypatch):
 
 def test_a_folder_in_the_way_or_missing_is_an_error(tmp_path):
     (tmp_path / "w.bin").mkdir()
-    with pytest.raises(OSError, match=r"w\.bin"):
+    with pytest.raises(IsADirectoryError, match=r"^save: .*w\.bin is a folder\. Name a file in it\.$"):
         put(tmp_path / "w.bin", b"")
     with pytest.raises(FileNotFoundError, match=r"^save: there is no folder .*missing\. Create it first\.$"):
         put(tmp_path / "missing" / "w.bin", b"")

@@ -213,8 +213,6 @@ class Step:
         """
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"save: the path is a {type(path).__name__}. Pass the name of a file.")
-        if os.path.isdir(path):
-            raise IsADirectoryError(f"save: {os.fspath(path)} is a folder. Name a file in it.")
         latest = self._latest()
         source = numpy_source.emit(latest.plan, latest.title)
         arrays = {v: v.params[0] if v.op == "constant" else latest.arrays[v] for v in source.arrays}

@@ -97,7 +97,7 @@ def fetch(url: str, path: str | os.PathLike[str], sha256: str, progress: bool = 
                         f"fetch: {url} has sha256 {digest.hexdigest()}, not {expected}. "
                         "Try again; if it stays so, the file there is another one."
                     )
-    except ConnectionError:
+    except (ConnectionError, IsADirectoryError):
         raise
     except OSError as error:
         reason = error.strerror or error

@@ -29,8 +29,8 @@ def in_place_of(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     Raises
     ------
-    FileNotFoundError
-        There is no such folder.
+    FileNotFoundError, IsADirectoryError
+        There is no such folder, or a folder is in the place of the file.
     OSError
         The folder cannot be written, or the disk is full. An older file is untouched.
 
@@ -46,6 +46,8 @@ def in_place_of(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"save: there is no folder {path.parent}. Create it first.")
+    if path.is_dir():
+        raise IsADirectoryError(f"save: {path} is a folder. Name a file in it.")
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with open(new, "xb") as file:
