@@ -7,6 +7,7 @@ environment variable TINYGRAD_BP_DATA: unset, the tests that need data skip and 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy loads: on nets this small a second thread spins for nothing
 os.environ["MPLBACKEND"] = "Agg"
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore Ctrl-C
 
 from hypothesis import HealthCheck, settings  # may load NumPy, to register what the package registers
 
