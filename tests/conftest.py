@@ -15,12 +15,12 @@ import pytest
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy loads: on nets this small a second thread spins for nothing
 os.environ["MPLBACKEND"] = "Agg"
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore Ctrl-C
 
 from hypothesis import HealthCheck, settings  # may load NumPy, to register what the package registers
 
 settings.register_profile("reproducible", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("reproducible")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore Ctrl-C
 
 collect_ignore = ["benchmarks"]
 
