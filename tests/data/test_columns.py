@@ -211,6 +211,16 @@ def test_too_many_texts_are_neither_categories_nor_classes():
         classes_of(many, "y")
 
 
+def test_a_stray_text_among_numbers_is_no_category():
+    ages = [str(k) for k in range(30)]
+    for column in (ages, ages * 20):  # too many for categories, or not: the cell is what is wrong
+        table = table_of("age,y\n" + "".join(f"{age},{k}\n" for k, age in enumerate([*column, "12a"])))
+        message = f"some.csv: line {len(column) + 2}, column 'age' is '12a', no number, as {len(column)} of "
+        with pytest.raises(ValueError, match="^" + re.escape(message)):
+            Columns.of_table(table, ["age"], ["y"], "numbers", None, range(30), "float64")
+    assert classes_of(table_of("y\n" + "\n".join(ages[:10] * 2 + ["none of them"])), "y")[1][-1] == "none of them"
+
+
 def test_targets_that_are_no_classes():
     with pytest.raises(
         ValueError, match=re.escape("line 3, column 'y' is '2.5', no label. Set targets = \"numbers\", or")

@@ -189,6 +189,47 @@ def test_columns_that_are_text(some, cells):
         table.numbers("x")
 
 
+@pytest.mark.parametrize(
+    ("numbers", "strays"),
+    [
+        (range(400), {4: "12a"}),
+        ([k % 270 for k in range(400)], {4: "unknown", 7: "3O"}),
+        ([k % 4 for k in range(400)], {7: "unknown"}),  # few cells, though 1 of 5 different ones
+        (
+            [k % 40 for k in range(80)],
+            dict.fromkeys(range(3, 80, 2), "--"),
+        ),  # many cells, though 1 of 21 different ones
+    ],
+)
+def test_strays_among_numbers_are_refused_with_their_line(some, numbers, strays):
+    cells = [strays.get(k, str(number)) for k, number in enumerate(numbers)]
+    table = table_of(some, "x\n" + "\n".join(cells))
+    assert table.is_numeric("x") is False
+    row, n = min(strays), len(cells)
+    message = (
+        f"{some}: line {row + 2}, column 'x' is '{strays[row]}', no number, as {n - len(strays)} of {n} cells are."
+    )
+    advice = " Correct it, or leave it out. If these are categories, put a letter before each."
+    with pytest.raises(ValueError, match="^" + re.escape(message + advice) + "$"):
+        table.refuse_strays("x")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["0", "1", "2", "3+"] * 25,
+        ["0"] * 345 + ["1"] * 102 + ["2"] * 101 + ["3+"] * 51,
+        ["0", "1"] * 49 + ["x", "x"],
+        [*"12345678x"],
+        ["red", "7"],
+    ],
+)
+def test_texts_and_numbers_that_are_categories(some, cells):
+    table = table_of(some, "x\n" + "\n".join(cells))
+    table.refuse_strays("x")
+    assert table.is_numeric("x") is False
+
+
 def test_only_columns_in_use_must_be_filled(some):
     assert rows_of(table_of(some, "a,b\n1,\n,2\n3,4"))[1] == ["", "2"]
 

@@ -223,6 +223,7 @@ class Columns:
         """The columns of a .csv, unscaled. Which are numbers all rows decide, the categories only these `rows`."""
         text = {name: table.cells(name) for name in features if not table.is_numeric(name)}
         for name, cells in text.items():
+            table.refuse_strays(name)
             if (different := len(set(cells))) > _most(cells):
                 raise ValueError(
                     f"{table.path}: column {shown(name)} has {different} different texts in {len(cells)} rows, too many"

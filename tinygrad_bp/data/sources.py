@@ -307,7 +307,12 @@ def _parts(source: Table | Arrays, columns: Columns, rows: Rows, scale: bool) ->
 def _shared_out(n: int, y: Array | None, shares: Shares) -> Rows:
     """The rows of each part, of every class its share; without classes of all alike."""
     rows = np.arange(n)
-    train, validation, test = train_validation_test_split(rows, rows if y is None else y, *shares, y is not None)
+    try:
+        train, validation, test = train_validation_test_split(rows, rows if y is None else y, *shares, y is not None)
+    except ValueError as error:
+        if y is None or 2 * len(np.unique(y)) <= n:
+            raise
+        raise ValueError(f'{error} If the target is a number and no class, set targets = "numbers".') from error
     return train[0], validation and validation[0], test and test[0]
 
 

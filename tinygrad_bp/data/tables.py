@@ -94,6 +94,17 @@ class Table:
             self.refuse(name, odd[0], f"is {shown(self.cells(name)[odd[0]])}, where a number is expected. Correct it.")
         return self._numbers[:, self._position(name)]
 
+    def refuse_strays(self, name: str) -> None:
+        """ValueError at the first cell that is no number, where they are too few to be meant.
+
+        That is 1 of 100 cells at most, or 1 of 10 different ones: 12a among ages, but not 3+ beside 0, 1 and 2.
+        """
+        odd, cells = self._no_numbers(name), self.cells(name)
+        n, strays = len(cells), {cells[row] for row in odd}
+        if 100 * len(odd) <= n or 10 * len(strays) <= len(set(cells)):
+            what = f"is {shown(cells[odd[0]])}, no number, as {n - len(odd)} of {n} cells are. Correct it, or leave it"
+            self.refuse(name, odd[0], f"{what} out. If these are categories, put a letter before each.")
+
     def _no_numbers(self, name: str) -> list[int]:
         """The rows whose cells are no numbers; ValueError where all are, but one is not finite."""
         numbers = self._numbers[:, self._position(name)]
