@@ -512,6 +512,25 @@ def test_a_loss_that_does_not_fit_the_targets(targets, loss, message):
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_whole_numbers_are_classes_unless_a_document_says_so(tmp_path):
+    (tmp_path / "few.csv").write_text("x,y\n" + "".join(f"{k},{k * k}\n" for k in range(12)))
+    data = {"name": "csv", "path": str(tmp_path / "few.csv"), "target": "y"}
+    document = changed(["data"], data) | {"model": {"type": "Linear", "out_features": 1}, "loss": {"type": "MSELoss"}}
+    with pytest.raises(ValueError, match=r'12 rows of 12 classes are too few .* no class, set targets = "numbers"\.$'):
+        bp.Experiment.from_spec(document)
+    data |= {"validation": 0.0, "test": 0.0}
+    with pytest.raises(ValueError, match=r'Use targets = "numbers", "one-hot" or CrossEntropyLoss\.$'):
+        bp.Experiment.from_spec(document | {"data": data})
+    assert bp.Experiment.from_spec(document | {"data": data | {"targets": "numbers"}}).parts.train[1].shape == (12, 1)
+
+
+def test_data_of_ones_own_may_have_one_kind_of_targets(monkeypatch):
+    monkeypatch.setitem(bp.spec.DATA, "pixels", lambda *, seed: bp.data.sources.digits(seed=seed))
+    document = changed(["data"], {"name": "pixels"}) | {"loss": {"type": "MSELoss"}}
+    with pytest.raises(ValueError, match=r"MSELoss does not take class labels \(10,\)\. Use CrossEntropyLoss\.$"):
+        bp.Experiment.from_spec(document)
+
+
 def test_log_probabilities_are_never_above_0():
     document = changed(["loss", "type"], "NLLLoss")
     document["model"]["layers"].append({"type": "LogSoftmax"})

@@ -9,11 +9,11 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from .arguments import Argument, arguments, checked
 from .mistakes import at, nearest, shown
 from .model import FORMAT, made, model_of, parts_of, sections, seeds, to_spec
 from .reading import anchored, plain, read
-from .registry import LOSSES, OPTIMIZERS, SCHEDULES
+from .registry import DATA, LOSSES, OPTIMIZERS, SCHEDULES
 
 __all__ = ["Experiment", "of_loader", "of_train"]
 
@@ -185,7 +185,7 @@ def _experiment(document: dict[str, Any]) -> Experiment:
     inputs, targets = _some(*parts.train)
     model, outputs = model_of(values["model"], inputs)
     _check_one_row(model, loader)
-    loss = _loss(values["loss"], outputs, targets)
+    loss = _loss(values["loss"], outputs, targets, _kinds_of_targets(values["data"]["name"]))
     parameters = list(model.parameters())
     if not parameters:
         raise ValueError("model: has nothing to train. Give it layers that have weights, such as Linear.")
@@ -231,14 +231,20 @@ def _are_labels(targets: NDArray[Any]) -> bool:
     return targets.ndim == 1 and targets.dtype.kind in "iu"
 
 
-def _loss(table: Mapping[str, Any], outputs: Any, targets: NDArray[Any]) -> nn.Module:
+def _kinds_of_targets(name: str) -> tuple[Any, ...]:
+    """What `targets` can be in [data] of this name."""
+    argument = arguments(DATA[name]).get("targets")
+    return () if argument is None else get_args(argument.hint)
+
+
+def _loss(table: Mapping[str, Any], outputs: Any, targets: NDArray[Any], kinds: Collection[str]) -> nn.Module:
     """The loss, after it was tried on what the model gives."""
     loss: nn.Module = made(table, "loss", LOSSES, "loss")
     with at(f"loss of the model's output {np.shape(outputs)}"), no_grad():
         try:
             cost = loss(outputs, targets)
         except (TypeError, ValueError) as error:
-            raise ValueError(_mismatch(loss, targets, np.shape(outputs)) or str(error)) from error
+            raise ValueError(_mismatch(loss, targets, np.shape(outputs), kinds) or str(error)) from error
     if isinstance(loss, nn.NLLLoss) and (highest := np.asarray(outputs).max()) > 1e-2:
         raise ValueError(
             f"loss: NLLLoss takes logarithms of probabilities, which are never above 0; the model gives {highest:.3g}. "
@@ -250,8 +256,8 @@ def _loss(table: Mapping[str, Any], outputs: Any, targets: NDArray[Any]) -> nn.M
     return loss
 
 
-def _mismatch(loss: nn.Module, targets: NDArray[Any], given: tuple[int, ...]) -> str:
-    """What to do where a loss is for other kinds of targets, or for more numbers a row than are `given`, or ''."""
+def _mismatch(loss: nn.Module, targets: NDArray[Any], given: tuple[int, ...], kinds: Collection[str]) -> str:
+    """What to do where a loss is for others of the `kinds` of targets, or for more numbers than are `given`, or ''."""
     of_labels, name = isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)), type(loss).__name__
     one_hot = isinstance(loss, nn.CrossEntropyLoss) and targets.ndim == 2 and targets.shape[1] > 1  # which it takes
     if of_labels and not _are_labels(targets) and not one_hot:
@@ -263,8 +269,9 @@ def _mismatch(loss: nn.Module, targets: NDArray[Any], given: tuple[int, ...]) ->
         return f"the data has {classes} classes, more than {given[-1]}. Give the last layer out_features = {classes}."
     if not of_labels and _are_labels(targets):
         binary = isinstance(loss, (nn.BCELoss, nn.BCEWithLogitsLoss))
-        other = '"binary", "one-hot"' if binary else '"one-hot"'
-        return f"{name} does not take class labels {targets.shape}. Use targets = {other} or CrossEntropyLoss."
+        others = ", ".join(shown(kind) for kind in ("binary" if binary else "numbers", "one-hot") if kind in kinds)
+        use = f"targets = {others} or CrossEntropyLoss" if others else "CrossEntropyLoss"
+        return f"{name} does not take class labels {targets.shape}. Use {use}."
     return ""
 
 
