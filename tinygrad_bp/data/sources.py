@@ -310,7 +310,7 @@ def _shared_out(n: int, y: Array | None, shares: Shares) -> Rows:
     try:
         train, validation, test = train_validation_test_split(rows, rows if y is None else y, *shares, y is not None)
     except ValueError as error:
-        if y is None or 2 * len(np.unique(y)) <= n:
+        if y is None or 2 * len(np.unique(y)) <= n or "too few" not in str(error):
             raise
         raise ValueError(f'{error} If the target is a number and no class, set targets = "numbers".') from error
     return train[0], validation and validation[0], test and test[0]
