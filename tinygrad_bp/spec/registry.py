@@ -88,6 +88,7 @@ def register(made: Made, kind: str | None = None) -> Made:
     ...         return self.factor * x
     >>> bp.from_spec({"format": 1, "model": {"type": "Scale", "factor": 0.5}})
     Scale(factor=0.5)
+    >>> del bp.spec.LAYERS["Scale"]  # and no longer
     """
     if kind is not None and kind not in _KINDS:
         raise ValueError(f"register: kind is {kind!r}. Choose from {', '.join(_KINDS)}.")
