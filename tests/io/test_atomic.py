@@ -7,10 +7,12 @@ import re
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
-from tinygrad_bp.io.atomic import in_place_of, remove_leftovers
+from tinygrad_bp.io.atomic import in_place_of, only_writer_of, remove_leftovers
 
 
 def put(path, content):
@@ -169,3 +171,30 @@ def test_killed_at_200_instants_the_file_is_always_whole(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLER, tmp_path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 20
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
+def test_a_folder_has_one_writer_and_a_killed_one_has_left(tmp_path):
+    folder = tmp_path / "new" / "run"
+    code = "import sys, time; from tinygrad_bp.io.atomic import only_writer_of as only\n"
+    code += "with only(sys.argv[1]): print('in', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "in\n"
+        refused = r"run: another process writes there\. Wait for it, or name another folder\.$"
+        with pytest.raises(ValueError, match=refused), only_writer_of(folder):
+            pass
+        other.kill()
+        other.wait()
+        for _ in range(2):
+            with only_writer_of(folder), only_writer_of(tmp_path):
+                assert list(folder.iterdir()) == []
+
+
+def test_without_locks_everybody_may_write(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with only_writer_of(tmp_path / "run"), only_writer_of(tmp_path / "run"):
+        assert (tmp_path / "run").is_dir()
+    refusing = SimpleNamespace(flock=mock.Mock(side_effect=OSError("no locks available")), LOCK_EX=2, LOCK_NB=4)
+    monkeypatch.setitem(sys.modules, "fcntl", refusing)
+    with only_writer_of(tmp_path / "run"), only_writer_of(tmp_path / "run"):
+        assert refusing.flock.call_count == (0 if os.name == "nt" else 2)

@@ -368,6 +368,22 @@ def test_on_epoch_is_called_again_unless_a_checkpoint_came_after_it(tmp_path, qu
     assert files(tmp_path / "two") == files(tmp_path / "one")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
+def test_a_folder_in_which_a_run_is_going_on_is_left_alone(tmp_path, quick):
+    setup, refused = SETUPS["eager, seeded"], []
+
+    def too_soon(record):
+        with pytest.raises(ValueError, match=r"another process writes there\. Wait for it") as error:
+            Setup(plain, momentum, seed=5, compile=False, validation=None).fit(tmp_path, resume=True)
+        refused.append(error)
+
+    for _ in range(3):
+        with after(5, control_c), contextlib.suppress(KeyboardInterrupt):
+            setup.fit(tmp_path, resume=True, on_epoch=too_soon)
+    assert len(refused) == 3
+    assert files(tmp_path).items() <= uninterrupted("eager, seeded")[1].items()
+
+
 @pytest.mark.filterwarnings("ignore:overflow|invalid:RuntimeWarning")
 def test_a_loss_that_is_not_finite_leaves_the_checkpoint_before(tmp_path, quick):
     bad = X.copy()

@@ -1,8 +1,9 @@
-"""Files replaced in one piece: the old one or the new one, whatever happens in between.
+"""Files replaced in one piece: the old one or the new one, whatever happens in between; and one writer at a time.
 
 `in_place_of` gives a file to write to beside the one that is meant, and puts it in its place when all of it is on the
 disk. An error leaves nothing behind. Only a process that is killed, or a power cut, can leave the file it was writing;
-its name says so, and `remove_leftovers` clears it away. What is in the files is not known here.
+its name says so, and `remove_leftovers` clears it away; that nobody else is writing there, `only_writer_of` knows.
+What is in the files is not known here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["in_place_of", "remove_leftovers"]
+__all__ = ["in_place_of", "only_writer_of", "remove_leftovers"]
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
@@ -76,6 +77,46 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     for entry in os.scandir(folder):
         if _LEFTOVER.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
             Path(entry).unlink(missing_ok=True)
+
+
+@contextmanager
+def only_writer_of(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """A block for this folder, which is made, that nobody else is in; a process that is killed has left it.
+
+    Where the system has no locks (Windows, some networks) nothing is promised.
+
+    Raises
+    ------
+    ValueError
+        Somebody else is in it.
+    OSError
+        The folder cannot be made.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as runs, only_writer_of(f"{runs}/first"):
+    ...     os.listdir(runs)
+    ['first']
+    """
+    with suppress(FileExistsError):  # a file in its place is for others to refuse
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{folder}: another process writes there. Wait for it, or name another folder.") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def _sync_folder(folder: Path) -> None:

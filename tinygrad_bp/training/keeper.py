@@ -10,9 +10,10 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from ..io.atomic import only_writer_of
 from .run import Record, Run
 from .run_folder import RunFolder
 from .state import gather, has_position, restore
@@ -42,15 +43,18 @@ class Keeper:
         self._took = self._ended = 0.0  # the last checkpoint: how long it took, and when it was there
 
     def begin(self, resume: bool, epochs: int) -> None:
-        """Make the folder, or take over the run that is in it."""
-        state = self.folder.begin(resume)
-        if state is not None:
-            self._take_over(restore(state, *self.objects), epochs)
-        if not self._finished:
-            self.folder.rewrite(self.run.kept)
-        self._epochs = epochs
-        if not self._has_position:
-            self._between = self._state()
+        """Make the folder, or take over the run that is in it; until `listening` is over nobody else writes there."""
+        with ExitStack() as alone:
+            alone.enter_context(only_writer_of(self.folder.path))
+            state = self.folder.begin(resume)
+            if state is not None:
+                self._take_over(restore(state, *self.objects), epochs)
+            if not self._finished:
+                self.folder.rewrite(self.run.kept)
+            self._epochs = epochs
+            if not self._has_position:
+                self._between = self._state()
+            self._alone = alone.pop_all()
 
     def _take_over(self, loop: Mapping[str, Any], epochs: int) -> None:
         for name, here in self.settings.items():
@@ -122,7 +126,8 @@ class Keeper:
                 if signal.getsignal(number) not in (None, signal.SIG_IGN):
                     previous[number] = signal.signal(number, self._heard)
         try:
-            yield
+            with self._alone:
+                yield
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
