@@ -512,6 +512,16 @@ def test_a_loss_that_does_not_fit_the_targets(targets, loss, message):
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_softmax_before_cross_entropy_is_said(caplog):
+    document = changed(["loss", "type"], "CrossEntropyLoss")
+    bp.Experiment.from_spec(document)
+    assert caplog.messages == []
+    document["model"]["layers"].append({"type": "Softmax"})
+    bp.Experiment.from_spec(document)
+    said = "loss: CrossEntropyLoss takes the softmax itself, and gets probabilities. Leave Softmax out."
+    assert caplog.messages == [said]
+
+
 def test_whole_numbers_are_classes_unless_a_document_says_so(tmp_path):
     (tmp_path / "few.csv").write_text("x,y\n" + "".join(f"{k},{k * k}\n" for k in range(12)))
     data = {"name": "csv", "path": str(tmp_path / "few.csv"), "target": "y"}

@@ -7,6 +7,7 @@ for some rows. Nothing of a document is executed, and nothing is written but wha
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import os
 from collections.abc import Callable, Collection, Mapping
@@ -35,6 +36,7 @@ from .registry import DATA, LOSSES, OPTIMIZERS, SCHEDULES
 
 __all__ = ["Experiment", "of_loader", "of_train"]
 
+_log = logging.getLogger("tinygrad_bp")
 _OF_FIT = ("epochs", "metrics", "patience", "monitor", "restore_best", "clip_norm", "compile")
 _ROWS = 32  # on which model, loss and metrics are tried, where targets are no labels
 
@@ -250,6 +252,9 @@ def _loss(table: Mapping[str, Any], outputs: Any, targets: NDArray[Any], kinds: 
             f"loss: NLLLoss takes logarithms of probabilities, which are never above 0; the model gives {highest:.3g}. "
             "End it with LogSoftmax, or use CrossEntropyLoss."
         )
+    given = np.asarray(outputs)
+    if isinstance(loss, nn.CrossEntropyLoss) and given.min() >= 0 and np.allclose(given.sum(axis=1), 1, atol=1e-6):
+        _log.warning("loss: CrossEntropyLoss takes the softmax itself, and gets probabilities. Leave Softmax out.")
     if np.ndim(cost):
         place = f"loss.reduction = {shown(table['reduction'])}" if "reduction" in table else "loss"
         raise ValueError(f'{place}: gives {np.shape(cost)}, not a single number. Choose "mean" or "sum".')
