@@ -300,6 +300,7 @@ def test_labels_of_arrays(y, labels):
             "row 1 of the array 'y' is '7', no class of the training data. Correct it. Known:",
         ),
         ({"X": np.ones((2, 3)), "y": [0, 0.5]}, "row 1 of the array 'y' is 0.5, no label. Set targets = \"numbers\"."),
+        ({"X": np.ones((5, 3)), "y": [0, 1, 0, 1]}, "'X' has 5 rows, 'y' 4. Give as many."),
         ({"X": np.ones((2, 3)), "y": np.eye(2)}, "the array 'y' has shape (2, 2). Give one label for a row."),
     ],
 )
@@ -393,6 +394,21 @@ def test_through_json_every_bit_of_x_comes_back(some, drawn, dtype, scale):
     assert (again.features, again.classes, again.target) == (columns.features, columns.classes, columns.target)
 
 
+@pytest.mark.parametrize("shape", [(3,), (1, 2, 2)])
+def test_targets_that_are_x_itself(write, tmp_path, shape):
+    X = np.arange(2.0 * math.prod(shape)).reshape(2, *shape)
+    columns = Columns.of_arrays(Arrays("a.npz", {"A": X}), ("A", "A"), "numbers", None, "float64")
+    columns = Columns.from_dict(json.loads(json.dumps(columns.learnt_from(X, "a.npz").to_dict())))
+    np.savez(tmp_path / "new.npz", A=X)
+    header = ",".join(columns.target)  # as predict writes it
+    assert header.startswith("A0,A1,A2")
+    for path in (tmp_path / "new.npz", write("\n".join([header, *(",".join(map(str, row.ravel())) for row in X)]))):
+        found, targets = columns.read_pair(path)
+        assert np.array_equal(targets, X)
+        assert np.array_equal(found, np.sign(X - X.mean(axis=0)))  # scaled
+        assert np.array_equal(columns.read(path), found)
+
+
 def test_arrays_through_json():
     X = np.random.default_rng(0).standard_normal((5, 2, 3))
     columns = of_arrays(X, np.arange(5), "numbers").learnt_from(X, "a.npz")
@@ -430,6 +446,7 @@ def test_arrays_through_json():
         ({"mean": ["1"] * 4}, "columns: mean = \"['1', '1', '1', '1']\" cannot be."),
         ({"std": [0.0] * 4}, "columns: std = '[0.0, 0.0, 0.0, 0.0]' cannot be."),
         ({"std": 1.0}, "columns: std = '1.0' cannot be."),
+        ({"arrays": 5}, "columns: arrays = '5' cannot be."),
         ({"arrays": ["X"]}, "columns: arrays = \"['X']\" cannot be."),
         ({"dtype": "object"}, "columns: dtype = 'object' cannot be."),
     ],

@@ -363,6 +363,19 @@ def test_an_npz_is_scaled_by_its_training_rows(tmp_path):
     assert not np.array_equal(others.test[0], parts.test[0])
 
 
+@pytest.mark.parametrize("shape", [(4,), (1, 2, 2)])
+def test_an_autoencoder_has_its_inputs_as_targets(tmp_path, shape):
+    A = np.random.default_rng(0).random((40, *shape)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", A=A)
+    parts = npz(tmp_path / "a.npz", x="A", y="A", targets="numbers", dtype="float32", seed=0)
+    for X, y in (parts.train, parts.validation, parts.test):
+        assert (y.shape, y.dtype) == ((len(X), *shape), np.float32)
+        assert np.array_equal(X, y)
+    scaled = npz(tmp_path / "a.npz", x="A", y="A", targets="numbers", dtype="float32", scale=True, seed=0)
+    assert np.array_equal(scaled.train[1], parts.train[0])
+    assert not np.array_equal(scaled.train[0], parts.train[0])
+
+
 def test_tokens_stay_whole_numbers(tmp_path):
     np.savez(tmp_path / "a.npz", X=np.arange(40).reshape(20, 2), y=np.arange(20) % 2)
     parts = npz(tmp_path / "a.npz", dtype="int64", seed=0)
@@ -407,7 +420,7 @@ def test_tokens_stay_whole_numbers(tmp_path):
             {"X": np.ones((4, 1))},
             {"y": "X"},
             ValueError,
-            "npz: [x, y] is \"['X', 'X']\". Give at least one name, and each",
+            "npz: x and y are both 'X'. Name the array of the labels; for an autoencoder set targets = \"numbers\".",
         ),
     ],
 )

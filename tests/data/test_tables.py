@@ -304,9 +304,9 @@ def test_arrays_come_back(tmp_path, save):
     arrays = {
         "X": np.arange(24.0, dtype="f4").reshape(4, 3, 2),
         "y": np.array(["a", "b", "a", "c"]),
-        "fortran": np.asfortranarray(np.eye(3)),
-        "swapped": np.arange(3, dtype=">i4"),
-        "bools": np.array([True, False]),
+        "fortran": np.asfortranarray(np.eye(4)),
+        "swapped": np.arange(4, dtype=">i4"),
+        "bools": np.arange(4) > 1,
     }
     save(tmp_path / "a.npz", **arrays)
     found = read_npz(tmp_path / "a.npz", list(arrays)).arrays
@@ -314,6 +314,15 @@ def test_arrays_come_back(tmp_path, save):
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype
         assert np.array_equal(found[name], array)
+
+
+def test_arrays_of_different_numbers_of_rows(tmp_path):
+    np.savez(tmp_path / "a.npz", X=np.ones((5, 3)), y=np.ones(5), z=np.ones(4))
+    assert list(read_npz(tmp_path / "a.npz", ["X", "y"]).arrays) == ["X", "y"]
+    with pytest.raises(
+        ValueError, match="^" + re.escape(f"{tmp_path}/a.npz: 'X' has 5 rows, 'z' 4. Give as many.") + "$"
+    ):
+        read_npz(tmp_path / "a.npz", ["X", "z"])
 
 
 def test_arrays_that_are_not_asked_for_are_not_looked_at(tmp_path):

@@ -44,7 +44,8 @@ class Columns:
         The columns with the targets. For arrays: the name of y; if that has k > 1 columns, ``y0, y1, ...``.
     targets
         What y is: ``"labels"``, int64, shape (n,): the position in `classes`; ``"one-hot"``, shape (n, classes);
-        ``"binary"``, shape (n, 1), 1.0 for the second class; ``"numbers"``, shape (n, len(target)), as in the file.
+        ``"binary"``, shape (n, 1), 1.0 for the second class; ``"numbers"``, shape (n, len(target)), as in the file, or
+        that of X where X and y are one array.
     classes
         The labels: whole numbers in their order, or text, sorted; None for numbers.
     shape
@@ -121,7 +122,7 @@ class Columns:
                     f"(n, {', '.join(map(str, self.shape))}). Give rows of that shape."
                 )
             return X
-        names = self.features or [name for name in source.names if name not in self.target]
+        names = self.features or [name for name in source.names if self._copies or name not in self.target]
         if not self.features and len(names) != math.prod(self.shape):
             besides = "" if len(names) == len(source.names) else f" besides {listed(self.target)}"
             raise ValueError(
@@ -173,6 +174,8 @@ class Columns:
         return np.eye(len(self.classes), dtype=dtype)[codes]
 
     def _numbers(self, source: Table | Arrays) -> Array:
+        if self._copies:
+            return self.unscaled(source)
         if isinstance(source, Table):
             return np.stack([source.numbers(name) for name in self.target], axis=1)
         y = source.numbers(self._array_names[1])
@@ -191,6 +194,11 @@ class Columns:
             texts = f"{shown(name)} is {listed(sorted(set(strange)))} in {rows} held out, and in none to train on"
             _log.warning("%s: column %s: taken as none of the known ones.", table.path, texts)
         return np.eye(len(known) + 1, len(known))[positions]  # the last row, also known as -1, is zeros
+
+    @property
+    def _copies(self) -> bool:
+        """Whether the targets are X itself."""
+        return self.arrays is not None and self.arrays[0] == self.arrays[1]
 
     @property
     def _array_names(self) -> tuple[str, str]:
@@ -244,8 +252,8 @@ class Columns:
     ) -> Columns:
         """The two arrays, unscaled."""
         X, y = (source.arrays[name] for name in arrays)
-        many = y.shape[1:2] > (1,)
-        target = [f"{arrays[1]}{k}" for k in range(y.shape[1])] if many else [arrays[1]]
+        size = math.prod(y.shape[1:])
+        target = [f"{arrays[1]}{k}" for k in range(size)] if size > 1 else [arrays[1]]
         return cls(None, tuple(target), targets, classes, X.shape[1:], arrays=arrays, dtype=dtype)
 
     def learnt_from(self, X: Array, path: str) -> Columns:
@@ -403,6 +411,6 @@ _KEPT: dict[str, Callable[[Any], bool]] = {
     "categories": lambda value: isinstance(value, dict) and all(map(_names, value.values())),
     "mean": _finite,
     "std": lambda value: _finite(value) and (value is None or all(x > 0 for x in value)),
-    "arrays": lambda value: value is None or (_names(value) and len(value) == 2),
+    "arrays": lambda value: value is None or (isinstance(value, list) and [*map(type, value)] == [str, str]),
     "dtype": lambda value: value in get_args(Dtype),
 }

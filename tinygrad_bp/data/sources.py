@@ -172,6 +172,8 @@ def npz(
 ) -> Parts:
     """Rows of two arrays of an .npz file: X of any shape (n, ...), y of labels (n,) or numbers (n, k).
 
+    Both may be one array, for an autoencoder: y is then X before scaling, of the same shape.
+
     Parameters
     ----------
     path
@@ -195,14 +197,15 @@ def npz(
         A malformed file, an array that is not there or has another shape, values outside these.
     """
     _check_choices("npz", targets, Targets, dtype, Dtype)
-    source = read_npz(path, _check_names("npz", "[x, y]", [x, y]))
+    source = read_npz(path, _check_names("npz", "[x, y]", [x] if x == y else [x, y]))
+    if x == y and targets != "numbers":
+        otherwise = 'for an autoencoder set targets = "numbers"'
+        raise ValueError(f"npz: x and y are both {shown(x)}. Name the array of the labels; {otherwise}.")
     X, labels = source.arrays[x], source.arrays[y]
     if X.ndim < 2 or 0 in X.shape:
         raise ValueError(f"{source.path}: {shown(x)} has shape {X.shape}. Give rows of numbers, (n, ...).")
-    if labels.ndim > 2 or 0 in labels.shape:
+    if x != y and (labels.ndim > 2 or 0 in labels.shape):
         raise ValueError(f"{source.path}: {shown(y)} has shape {labels.shape}. Give (n,) or (n, k).")
-    if len(X) != len(labels):
-        raise ValueError(f"{source.path}: {shown(x)} has {len(X)} rows, {shown(y)} {len(labels)}. Give as many.")
     return _of_source(source, (x, y), scale, targets, dtype, (validation, test, seed))
 
 

@@ -228,7 +228,8 @@ def read_npz(path: str | os.PathLike[str], names: Sequence[str]) -> Arrays:
     OSError
         No such file, a folder, a file that cannot be read.
     ValueError
-        No array of the name, no rows, nan or inf, an array of objects, a file that is damaged or a trap.
+        No array of the name, no rows or not as many in each, nan or inf,
+        an array of objects, a file that is damaged or a trap.
 
     Examples
     --------
@@ -263,6 +264,10 @@ def read_npz(path: str | os.PathLike[str], names: Sequence[str]) -> Arrays:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             row = int(np.argwhere(~np.isfinite(array))[0][0])
             raise ValueError(f"{path}: row {row} of the array {shown(name)} holds nan or inf. Give finite numbers.")
+    (first, n), *others = ((name, len(array)) for name, array in arrays.items())
+    for name, rows in others:
+        if rows != n:
+            raise ValueError(f"{path}: {shown(first)} has {n} rows, {shown(name)} {rows}. Give as many.")
     return Arrays(str(path), arrays)
 
 
