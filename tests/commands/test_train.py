@@ -19,6 +19,7 @@ import pytest
 import tinygrad_bp as bp
 from tests.commands.shell import FILES, MOONS, ROOT, exit_code, files, left, spawned, state_of
 from tinygrad_bp.commands import running, train
+from tinygrad_bp.io.atomic import only_writer_of
 from tinygrad_bp.spec.reading import written
 from tinygrad_bp.training.run_folder import RunFolder
 
@@ -297,6 +298,28 @@ def test_a_run_of_another_document_does_not_go_on(settings, message, run, capsys
     assert re.fullmatch(rf"{run}: was run with {message}\. {re.escape(cure)}\n", errors), errors
     assert output == ""
     assert state_of("runs") == before
+
+
+def test_of_two_runs_begun_at_once_one_has_the_folder(trained, monkeypatch, capsys):
+    from_spec = bp.Experiment.from_spec
+
+    def later(document):
+        shutil.copytree(trained, "runs/moons")
+        return from_spec(document)
+
+    monkeypatch.setattr(bp.Experiment, "from_spec", later)
+    assert exit_code("train", "moons.toml", "--set", "optim.lr=0.1") == 2
+    assert re.match(rf"{Path('runs', 'moons')} holds an earlier run \(checkpoint, .*\)\. ", capsys.readouterr().err)
+    assert files("runs/moons") == files(trained)
+
+
+@unix
+def test_a_run_that_another_process_is_writing_is_left_alone(run, capsys):
+    before = state_of(run)
+    with only_writer_of(run):
+        assert exit_code("train", run, "--resume", "--set", "train.epochs=3") == 2
+    assert capsys.readouterr().err == f"{run}: another process writes there. Wait for it, or name another folder.\n"
+    assert state_of(run) == before
 
 
 def test_a_run_goes_on_to_more_epochs(run, capsys):

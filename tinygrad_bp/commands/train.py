@@ -27,7 +27,7 @@ import numpy as np
 
 from ..data.columns import Columns
 from ..data.download import cache_folder
-from ..io.atomic import in_place_of
+from ..io.atomic import in_place_of, only_writer_of
 from ..io.weights import load
 from ..spec import Experiment
 from ..spec.mistakes import at, path_of, shown
@@ -93,10 +93,13 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         with at(arguments.document):
             experiment = Experiment.from_spec(overridden(document, [*arguments.settings, *seed]))
             spec = written(experiment.to_spec())
-        shorter = _check_same(folder.path, spec)
-        finished = folder.finished(experiment.settings["epochs"])
-        if not finished:
-            _prepare(folder.path, spec, experiment.parts.columns, shorter)
+        _make(folder.path)
+        with only_writer_of(folder.path):
+            folder.check(arguments.resume)  # again: reading the data took its time
+            shorter = _check_same(folder.path, spec)
+            finished = folder.finished(experiment.settings["epochs"])
+            if not finished:
+                _prepare(folder.path, spec, experiment.parts.columns, shorter)
     if finished:
         print(f"{folder.path}: this run is finished, nothing is left to do.")
     else:
@@ -167,13 +170,16 @@ def _value(value: Any) -> str:
     return "left out" if value is None else f"= {json.dumps(value) if isinstance(value, str) else shown(value)}"
 
 
-def _prepare(folder: Path, spec: str, columns: Columns, shorter: bytes | None) -> None:
-    """Write the files that `fit` does not; those of a run with a checkpoint stay, but for its number of epochs."""
-    files = {"spec.toml": spec, "columns.json": json.dumps(columns.to_dict(), indent=2) + "\n"}
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise type(error)(f"{folder}: {error.strerror}. Name another folder with --out.") from error
+
+
+def _prepare(folder: Path, spec: str, columns: Columns, shorter: bytes | None) -> None:
+    """Write the files that `fit` does not; those of a run with a checkpoint stay, but for its number of epochs."""
+    files = {"spec.toml": spec, "columns.json": json.dumps(columns.to_dict(), indent=2) + "\n"}
     for name, text in files.items():
         stays = (folder / CHECKPOINT).exists() and (folder / name).exists()
         if not stays or (shorter is not None and name == "spec.toml"):
