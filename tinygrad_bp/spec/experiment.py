@@ -252,8 +252,7 @@ def _loss(table: Mapping[str, Any], outputs: Any, targets: NDArray[Any], kinds: 
             f"loss: NLLLoss takes logarithms of probabilities, which are never above 0; the model gives {highest:.3g}. "
             "End it with LogSoftmax, or use CrossEntropyLoss."
         )
-    given = np.asarray(outputs)
-    if isinstance(loss, nn.CrossEntropyLoss) and given.min() >= 0 and np.allclose(given.sum(axis=1), 1, atol=1e-6):
+    if isinstance(loss, nn.CrossEntropyLoss) and np.allclose(np.asarray(outputs).sum(axis=1), 1, atol=1e-6):
         _log.warning("loss: CrossEntropyLoss takes the softmax itself, and gets probabilities. Leave Softmax out.")
     if np.ndim(cost):
         place = f"loss.reduction = {shown(table['reduction'])}" if "reduction" in table else "loss"

@@ -175,7 +175,7 @@ def _check_time(model: nn.Module, where: str, inputs: Any) -> bool:
                 inputs = stage.eval()(inputs)
             stage.train()
         return True
-    flat = getattr(inputs, "ndim", 3) == 2 and not isinstance(model, nn.LastStep)
+    flat = getattr(inputs, "ndim", 3) == 2
     if first and ours and (flat or not all(first)):
         place = f"{where} ({type(model).__name__}): takes the rows for steps in time"
         steps = "Put Unflatten before it, with dim = 1 and unflattened_size = [steps, numbers], and give it batch_first"
