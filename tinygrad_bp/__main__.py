@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import __version__
 from .commands import check, doctor, predict, schema, score, train
@@ -53,6 +53,14 @@ def _terminable() -> Iterator[None]:
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Of two positionals the second may be left out, and may stand behind an option: eval RUN --json DATA."""
+        found, rest = super().parse_known_args(args, namespace)
+        second = [action.dest for action in self._get_positional_actions()[1:] if action.nargs == "?"]
+        if second and getattr(found, second[0]) is None and rest and not rest[0].startswith("-"):
+            setattr(found, second[0], rest.pop(0))
+        return found, rest
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}. See {self.prog} --help.\n")
 

@@ -144,6 +144,18 @@ def predicted(trained, file, capsys):
     return [row[0] for row in table_of(capsys.readouterr().out)[1]]
 
 
+def test_options_stand_anywhere(trained, capsys):
+    run = str(trained / "numbers")
+    said = []
+    for arguments in ([run, "new.csv", "--json"], [run, "--json", "new.csv"], ["--json", run, "new.csv"]):
+        assert exit_code("eval", *arguments) == 0
+        said.append(capsys.readouterr().out)
+    assert json.loads(said[0])["on"] == "new.csv"
+    assert said == [said[0]] * 3
+    assert exit_code("eval", run, "--json", "new.csv", "more.csv") == 2
+    assert capsys.readouterr().err == "tinygrad_bp: unrecognized arguments: more.csv. See tinygrad_bp --help.\n"
+
+
 def test_a_document_is_scored_on_a_file(capsys):
     assert exit_code("eval", "moons.toml", "new.npz") == 0
     assert re.fullmatch(r"new\.npz loss \d\.\d{4} \(300 rows\)\n", capsys.readouterr().out)
