@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 import os
 import signal
 import tempfile
@@ -366,6 +367,33 @@ def test_on_epoch_is_called_again_unless_a_checkpoint_came_after_it(tmp_path, qu
         setup.fit(tmp_path / "two", on_epoch=slower)
     setup.fit(tmp_path / "two", resume=True, on_epoch=slower)
     assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *(("made", value) for value in (None, [3], {})),
+        *(("loop", value) for value in (None, [3], {})),
+        ("made/the model", 3),
+        ("loop/settings", {}),
+        ("loop/sums", None),
+        ("loop/history", None),
+    ],
+)
+def test_a_checkpoint_that_somebody_else_made_up_is_refused(path, value, tmp_path, quick):
+    """Its SHA-256 is right, for anybody can write one."""
+    setup = SETUPS["eager, seeded"]
+    with after(2, killed), pytest.raises(Killed):
+        setup.fit(tmp_path)
+    checkpoint, keys = tmp_path / "checkpoint" / "state.safetensors", path.split("/")
+    state = bp.load(checkpoint)
+    functools.reduce(operator.getitem, keys[:-1], state)[keys[-1]] = value
+    bp.save(checkpoint, state)
+    before = files(tmp_path)
+    assert not keeper.RunFolder(tmp_path).finished()
+    with pytest.raises(ValueError, match=r"^resume: "):
+        setup.fit(tmp_path, resume=True)
+    assert files(tmp_path) == before
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")

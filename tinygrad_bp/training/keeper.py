@@ -48,7 +48,10 @@ class Keeper:
             alone.enter_context(only_writer_of(self.folder.path))
             state = self.folder.begin(resume)
             if state is not None:
-                self._take_over(restore(state, *self.objects), epochs)
+                try:
+                    self._take_over(restore(state, *self.objects), epochs)
+                except (AttributeError, LookupError, TypeError) as error:
+                    raise ValueError("resume: the checkpoint is not as fit writes it. Name another folder.") from error
             if not self._finished:
                 self.folder.rewrite(self.run.kept)
             self._epochs = epochs

@@ -81,13 +81,12 @@ class RunFolder:
 
     def finished(self, epochs: int = 0) -> bool:
         """Whether there is a checkpoint, and the run in it has come to its end, that of `epochs` or of patience."""
-        loop = load(self._checkpoint).get("loop") if self._checkpoint.exists() else None
-        if not isinstance(loop, dict) or loop.get("finished") is not True:
-            return False
-        if (done := len(loop["history"])) >= epochs:
-            return True
-        patience = loop["settings"]["patience"]
-        return patience is not None and bool(done - loop["best_epoch"] >= patience)
+        match load(self._checkpoint).get("loop") if self._checkpoint.exists() else None:
+            case {"finished": True, "history": list(run)} if len(run) >= epochs:
+                return True
+            case {"finished": True, "history": list(run), "best_epoch": int(best), "settings": {"patience": int(most)}}:
+                return len(run) - best >= most
+        return False
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl: the record without `seconds`, and null for numbers that are not finite."""
