@@ -300,6 +300,18 @@ def test_a_run_of_another_document_does_not_go_on(settings, message, run, capsys
     assert state_of("runs") == before
 
 
+@pytest.mark.parametrize("name", ["metrics.jsonl", "model.safetensors", "columns.json"])
+def test_what_has_gone_from_a_finished_run_is_written_again(name, run, capsys):
+    before = files(run)
+    (run / name).unlink()
+    assert exit_code("train", run, "--resume") == 0
+    assert files(run) == before
+    assert not capsys.readouterr().err
+    (run / "metrics.jsonl").write_bytes(b"")  # somebody else's affair
+    assert exit_code("train", run, "--resume", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["final"]["epoch"] == 2
+
+
 def test_of_two_runs_begun_at_once_one_has_the_folder(trained, monkeypatch, capsys):
     from_spec = bp.Experiment.from_spec
 

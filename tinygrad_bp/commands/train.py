@@ -97,7 +97,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         with only_writer_of(folder.path):
             folder.check(arguments.resume)  # again: reading the data took its time
             shorter = _check_same(folder.path, spec)
-            finished = folder.finished(experiment.settings["epochs"])
+            finished = folder.finished(experiment.settings["epochs"]) and (folder.path / "columns.json").exists()
             if not finished:
                 _prepare(folder.path, spec, experiment.parts.columns, shorter)
     if finished:
@@ -240,9 +240,9 @@ def _records(folder: Path) -> list[dict[str, Any]]:
 
 def _result(experiment: Experiment, folder: Path) -> dict[str, Any]:
     """What the run has come to, as its folder has it."""
-    records = _records(folder)
     load_weights(experiment.model, folder)
-    best = load(folder / CHECKPOINT)["loop"]["best_epoch"]
+    loop = load(folder / CHECKPOINT)["loop"]
+    records, best = loop["history"], loop.get("best_epoch")
     with np.errstate(all="ignore"):
         scores = {
             part: None if getattr(experiment.parts, part) is None else experiment.evaluate(part)

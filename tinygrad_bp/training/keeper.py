@@ -70,7 +70,7 @@ class Keeper:
         begun = len(self.run.history) + (self.run.batch > 0)
         if epochs < begun:
             raise ValueError(f"resume: the run is in epoch {begun}, epochs is {epochs}. Pass at least {begun}.")
-        self._finished = loop["finished"] and self.run.over(epochs)
+        self._finished = self.folder.finished(epochs)
 
     def _state(self, finished: bool = False) -> dict[str, Any]:
         loop = self.run.state() | {"settings": self.settings, "finished": finished}

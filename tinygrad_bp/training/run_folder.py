@@ -80,8 +80,9 @@ class RunFolder:
         return load(self._checkpoint) if self._checkpoint.exists() else None
 
     def finished(self, epochs: int = 0) -> bool:
-        """Whether there is a checkpoint, and the run in it has come to its end, that of `epochs` or of patience."""
-        match load(self._checkpoint).get("loop") if self._checkpoint.exists() else None:
+        """Whether all is there, and the run in the checkpoint has come to its end, that of `epochs` or of patience."""
+        is_whole = all(map(Path.exists, (self._metrics, self.path / "model.safetensors", self._checkpoint)))
+        match load(self._checkpoint).get("loop") if is_whole else None:
             case {"finished": True, "history": list(run)} if len(run) >= epochs:
                 return True
             case {"finished": True, "history": list(run), "best_epoch": int(best), "settings": {"patience": int(most)}}:
