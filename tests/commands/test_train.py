@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import logging
@@ -558,8 +559,11 @@ def test_a_missing_extra_is_said_before_anything_runs(package, monkeypatch, caps
 
 def test_a_disk_that_is_full_is_one_line(monkeypatch, capsys):
     def full(*_, **__):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(bp.training.run_folder, "save", full)
     assert exit_code("train", "moons.toml") == 1
-    assert capsys.readouterr().err == "No space left on device\n"
+    assert capsys.readouterr().err == (
+        "runs/moons: No space left on device. Make room, and go on with: "
+        "python -m tinygrad_bp train runs/moons --resume\n"
+    )

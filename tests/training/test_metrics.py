@@ -90,6 +90,12 @@ def test_r2_of_what_does_not_vary_is_nan():
         assert math.isnan(measured("r2", constant + 0.5, constant))
 
 
+def test_r2_is_of_the_columns_that_vary():
+    targets = np.array([[1.0, 5.0], [2.0, 5.0], [4.0, 5.0]])
+    outputs = targets + np.array([[0.5], [0.0], [-0.25]])
+    assert measured("r2", outputs, targets) == measured("r2", outputs[:, :1], targets[:, :1])
+
+
 def test_float32_is_summed_in_float64():
     targets = np.zeros((100_000, 1), np.float32)
     assert measured("mae", targets + np.float32(0.1), targets) == pytest.approx(np.float32(0.1), rel=1e-12)

@@ -137,6 +137,16 @@ def test_the_bar_is_drawn_ten_times_a_second_at_most(monkeypatch, capsys):
     assert 8 <= len(drawn) <= 10
 
 
+def test_a_bar_that_patience_has_ended_waits_for_nothing(monkeypatch, capsys):
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.Bar(10, 100, lambda: (3, 0, 0.5)) as bar:
+        pass
+    assert bar._progress.tasks[0].finished
+    with pytest.raises(KeyboardInterrupt), progress.Bar(10, 100, lambda: (3, 0, 0.5)) as bar:
+        raise KeyboardInterrupt
+    assert not bar._progress.tasks[0].finished
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal needs Unix")
 @pytest.mark.parametrize(("columns", "no_color"), [(80, ""), (48, "1")])
 def test_a_terminal_shows_a_bar(columns, no_color):

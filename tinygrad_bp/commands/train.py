@@ -216,6 +216,11 @@ def _fit(experiment: Experiment, folder: Path, arguments: argparse.Namespace, sh
         except FloatingPointError as error:
             kept = f"What was saved until then stays in {folder}; give the next run another folder with --out."
             raise FloatingPointError(f"{error} {kept}") from error
+        except OSError as error:
+            if error.errno is None:  # a line of ours
+                raise
+            again = _again(folder, arguments.modules)
+            raise OSError(f"{folder}: {error.strerror}. Make room, and go on with: {again}") from error
         except (KeyboardInterrupt, SystemExit) as stop:
             print(_interrupted(stop, experiment, folder, arguments.modules), file=sys.stderr)
             sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
@@ -227,9 +232,13 @@ def _interrupted(stop: BaseException, experiment: Experiment, folder: Path, modu
         return f"interrupted when all was done: {folder} is finished."
     epoch = f"epoch {len(_records(folder)) + 1} of {experiment.settings['epochs']}"
     saved = "saved" if str(stop) else "at the last checkpoint"
+    return f"interrupted in {epoch}: {saved}. Go on with: {_again(folder, modules)}"
+
+
+def _again(folder: Path, modules: list[str]) -> str:
+    """The command that goes on with a run."""
     imports = [word for module in modules for word in ("--import", module)]
-    again = shlex.join(["python", "-m", "tinygrad_bp", "train", str(folder), "--resume", *imports])
-    return f"interrupted in {epoch}: {saved}. Go on with: {again}"
+    return shlex.join(["python", "-m", "tinygrad_bp", "train", str(folder), "--resume", *imports])
 
 
 def _records(folder: Path) -> list[dict[str, Any]]:

@@ -241,7 +241,7 @@ class RMSE(_OfNumbers):
 
 
 class R2(_OfNumbers):
-    """1 - sum((a - y)^2) / sum((y - mean(y))^2), of every column, averaged; nan if a column of y does not vary.
+    """1 - sum((a - y)^2) / sum((y - mean(y))^2), of every column, averaged over those of y that vary; nan if none does.
 
     >>> r2 = R2()
     >>> r2.value(r2.sums(np.array([[1.0], [2.5]]), np.array([[1.0], [3.0]])))
@@ -261,7 +261,7 @@ class R2(_OfNumbers):
         total, squares, errors = np.split(sums[1:], 3)
         spread = squares - total**2 / sums[0]
         varies = spread > 1e-14 * squares  # the rest is rounding
-        return float((1.0 - errors / spread).mean()) if varies.all() else math.nan
+        return float((1.0 - errors[varies] / spread[varies]).mean()) if varies.any() else math.nan
 
 
 # ---- which -------------------------------------------------------------------------------------------------

@@ -90,7 +90,9 @@ class Bar(Silent):
         self._progress.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:  # nothing is to come, also where patience has ended the run
+            self._progress.update(self._task, total=self._done())
         self._draw()
         self._progress.stop()
 
