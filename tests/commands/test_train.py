@@ -19,6 +19,7 @@ import pytest
 
 import tinygrad_bp as bp
 from tests.commands.shell import FILES, MOONS, ROOT, exit_code, files, left, spawned, state_of
+from tests.terminal import shown_by
 from tinygrad_bp.commands import running, train
 from tinygrad_bp.io.atomic import only_writer_of
 from tinygrad_bp.spec.reading import written
@@ -224,24 +225,12 @@ def test_why_a_step_is_not_compiled_is_one_line_on_stderr(capsys, monkeypatch):
 @unix
 @pytest.mark.parametrize("colours", [True, False])
 def test_a_terminal_shows_a_bar_with_loss_and_accuracy(colours, tmp_path):
-    import pty
-
-    main_end, end = pty.openpty()
     environment = {"TERM": "xterm-256color", "COLUMNS": "80"} | ({} if colours else {"NO_COLOR": "1"})
-    process = spawned("train", "moons.toml", "--set", "train.metrics=['accuracy']", stdout=end, env=environment)
-    os.close(end)
-    shown = b""
-    try:
-        while chunk := os.read(main_end, 65536):
-            shown += chunk
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    assert process.wait() == 0, process.stderr.read()
-    process.stderr.close()
-    os.close(main_end)
-    plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown.decode())
+    command = ("train", "moons.toml", "--set", "train.metrics=['accuracy']")
+    shown = shown_by(lambda end: spawned(*command, stdout=end, env=environment))
+    plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown)
     assert re.search(r"epoch 2/2\s+loss \d\.\d{4}\s+val accuracy \d\.\d{4} ", plain)  # in 80 columns nothing is cut off
-    assert bool(re.search(r"\x1b\[[\d;]*m", shown.decode())) == colours
+    assert bool(re.search(r"\x1b\[[\d;]*m", shown)) == colours
     assert plain.splitlines()[-1].startswith("test accuracy ")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bp as bp
+from tests.terminal import shown_by
 from tinygrad_bp.training import progress
 from tinygrad_bp.training.progress import line
 
@@ -150,9 +151,6 @@ def test_a_bar_that_patience_has_ended_waits_for_nothing(monkeypatch, capsys):
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal needs Unix")
 @pytest.mark.parametrize(("columns", "no_color"), [(80, ""), (48, "1")])
 def test_a_terminal_shows_a_bar(columns, no_color):
-    import pty
-
-    main_end, end = pty.openpty()
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "TERM": "xterm-256color",
@@ -160,18 +158,8 @@ def test_a_terminal_shows_a_bar(columns, no_color):
         "LINES": "24",
     }
     environment |= {"NO_COLOR": no_color} if no_color else {}
-    process = subprocess.Popen([sys.executable, "-c", TRAINING], stdout=end, stderr=subprocess.PIPE, env=environment)
-    os.close(end)
-    shown = b""
-    try:
-        while chunk := os.read(main_end, 65536):
-            shown += chunk
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    assert process.wait() == 0, process.stderr.read()
-    process.stderr.close()
-    os.close(main_end)
-    text = shown.decode()
+    command = [sys.executable, "-c", TRAINING]
+    text = shown_by(lambda end: subprocess.Popen(command, stdout=end, stderr=subprocess.PIPE, env=environment))
     assert bool(re.search(r"\x1b\[[\d;]*m", text)) is (not no_color)
     plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", text)
     frames = [frame for frame in re.split(r"[\r\n]+", plain) if frame]

@@ -139,20 +139,12 @@ def fit(
     keeper = None
     if out is not None:
         settings = {
-            "loss": repr(loss) if isinstance(loss, Module) else getattr(loss, "__name__", "a function"),
-            "metrics": None if asked is None else [metric.name for metric in asked],
             "clip_norm": None if clip_norm is None else float(clip_norm),
             "patience": None if patience is None else int(patience),
-            "monitor": monitor,
             "restore_best": bool(restore_best),
             "compile": bool(compile),
         }
-        data = {
-            "the training data": fingerprint(loader),
-            "the validation data": fingerprint(validation),
-            "the weight of the loss": fingerprint(loss.state_dict() if isinstance(loss, Module) else None),
-        }
-        keeper = Keeper(RunFolder(out), run, settings, (model, loss, optimizer, schedule, loader, data))
+        keeper = _keeper(out, run, settings, (model, loss, optimizer, schedule, loader), validation)
         keeper.begin(resume, epochs)
     step = _step(model, loss, optimizer, clip_norm)
     if compile and not run.eager:
@@ -189,6 +181,25 @@ def fit(
     if run.best_weights is not None:
         model.load_state_dict(run.best_weights)
     return run.history
+
+
+def _keeper(
+    out: str | os.PathLike[str], run: Run, settings: dict[str, Any], objects: tuple[Any, ...], validation: Any
+) -> Keeper:
+    """What keeps this run in its folder, and what has to be the same for it to go on."""
+    model, loss, optimizer, schedule, loader = objects
+    is_module = isinstance(loss, Module)
+    settings |= {
+        "loss": repr(loss) if is_module else getattr(loss, "__name__", "a function"),
+        "metrics": None if run.asked is None else [metric.name for metric in run.asked],
+        "monitor": run.monitor,
+    }
+    data = {
+        "the training data": fingerprint(loader),
+        "the validation data": fingerprint(validation),
+        "the weight of the loss": fingerprint(loss.state_dict() if is_module else None),
+    }
+    return Keeper(RunFolder(out), run, settings, (model, loss, optimizer, schedule, loader, data))
 
 
 def _epoch(step: Step, loader: Any, run: Run, after_batch: Sequence[Callable[[], None]]) -> None:

@@ -7,7 +7,6 @@ Metrics see arrays, never tensors, and know nothing of losses but what `of` asks
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..nn import functional as F
 from ..nn.functional.accepted import IGNORED
+from ..spelling import did_you_mean
 
 __all__ = ["METRICS", "Loss", "Mean", "Metric", "chosen", "nearest", "usual"]
 
@@ -326,5 +326,4 @@ def _alike(outputs: Array, targets: Array) -> bool:
 
 def nearest(word: str, choices: Collection[str]) -> str:
     """' Did you mean ...?', or all choices where nothing is near."""
-    found = difflib.get_close_matches(word.lower(), choices, 1)
-    return f' Did you mean "{found[0]}"?' if found else f" Choose {', '.join(choices)}."
+    return did_you_mean(word, choices, '"{}"'.format) or f" Choose {', '.join(choices)}."
