@@ -61,6 +61,8 @@ MAP = [
     "nn/functional/losses.py",
     "nn/functional/__init__.py",
     "nn/init.py",
+    "nn/calls.py",
+    "nn/summary.py",
     "nn/module.py",
     "nn/layers.py",
     "nn/activations.py",
@@ -81,6 +83,16 @@ MAP = [
     "io/weights.py",
     "io/__init__.py",
     "view/curves.py",
+    "view/graph.py",
+    "view/layout.py",
+    "view/svg.py",
+    "view/dot.py",
+    "view/draw.py",
+    "view/step.py",
+    "view/findings.py",
+    "view/telling.py",
+    "view/page.py",
+    "view/explain.py",
     "view/__init__.py",
     "data/loader.py",
     "data/split.py",
@@ -133,6 +145,13 @@ MAP = [
     "compiler/__init__.py",
     "compiler/record.py",
     "compiler/step.py",
+    "exporting/paired.py",
+    "exporting/onnx_writer.py",
+    "exporting/onnx_ops.py",
+    "exporting/onnx_layers.py",
+    "exporting/onnx_file.py",
+    "exporting/numpy_file.py",
+    "exporting/__init__.py",
     "training/metrics.py",
     "training/scoring.py",
     "training/run.py",
@@ -160,6 +179,10 @@ MAP = [
     "commands/schema.py",
     "commands/check.py",
     "commands/doctor.py",
+    "commands/material.py",
+    "commands/export.py",
+    "commands/graph.py",
+    "commands/explain.py",
     "__main__.py",
 ]
 # The engine, the tensor, and the pages of the table that a multilayer perceptron needs.
@@ -167,15 +190,16 @@ CORE = ["recipe.py", "autograd.py", "tensor.py"]
 CORE += ["ops/arithmetic.py", "ops/elementary.py", "ops/linear.py", "ops/fused.py"]
 
 # The folders that have budgets of their own, and what is left for all the rest.
-BUDGETS = {"ops/": 2400, "nn/": 2060, "optim/": 700, "checking/": 3200, "compiler/": 4100}
-BUDGETS |= {"data/": 1250, "io/": 300, "training/": 920, "spec/": 1150, "commands/": 750}
+BUDGETS = {"ops/": 2400, "nn/": 2200, "optim/": 700, "checking/": 3200, "compiler/": 4100}
+BUDGETS |= {"data/": 1250, "io/": 300, "training/": 980, "spec/": 1150, "commands/": 1000}
+BUDGETS |= {"view/": 1500, "exporting/": 1400}
 REST = 2200
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 NAMES = [path.relative_to(PACKAGE).as_posix() for path in FILES]
 
 # What the extras bring, imported only inside functions.
-OPTIONAL = {"rich", "matplotlib", "safetensors", "tomli_w", "hypothesis", "numba", "llvmlite"}
+OPTIONAL = {"rich", "matplotlib", "safetensors", "tomli_w", "graphlay", "onnx", "hypothesis", "numba", "llvmlite"}
 # What a file is made for and imports at once: it is loaded by nothing else of the package.
 FOR = {"checking/strategies.py": {"hypothesis"}, "checking/pytest_plugin.py": {"pytest"}}
 
@@ -299,7 +323,7 @@ def test_importing_the_package_loads_numpy_and_the_engine_and_nothing_else():
     loaded = modules_loaded_by("import tinygrad_bp")
     beyond = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names - {"numpy", "tinygrad_bp"}
     assert not beyond
-    later = {"view", "io", "data", "checking", "compiler", "spec", "training", "doctor", "__main__"}
+    later = {"view", "exporting", "io", "data", "checking", "compiler", "spec", "training", "doctor", "__main__"}
     assert not [name for name in loaded if name.startswith("tinygrad_bp.") and name.split(".")[1] in later]
     assert "tinygrad_bp.tensor" in loaded
 

@@ -22,12 +22,15 @@ from .tensor import Tensor, set_default_dtype
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 if TYPE_CHECKING:
-    from . import checking, compiler, data, io, spec, training, view
+    from . import checking, compiler, data, exporting, io, spec, training, view
     from .checking import assert_gradcheck, check_backprop, check_layer, check_loss, gradcheck, numeric_jacobian
     from .compiler.step import compile
+    from .exporting import export
     from .io.weights import load, save
     from .spec import Experiment, from_spec, register, to_spec
     from .training import fit
+    from .view.draw import draw
+    from .view.explain import explain
 
 __version__ = "0.1.0"
 
@@ -41,10 +44,13 @@ _LATER = {
     "register": "spec",
     "to_spec": "spec",
     "Experiment": "spec",
+    "draw": "view.draw",
+    "explain": "view.explain",
+    "export": "exporting",
     "load": "io.weights",
     "save": "io.weights",
 }
-_LATER |= {name: name for name in ("checking", "compiler", "data", "io", "spec", "training", "view")}
+_LATER |= {name: name for name in ("checking", "compiler", "data", "exporting", "io", "spec", "training", "view")}
 _LATER["compile"] = "compiler.step"
 _CHECKS = ("assert_gradcheck", "check_backprop", "check_layer", "check_loss", "gradcheck", "numeric_jacobian")
 _LATER |= dict.fromkeys(_CHECKS, "checking")
@@ -87,7 +93,11 @@ __all__ = [
     "compile",
     "compiler",
     "data",
+    "draw",
     "enable_grad",
+    "explain",
+    "export",
+    "exporting",
     "eye",
     "fit",
     "from_numpy",

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from . import __version__
-from .commands import check, doctor, predict, schema, score, train
+from .commands import check, doctor, explain, export, graph, predict, schema, score, train
 
 __all__ = ["main"]
 
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tinygrad_bp {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in (train, score, predict, schema, check, doctor):
+    for command in (train, score, predict, export, graph, explain, schema, check, doctor):
         command.add(commands)
     return parser
 

@@ -1,0 +1,7 @@
+"""Being written."""
+
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Enter the command."""
