@@ -54,9 +54,9 @@ def data_file(data_folder: Path) -> Callable[[str], Path]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Oracle tests run only when asked for (-m oracle), so one that skips has failed."""
+    """Oracle and browser tests run only when asked for (-m oracle), so one that skips has failed."""
     report = yield
-    if report.skipped and item.get_closest_marker("oracle"):
+    if report.skipped and (item.get_closest_marker("oracle") or item.get_closest_marker("browser")):
         report.outcome = "failed"
-        report.longrepr = f"{call.excinfo.value}. An oracle test may not skip: pip install '.[bench]'"
+        report.longrepr = f"{call.excinfo.value}. A test that was asked for may not skip: pip install '.[bench]'"
     return report
