@@ -122,7 +122,7 @@ class Writer:
         array = np.asarray(array)
         with np.errstate(over="ignore"):
             array = np.array(array, type_of(array.dtype), order="C")  # in one block, as it is stored
-        key = (array.dtype, array.shape, array.tobytes() if array.size <= 64 else id(array), name)
+        key = array.dtype, array.shape, array.tobytes() if array.size <= 64 else len(self.initializers), name
         if key not in self._constants:
             self._constants[key] = self._fresh(name or "constant")
             self.initializers.append(numpy_helper.from_array(array, self._constants[key]))
