@@ -19,7 +19,10 @@ loss = {type = "CrossEntropyLoss"}
 optim = {type = "Adam", lr = 0.05}
 train = {epochs = 2, metrics = []}
 """
-FILES = ["checkpoint", "columns.json", "curve.png", "curve.svg", "metrics.jsonl", "model.safetensors", "spec.toml"]
+FILES = [
+    *("checkpoint", "columns.json", "curve.png", "curve.svg", "metrics.jsonl", "model.safetensors", "snapshots"),
+    "spec.toml",
+]
 
 
 def spawned(*arguments, **options):

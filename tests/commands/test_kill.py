@@ -20,14 +20,14 @@ if sys.platform == "win32":
 
 EPOCHS = 20
 # Whatever a run remembers: two moments a parameter, a mask in every pass, a rate that falls, the best weights, an
-# epoch that ends in a smaller batch. 126 rows to train on are 8 batches.
+# epoch that ends in a smaller batch, and snapshots that give way to later ones. 126 rows to train on are 8 batches.
 DOCUMENT = f"""
 format = 1
 data = {{name = "moons", n = 180, batch_size = 16}}
 loss = {{type = "CrossEntropyLoss"}}
 optim = {{type = "Adam", lr = 0.02}}
 schedule = {{type = "CosineAnnealingLR", T_max = {EPOCHS}}}
-train = {{epochs = {EPOCHS}, metrics = ["accuracy", "f1"], restore_best = true, clip_norm = 5.0}}
+train = {{epochs = {EPOCHS}, metrics = ["accuracy", "f1"], restore_best = true, clip_norm = 5.0, snapshots = 5}}
 
 [model]
 layers = [
@@ -107,6 +107,7 @@ def test_a_run_killed_at_any_instant_goes_on_bit_for_bit(server, tmp_path, capsy
     never_killed = server.run("sketched", sketch=True)
     whole[True] = files(tmp_path / "sketched/run")
     alike = {"checkpoint/state.safetensors", "columns.json", "metrics.jsonl", "model.safetensors", "spec.toml"}
+    alike |= {f"snapshots/epoch-{epoch:05}.safetensors" for epoch in (0, 1, 8, 16, EPOCHS)}
     assert {name for name in whole[True] if whole[True][name] == whole[False][name]} == alike
     assert whole[True].keys() - alike == {"curve.png", "curve.svg"}
 

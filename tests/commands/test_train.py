@@ -83,6 +83,7 @@ def test_the_run_folder_holds_the_run(capsys):
             "moons.toml",
             "out",
             *(f"out/here/{name}".rstrip("/") for name in ["", *FILES, "checkpoint/state.safetensors"]),
+            *(f"out/here/snapshots/epoch-0000{epoch}.safetensors" for epoch in (0, 1, 2)),
         ]
     )
     folder = Path("out/here")

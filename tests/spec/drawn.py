@@ -106,6 +106,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
                         "patience": st.integers(1, 3) | st.just("none"),
                         "monitor": st.just("loss"),
                         "restore_best": st.booleans(),
+                        "snapshots": st.integers(0, 3),
                         "clip_norm": PARTS | st.just(1) | st.just("none"),
                         "compile": st.booleans(),
                     },

@@ -421,6 +421,7 @@ MISTAKES = [
     (["train", "resume"], True, r"train\.resume: unknown key of \[train\]\."),
     (["train", "validation"], 0.1, r"train\.validation: unknown key of \[train\]\."),
     (["train", "patience"], 0, r"train\.patience = 0: too few\. Wait for at least 1 epoch\."),
+    (["train", "snapshots"], -1, r"train\.snapshots = -1: too few\. Keep some, or 0 for none\."),
     (["train", "patience"], 1.0, r"train\.patience = 1\.0: is a float\. Give an integer"),
     (["train", "clip_norm"], -1, r"train: clip_norm is -1\. Pass a number in \[0, inf\)\."),
     (["train", "clip_norm"], 0, r"train\.clip_norm = 0: nothing would be learnt\. Give a number above 0, or leave it "),
@@ -702,6 +703,7 @@ PLACES = [
     ["loss", "reduction"],
     *(["optim", key] for key in ("type", "lr", "momentum", "dampening", "weight_decay", "nesterov", "")),
     *(["train", key] for key in ("epochs", "metrics", "patience", "monitor", "clip_norm", "restore_best", "compile")),
+    ["train", "snapshots"],
     *([key] for key in ("data", "model", "loss", "optim", "schedule", "train")),
 ]
 

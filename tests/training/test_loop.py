@@ -341,6 +341,7 @@ def test_the_validation_loss_is_monitored_unless_told_otherwise():
         ({"monitor": "val_loss", "validation": None}, r'there is no "val_loss" to monitor\. Did you mean "loss"\?'),
         ({"monitor": "accuracy", "metrics": ["f1"]}, r'there is no "accuracy" to monitor\.'),
         ({"patience": 0}, r"fit: patience is 0\. Wait for at least 1\."),
+        ({"snapshots": -1}, r"fit: snapshots is -1\. Keep some, or 0 for none\."),
         ({"clip_norm": -1.0}, r"fit: clip_norm is -1\.0\. Pass a number in"),
         ({"resume": True}, r"fit: resume is True, but there is no run folder\. Name it with out\."),
     ],
@@ -357,6 +358,7 @@ def test_settings_that_cannot_be_meant_are_refused_before_the_first_batch(settin
     ("settings", "message"),
     [
         ({"patience": 1.5}, r"fit: patience is 1\.5, a float\. Pass an integer >= 1\."),
+        ({"snapshots": True}, r"fit: snapshots is True, a bool\. Pass an integer >= 0\."),
         ({"clip_norm": "1"}, r"fit: clip_norm is '1', a str\. Pass a number\."),
         ({"validation": X_TEST}, r"fit: validation is a ndarray\. Pass a pair of inputs and targets, \(X, y\)\."),
         ({"schedule": 0.9}, r"fit: schedule is a float\. Pass one of bp\.optim\.lr_scheduler's\."),

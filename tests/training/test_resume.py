@@ -198,6 +198,7 @@ def test_a_run_that_was_ended_anywhere_goes_on_bit_for_bit(name, ends, quick):
 # ---- what an end leaves -------------------------------------------------------------------------------------------
 
 FILES = ["checkpoint/state.safetensors", "curve.png", "curve.svg", "metrics.jsonl", "model.safetensors"]
+SNAPSHOTS = [f"snapshots/epoch-0000{epoch}.safetensors" for epoch in range(4)]
 
 
 def files(folder):
@@ -220,11 +221,11 @@ def test_a_run_that_was_ended_has_the_files_of_one_that_was_not(tmp_path):
     ended = pytest.raises(KeyboardInterrupt, match=r"fit: interrupted in epoch 2, all is in")
     with after(5, control_c), ended:
         setup.fit(tmp_path / "two", resume=True)
-    assert sorted(files(tmp_path / "two")) == FILES
+    assert sorted(files(tmp_path / "two")) == FILES + SNAPSHOTS[:2]
     saved = {name: array.tolist() for name, array in bp.load(tmp_path / "two" / "model.safetensors").items()}
     assert saved == weights(setup)
     setup.fit(tmp_path / "two", resume=True)
-    assert sorted(files(tmp_path / "two")) == FILES
+    assert sorted(files(tmp_path / "two")) == FILES + SNAPSHOTS
     assert files(tmp_path / "two") == files(tmp_path / "one")
 
 
@@ -285,6 +286,7 @@ def test_where_a_run_goes_on_is_said(setup, batches, said, tmp_path, quick, caps
             {"clip_norm": 1.0},
             r"resume: clip_norm of the run was None, here it is 1\.0\. Use what the run was begun with",
         ),
+        ({"snapshots": 0}, r"resume: snapshots of the run was 12, here it is 0\. Use what the run was begun with"),
         ({"metrics": ["f1"]}, r"resume: metrics of the run was None, here it is \['f1'\]"),
         ({"compile": True}, r"resume: compile of the run was False, here it is True"),
         ({"validation": HELD_OUT}, r"resume: the validation data is not that of the run\. Use what the run was begun"),
@@ -422,6 +424,88 @@ def test_a_loss_that_is_not_finite_leaves_the_checkpoint_before(tmp_path, quick)
     state = bp.load(tmp_path / "checkpoint" / "state.safetensors")
     assert state["loop"]["batch"] == 2
     assert {name: array.tolist() for name, array in state["model"].items()} == weights(setup)
+
+
+# ---- snapshots ----------------------------------------------------------------------------------------------------
+
+
+def snapshots(folder):
+    return [epoch for epoch, _ in keeper.RunFolder(folder).snapshots()]
+
+
+TWO_BATCHES = [(X[:45], Y[:45]), (X[45:], Y[45:])]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "most", "kept"),
+    [
+        (3, 12, [0, 1, 2, 3]),
+        (11, 12, [*range(12)]),
+        (12, 12, [*range(9), 10, 12]),
+        (30, 12, [0, 1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 30]),
+        (30, 4, [0, 1, 16, 30]),
+        (3, 1, [3]),
+        (3, 2, [0, 3]),
+        (3, 3, [0, 1, 3]),
+        (3, 0, []),
+    ],
+)
+def test_the_first_epochs_and_the_last_are_kept_and_ever_fewer_between(epochs, most, kept, tmp_path, quick):
+    setup = Setup(compile=False, validation=None, loader=TWO_BATCHES, snapshots=most)
+    seen = []
+    setup.fit(tmp_path, epochs, on_epoch=lambda record: seen.append(len(snapshots(tmp_path))))
+    assert snapshots(tmp_path) == kept
+    assert max(seen) <= max(most - 1, 0)
+    assert (tmp_path / "snapshots").exists() is (most > 0)
+
+
+def test_of_very_many_epochs_powers_of_two_are_kept():
+    kept = keeper._thinned(range(100_001), 12)
+    assert sorted(kept) == [0, 1, *(2**k for k in range(8, 17))]
+
+
+def test_a_snapshot_is_the_weights_after_that_epoch_and_not_the_best_ones(tmp_path, quick):
+    worse = (HELD_OUT[0], (HELD_OUT[1] + 1) % 10)
+    setup, seen = Setup(noisy, adam, compile=False, restore_best=True, validation=worse), []
+    setup.fit(tmp_path, epochs=6, on_epoch=lambda record: seen.append(weights(setup)))
+    bp.manual_seed(3)
+    first = {name: array.tolist() for name, array in noisy().state_dict().items()}
+    for (epoch, path), there in zip(keeper.RunFolder(tmp_path).snapshots(), [first, *seen], strict=True):
+        assert {name: array.tolist() for name, array in bp.load(path).items()} == there, epoch
+    assert weights(setup) in seen[:-1]  # the best is another
+
+
+@pytest.mark.parametrize("most", [1, 2, 4, 7])
+def test_a_run_that_was_ended_and_prolonged_has_the_snapshots_of_one_that_was_not(most, tmp_path, quick):
+    setup = Setup(noisy, momentum, cosine, compile=False, validation=None, loader=TWO_BATCHES, snapshots=most)
+    setup.fit(tmp_path / "one", epochs=20)
+    for epochs, batches, what in ((5, 99, killed), (9, 3, killed), (13, 99, killed), (20, 8, control_c)):
+        with after(batches, what), contextlib.suppress(KeyboardInterrupt, Killed):
+            setup.fit(tmp_path / "two", epochs=epochs, resume=True)
+        there = snapshots(tmp_path / "two")
+        assert len(there) <= most
+    setup.fit(tmp_path / "two", epochs=20, resume=True)
+    assert snapshots(tmp_path / "two") == snapshots(tmp_path / "one")
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
+def test_what_was_kept_after_the_last_checkpoint_is_cleared_away(tmp_path, quick, monkeypatch):
+    """A run that was killed has files of epochs that it will come to again."""
+    setup = Setup(compile=False, validation=None)
+    monkeypatch.setattr(keeper, "OFTEN", 1e9)  # the first checkpoint is the last
+    with after(5 * BATCHES + 1, killed), pytest.raises(Killed):
+        setup.fit(tmp_path, epochs=6)
+    assert snapshots(tmp_path) == [0, 1, 2, 3, 4, 5]
+    with after(1, control_c), pytest.raises(KeyboardInterrupt):
+        setup.fit(tmp_path, epochs=6, resume=True)
+    assert snapshots(tmp_path) == [0]
+
+
+def test_what_on_epoch_raises_leaves_the_weights_of_that_epoch(tmp_path, quick):
+    setup = Setup(compile=False, validation=None, snapshots=2)
+    with pytest.raises(ZeroDivisionError):
+        setup.fit(tmp_path, on_epoch=lambda record: 1 / (record["epoch"] - 2))
+    assert snapshots(tmp_path) == [0, 2]
 
 
 # ---- checkpoints and signals --------------------------------------------------------------------------------------

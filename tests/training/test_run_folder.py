@@ -105,6 +105,29 @@ def test_the_checkpoint_is_written_last(folder, monkeypatch):
     assert folder.finished()
 
 
+def test_snapshots_are_listed_by_epoch_and_thinned(folder):
+    folder.begin(resume=False)
+    assert folder.snapshots() == []
+    for epoch in (100000, 7, 0):
+        folder.save_snapshot(epoch, WEIGHTS)
+    (folder.path / "snapshots" / "notes.txt").touch()
+    names = ["epoch-00000.safetensors", "epoch-00007.safetensors", "epoch-100000.safetensors"]
+    listed = [(epoch, folder.path / "snapshots" / name) for epoch, name in zip((0, 7, 100000), names)]
+    assert folder.snapshots() == listed
+    assert (load(listed[1][1])["weight"] == WEIGHTS["weight"]).all()
+    folder.thin_snapshots([0, 100000, 5])
+    assert folder.snapshots() == [listed[0], listed[2]]
+
+
+def test_a_folder_of_snapshots_alone_is_a_run(folder):
+    folder.path.mkdir(parents=True)
+    folder.save_snapshot(0, WEIGHTS)
+    refused(
+        lambda: folder.check(resume=False),
+        f"{folder.path} holds an earlier run (snapshots). Go on with it by --resume, or name another folder.",
+    )
+
+
 def test_an_interrupt_before_the_first_epoch_draws_nothing(folder):
     folder.begin(resume=False)
     folder.close([], WEIGHTS, state(False))
@@ -115,7 +138,10 @@ def test_an_interrupt_before_the_first_epoch_draws_nothing(folder):
 
 def test_what_a_killed_process_left_is_cleared_away(folder):
     folder.begin(resume=False)
-    left = [folder.path / ".curve.png.0123abcd.part", folder.path / "checkpoint" / ".state.safetensors.0123abcd.part"]
+    folder.save_snapshot(0, WEIGHTS)
+    names = ("curve.png", "checkpoint/state.safetensors", "snapshots/epoch-00001.safetensors")
+    files = [folder.path / name for name in names]
+    left = [file.with_name(f".{file.name}.0123abcd.part") for file in files]
     for path in left:
         path.write_bytes(b"half of")
     assert RunFolder(folder.path).begin(resume=True) is None  # no checkpoint yet

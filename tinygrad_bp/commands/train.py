@@ -47,7 +47,8 @@ def add(commands: Any) -> None:
         help="train the model of a document and write a run folder",
         description="Train the model of a document. The run folder holds the weights (model.safetensors), the metrics "
         "of every epoch (metrics.jsonl), their picture (curve.png, curve.svg), the document as it was run (spec.toml), "
-        "how rows are read from files (columns.json), and a checkpoint from which a run that was stopped goes on.",
+        "how rows are read from files (columns.json), the weights after some epochs (snapshots), and a checkpoint from "
+        "which a run that was stopped goes on.",
     )
     train.add_argument("document", metavar="FILE|RUN", help="a .toml or .json document, or the folder of a run")
     train.add_argument(

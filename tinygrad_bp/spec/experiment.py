@@ -37,7 +37,7 @@ from .registry import DATA, LOSSES, OPTIMIZERS, SCHEDULES
 __all__ = ["Experiment", "of_loader", "of_train"]
 
 _log = logging.getLogger("tinygrad_bp")
-_OF_FIT = ("epochs", "metrics", "patience", "monitor", "restore_best", "clip_norm", "compile")
+_OF_FIT = ("epochs", "metrics", "patience", "monitor", "restore_best", "clip_norm", "compile", "snapshots")
 _ROWS = 32  # on which model, loss and metrics are tried, where targets are no labels
 
 
@@ -285,6 +285,8 @@ def _check_settings(
     """Refuse what `fit` would refuse, in the words of the document; what is monitored, and whether it is to rise."""
     if settings["epochs"] < 1:
         raise ValueError(f"train.epochs = {shown(settings['epochs'])}: too few. Train for at least 1.")
+    if settings.get("snapshots", 0) < 0:
+        raise ValueError(f"train.snapshots = {shown(settings['snapshots'])}: too few. Keep some, or 0 for none.")
     patience, clip_norm = settings.get("patience"), settings.get("clip_norm")
     if patience is not None and patience < 1:
         raise ValueError(f"train.patience = {shown(patience)}: too few. Wait for at least 1 epoch.")

@@ -1,7 +1,7 @@
 """What keeps a run: checkpoints now and then, everything at its end, and signals heeded between two batches.
 
-How often a checkpoint is worth its time is decided here; what is in it is said in :mod:`tinygrad_bp.training.state`,
-where it lies in :mod:`tinygrad_bp.training.run_folder`.
+How often a checkpoint is worth its time, and after which epochs the weights are kept, is decided here; what is in a
+checkpoint is said in :mod:`tinygrad_bp.training.state`, where it lies in :mod:`tinygrad_bp.training.run_folder`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from heapq import nsmallest
 from typing import Any
 
 from ..io.atomic import only_writer_of
@@ -54,6 +55,7 @@ class Keeper:
                     raise ValueError("resume: the checkpoint is not as fit writes it. Name another folder.") from error
             if not self._finished:
                 self.folder.rewrite(self.run.kept)
+                self._begin_snapshots(state is None)
             self._epochs = epochs
             if not self._has_position:
                 self._between = self._state()
@@ -71,6 +73,20 @@ class Keeper:
         if epochs < begun:
             raise ValueError(f"resume: the run is in epoch {begun}, epochs is {epochs}. Pass at least {begun}.")
         self._finished = self.folder.finished(epochs)
+
+    def _begin_snapshots(self, new: bool) -> None:
+        self._kept = _thinned(range(len(self.run.history) + 1), self.settings["snapshots"])
+        self.folder.thin_snapshots(self._kept)
+        if new:
+            self._snapshot()
+
+    def _snapshot(self, last: bool = False) -> None:
+        """Keep the weights after the epoch that is just over, if its turn is, in the place of those that give way."""
+        epoch, most = len(self.run.history), self.settings["snapshots"]
+        self._kept = _thinned({*self._kept, epoch}, most)
+        if epoch in self._kept or (last and most):
+            self.folder.save_snapshot(epoch, self.objects[0].state_dict())
+            self.folder.thin_snapshots({*self._kept, epoch})
 
     def _state(self, finished: bool = False) -> dict[str, Any]:
         loop = self.run.state() | {"settings": self.settings, "finished": finished}
@@ -90,8 +106,10 @@ class Keeper:
         try:
             yield
         except BaseException:
+            self._snapshot(last=True)
             self._close(self._state())
             raise
+        self._snapshot()
         if not self._has_position:
             self._between = self._state()
             if time.perf_counter() - self._ended > OFTEN * self._took:
@@ -108,6 +126,7 @@ class Keeper:
     def end(self) -> None:
         """The run is finished."""
         if not self._finished:
+            self._snapshot(last=True)
             self._close(self._state(finished=True))
 
     def _close(self, state: Mapping[str, Any]) -> None:
@@ -141,6 +160,15 @@ class Keeper:
         if self._signal is not None:
             raise _end(number, "")
         self._signal = number
+
+
+def _thinned(epochs: Iterable[int], most: int) -> list[int]:
+    """Which of the epochs up to now have a snapshot, where the last has one in any case.
+
+    The first in an order that is the same for every run: so what was removed is never missed, however long the run
+    is. They are 0 and 1, the powers of two, three times these, five times these, and so on, the later before.
+    """
+    return nsmallest(most - 1, epochs, key=lambda n: (n // (n & -n), -n) if n > 1 else (0, n))
 
 
 def _end(number: int | None, text: str) -> BaseException:

@@ -59,6 +59,7 @@ def fit(
     restore_best: bool = False,
     compile: bool = True,
     out: str | os.PathLike[str] | None = None,
+    snapshots: int = 12,
     resume: bool = False,
     progress: bool = False,
     on_epoch: Callable[[Record], object] | None = None,
@@ -91,6 +92,9 @@ def fit(
     out
         The run folder (:mod:`tinygrad_bp.training.run_folder`), new or empty. It holds a checkpoint after the first
         batch, and later ones so often that saving takes a twentieth of the time at most.
+    snapshots
+        How many files of weights `out` holds at most: before training, after the first epochs, then ever more seldom,
+        and after the last. 0: none.
     resume
         Whether to go on with the run in `out`, in objects made as at its beginning; the result is that of a run that
         was never ended, bit for bit. A run that was finished stays as it is, unless `epochs` is more now. With a
@@ -129,7 +133,7 @@ def fit(
     (50, 3.0)
     """
     _check_objects(model, loss, optimizer, loader, schedule)
-    _check(epochs, validation, clip_norm, patience, out, resume)
+    _check(epochs, validation, clip_norm, patience, out, snapshots, resume)
     asked = None if metrics is None else chosen(metrics, loss, "fit")
     monitor = monitor or ("loss" if validation is None else "val_loss")
     run = Run(loss, asked, validation is not None, monitor, patience)
@@ -143,6 +147,7 @@ def fit(
             "patience": None if patience is None else int(patience),
             "restore_best": bool(restore_best),
             "compile": bool(compile),
+            "snapshots": int(snapshots),
         }
         keeper = _keeper(out, run, settings, (model, loss, optimizer, schedule, loader), validation)
         keeper.begin(resume, epochs)
@@ -236,13 +241,17 @@ def _check_objects(model: Any, loss: Any, optimizer: Any, loader: Any, schedule:
         raise ValueError(f"fit: the loader is of {len(loader.arrays)} arrays. Make it of inputs and targets, (X, y).")
 
 
-def _check(epochs: Any, validation: Any, clip_norm: Any, patience: Any, out: Any, resume: bool) -> None:
+def _check(epochs: Any, validation: Any, clip_norm: Any, patience: Any, out: Any, snapshots: Any, resume: bool) -> None:
     """Refuse arguments that cannot be meant."""
-    for name, value in (("epochs", epochs), ("patience", 1 if patience is None else patience)):
+    for name, value, least, what in (
+        ("epochs", epochs, 1, "Train for at least 1"),
+        ("patience", 1 if patience is None else patience, 1, "Wait for at least 1"),
+        ("snapshots", snapshots, 0, "Keep some, or 0 for none"),
+    ):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"fit: {name} is {value!r}, a {type(value).__name__}. Pass an integer >= 1.")
-        if value < 1:
-            raise ValueError(f"fit: {name} is {value}. {'Train for' if name == 'epochs' else 'Wait for'} at least 1.")
+            raise TypeError(f"fit: {name} is {value!r}, a {type(value).__name__}. Pass an integer >= {least}.")
+        if value < least:
+            raise ValueError(f"fit: {name} is {value}. {what}.")
     if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
         raise TypeError(f"fit: validation is a {type(validation).__name__}. Pass a pair of inputs and targets, (X, y).")
     if clip_norm is not None:

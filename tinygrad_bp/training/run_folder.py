@@ -1,9 +1,10 @@
 """The folder of a run: what was measured, drawn and learnt, and the checkpoint from which it goes on.
 
-    metrics.jsonl                  a line an epoch
-    model.safetensors              the weights
-    curve.png, curve.svg           the picture
-    checkpoint/state.safetensors   everything the run needs to go on, in one file
+    metrics.jsonl                       a line an epoch
+    model.safetensors                   the weights
+    snapshots/epoch-00003.safetensors   the weights after some of the epochs; 0 is before the first
+    curve.png, curve.svg                the picture
+    checkpoint/state.safetensors        everything the run needs to go on, in one file
 
 Every file is replaced in one piece, but for metrics.jsonl, which grows by lines and is written anew from the history
 when a run goes on. The outputs are written before the checkpoint that says the run is finished: a run that is killed
@@ -15,7 +16,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,8 @@ from ..view.curves import write_curves
 __all__ = ["RunFolder"]
 
 _PREPARED = {"spec.toml", "columns.json"}
-_WRITTEN = {"metrics.jsonl", "model.safetensors", "curve.png", "curve.svg", "checkpoint"}
+_WRITTEN = {"metrics.jsonl", "model.safetensors", "curve.png", "curve.svg", "snapshots", "checkpoint"}
+_SNAPSHOT = re.compile(r"epoch-(\d{5,})\.safetensors")
 
 
 class RunFolder:
@@ -75,8 +78,9 @@ class RunFolder:
                 raise ModuleNotFoundError(f"fit: a run folder needs {package}. pip install 'tinygrad_bp[cli]'.")
         self._check(resume, _PREPARED, "fit: ", "resume=True")
         self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        for folder in (self.path, self._checkpoint.parent):
-            remove_leftovers(folder)
+        for folder in (self.path, self._checkpoint.parent, self._snapshots):
+            if folder.exists():
+                remove_leftovers(folder)
         return load(self._checkpoint) if self._checkpoint.exists() else None
 
     def finished(self, epochs: int = 0) -> bool:
@@ -102,6 +106,23 @@ class RunFolder:
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Replace the checkpoint by what `state.gather` returned."""
         save(self._checkpoint, state)
+
+    def snapshots(self) -> list[tuple[int, Path]]:
+        """The epochs after which the weights were kept, in their order, and the files; 0 is before training."""
+        names = os.listdir(self._snapshots) if self._snapshots.is_dir() else []
+        found = [(int(match[1]), self._snapshots / match[0]) for match in map(_SNAPSHOT.fullmatch, names) if match]
+        return sorted(found)
+
+    def save_snapshot(self, epoch: int, weights: Mapping[str, Any]) -> None:
+        """Keep ``model.state_dict()`` as it is after an epoch."""
+        self._snapshots.mkdir(exist_ok=True)
+        save(self._snapshots / f"epoch-{epoch:05}.safetensors", weights)
+
+    def thin_snapshots(self, epochs: Collection[int]) -> None:
+        """Remove the snapshots of all but these epochs."""
+        for epoch, path in self.snapshots():
+            if epoch not in epochs:
+                path.unlink()
 
     def close(
         self,
@@ -134,6 +155,10 @@ class RunFolder:
     @property
     def _checkpoint(self) -> Path:
         return self.path / "checkpoint" / "state.safetensors"
+
+    @property
+    def _snapshots(self) -> Path:
+        return self.path / "snapshots"
 
     def _check(self, resume: bool, prepared: set[str], operation: str, flag: str) -> None:
         if not self.path.exists():
