@@ -43,7 +43,7 @@ def refusal(value: Value, what: str) -> ValueError:
 
 
 class Writer:
-    """A graph in the making: `nodes` and `initializers` are its lists, `input` is the Value that its input "x" is.
+    """A graph in the making, `nodes` and `initializers`; its input "x" is the Value `given`, its outputs have names.
 
     Examples
     --------
@@ -53,13 +53,13 @@ class Writer:
     ...     return w.node("Mul", w.of(value.inputs[0], float), w.of(Rows(1, 0), float))
     """
 
-    def __init__(self, given: Value) -> None:
+    def __init__(self, given: Value, outputs: Sequence[str] = ("y",)) -> None:
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self.path = ""  # of the module whose nodes are being written
         self._names: dict[tuple[int, np.dtype[Any]], str] = {(id(given), type_of(given.dtype)): "x"}
         self._constants: dict[tuple[Any, ...], str] = {}
-        self._taken = {"x"}
+        self._taken, self._kept = {"x", *outputs}, set[str]()
 
     # -- nodes --
 
@@ -85,6 +85,17 @@ class Writer:
         """Write the nodes that compute `value`: what the exporter returns is its name from now on."""
         self.path = value.path
         self._names[id(value), type_of(value.dtype)] = exporter(self, value)
+
+    def output(self, value: Value, name: str) -> None:
+        """Let `value` be an output of the graph: it is computed under that name, by a node of its own if need be."""
+        from onnx import helper
+
+        known, last = self.of(value), self.nodes[-1] if self.nodes else None
+        if last is not None and [*last.output] == [known] and known not in self._kept:
+            last.output[0] = self._names[id(value), type_of(value.dtype)] = name
+        else:
+            self.nodes.append(helper.make_node("Identity", [known], [name], name=name))
+        self._kept.add(name)
 
     # -- names of what there is --
 

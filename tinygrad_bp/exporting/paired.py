@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..autograd import copy
 from ..nn.calls import Call, innermost, record_calls
 from ..ops import TABLE
 from ..recipe import Node, Op, enable_grad
@@ -25,7 +26,7 @@ from ..tensor import Tensor
 __all__ = ["Paired", "Rows", "Value", "paired"]
 
 FEW, MORE, CHECKED = 2, 3, 5  # rows: those of the two forward passes, and those of the check
-_ROWS_OF_TABLE = {id(row) for row in TABLE}
+_KNOWN = {id(row) for row in (*TABLE, copy)}
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Value:
     @property
     def is_known(self) -> bool:
         """Whether it was computed by a row of the table."""
-        return id(self.row) in _ROWS_OF_TABLE
+        return id(self.row) in _KNOWN
 
     @property
     def is_fixed(self) -> bool:
@@ -132,7 +133,7 @@ def paired(model: Any, x: Any) -> Paired:
     if not hasattr(model, "named_modules"):
         raise TypeError(f"export: the model is a {type(model).__name__}. Pass a Module.")
     few, more, checked = _drawn(x, FEW, 0), _drawn(x, MORE, 1), _drawn(x, CHECKED, 2)
-    with _in_evaluation(model), enable_grad(), np.errstate(all="ignore"):
+    with _recorded(model), enable_grad(), np.errstate(all="ignore"):
         calls, other_calls = record_calls(model, few), record_calls(model, more)
         walk = _Walk(model, few, more, calls)
         outputs = [walk.value(a, b) for a, b in _both_outputs(calls[0].output, other_calls[0].output)]
@@ -162,13 +163,18 @@ def _mixed(rng: np.random.Generator, given: NDArray[Any], n: int) -> NDArray[Any
 
 
 @contextmanager
-def _in_evaluation(model: Any) -> Iterator[None]:
-    """The model in eval(), and then each module in the mode it was in."""
+def _recorded(model: Any) -> Iterator[None]:
+    """In eval(), and with recipes of all that parameters go into; then each module and parameter as it was."""
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    frozen = [parameter for parameter in model.parameters() if not parameter.tracked and parameter.dtype.kind == "f"]
     try:
+        model.eval()
+        for parameter in frozen:
+            parameter.tracked = True
         yield
     finally:
+        for parameter in frozen:
+            parameter.tracked = False
         for module, mode in modes:
             module.training = mode
 
