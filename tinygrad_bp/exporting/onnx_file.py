@@ -71,6 +71,7 @@ def onnx_model(
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("export: this needs the package onnx. pip install 'tinygrad_bp[onnx]'.") from error
     found = paired(model, x)
+    onnx_layers.check(found)
     names = ["y"] if len(found.outputs) == 1 else [f"y{k}" for k in range(len(found.outputs))]
     w = Writer(found.input, names)
     if mean is not None or scale is not None:
