@@ -312,6 +312,8 @@ def _transpose(w: Writer, value: Value) -> str:
 
 
 def _broadcast_to(w: Writer, value: Value) -> str:
+    if 0 in value.shape:  # onnxruntime expands an axis of 1 to any length but 0
+        return w.node("ConstantOfShape", w.ints(value.shape))
     return w.node("Expand", w.of(value.inputs[0]), w.ints(value.shape))
 
 
@@ -435,7 +437,7 @@ EXPORTERS: dict[str, Exporter] = {
     "absolute": _node("Abs"),
     "add": _node("Add"),
     "all": _count("ReduceMin"),
-    "any": _count("ReduceMax"),
+    "any": _count("ReduceSum"),
     "arccos": _node("Acos"),
     "arccosh": _node("Acosh"),
     "arcsin": _node("Asin"),
