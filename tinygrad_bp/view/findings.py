@@ -1,1 +1,370 @@
-"""Being written."""
+"""What keeps a net from learning, found in the numbers of one step: a small function for each thing that goes wrong.
+
+Every one of them is certain, or its bound is far from what healthy nets show, at the beginning or in training: what is
+said is worth acting upon. That a net is not trained yet is no fault; `still_guessing` is for those that should be.
+Nothing is known here that does not show in a step: not the learning rate, not the rows that were not given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import log
+
+import numpy as np
+
+from .step import Array, Finding, Layer, Step
+
+__all__ = ["findings", "first_active", "flat_units", "still_guessing"]
+
+_ENOUGH = 8  # rows, from which something may be said of all rows
+_DEAD = 0.75  # of the units of a layer: half of them is common in healthy nets
+_SATURATED = 0.6  # of the activations of a layer
+_FLAT = {"Sigmoid": 4.4, "Tanh": 2.2}  # the abs(z) from which the slope is below a twentieth of its greatest
+_RATIO = 1e3  # between the errors of the first and the last layer
+_STEEP = 100.0  # the length of the gradient, in lengths of the parameters
+_LARGE, _SMALL = 20.0, 1e-3  # root mean squares of inputs
+_TARGETS = 100.0  # root mean square of targets
+_SAME = 1e-4  # the spread of an output over the rows, of its size
+
+_PASSIVE = {"Dropout", "Flatten", "LastStep", "MaxPool1d", "MaxPool2d", ""}
+_OF_LABELS = {"CrossEntropyLoss", "NLLLoss"}
+_OF_CHANCES = {"BCELoss", "BCEWithLogitsLoss"}
+_OF_NUMBERS = {"HuberLoss", "L1Loss", "MSELoss", "QuadraticLoss", "SmoothL1Loss"}
+_RANGES = {
+    "ReLU": (0.0, np.inf),
+    "Sigmoid": (0.0, 1.0),
+    "Softmax": (0.0, 1.0),
+    "Softplus": (0.0, np.inf),
+    "Softsign": (-1.0, 1.0),
+    "Tanh": (-1.0, 1.0),
+}
+
+
+def findings(step: Step) -> list[Finding]:
+    """What is wrong in the step of a mini-batch, the worst first; an empty list where nothing is.
+
+    Of numbers that are not finite only the first is told, and what may have caused it.
+    """
+    broken = list(_not_finite(step))
+    rules = _CAUSES if broken else (*_CAUSES, *_SYMPTOMS)
+    with np.errstate(all="ignore"):
+        return broken + [finding for rule in rules for finding in rule(step)]
+
+
+def still_guessing(step: Step, epoch: int) -> Iterator[Finding]:
+    """What to say of a net that was trained and whose loss is that of guessing."""
+    chance, loss = _chance(step), _mean_loss(step)
+    if epoch and chance is not None and loss is not None and 0.97 * chance[0] < loss:
+        yield Finding(
+            "",
+            "chance",
+            f"After epoch {epoch} the loss is {loss:.4g}; {chance[1]} gives {chance[0]:.4g}. Nothing was learnt: see "
+            "what else is found here; then try another learning rate, ten times smaller or larger.",
+        )
+
+
+# ---- numbers that are none ------------------------------------------------------------------------------------------
+
+
+def _not_finite(step: Step) -> Iterator[Finding]:
+    """The first place, in the order of the step, where a number is not finite."""
+    places = [("", "the inputs x", step.x), ("", "the targets y", step.y)]
+    for layer in step.layers:
+        places += [(layer.path, f"the parameter {name}", value) for name, value in layer.parameters.items()]
+        places += [(layer.path, "z, what the layer gives,", layer.z), (layer.path, layer.activation, layer.a)]
+    places += [("", "the output", step.output), ("", "the loss", np.array(step.loss))]
+    for layer in reversed(step.layers):
+        places.append((layer.path, "delta", layer.delta))
+        places += [(layer.path, f"the gradient of {name}", value) for name, value in layer.gradients.items()]
+    for path, what, values in places:
+        bad = ~np.isfinite(values)
+        if bad.any():
+            cure = "Look for log, division, sqrt or exp of what it must not be given, and lower the learning rate."
+            if what.startswith("the parameter"):
+                cure = (
+                    "An update has ruined it. Lower the learning rate, or clip the gradients (clip_norm); begin anew."
+                )
+            elif what in ("the inputs x", "the targets y"):
+                cure = "Clean the data: drop or fill in such rows."
+            place = ", ".join(map(str, np.argwhere(bad)[0]))
+            value = values[tuple(np.argwhere(bad)[0])]
+            yield Finding(
+                path,
+                "nonfinite",
+                f"The first number that is not finite: {what} has {bad.sum()} of {bad.size} that are not, at [{place}] "
+                f"{value}. {cure}",
+            )
+            return
+
+
+# ---- causes: data and what the net is made of -----------------------------------------------------------------------
+
+
+def _labels(step: Step) -> Iterator[Finding]:
+    if len(step.y) >= _ENOUGH and (step.y == step.y[:1]).all():
+        value = step.y[0].tolist() if step.y[0].size <= 10 else "the same"
+        text = f"All {len(step.y)} rows of y are {value}: the net learns to say it always."
+        yield Finding("", "labels", f"{text} Shuffle the rows, or look at how y is made.")
+
+
+def _inputs(step: Step) -> Iterator[Finding]:
+    if len(step.x) >= _ENOUGH and (step.x == step.x[:1]).all():
+        text = f"All {len(step.x)} rows of x are the same: nothing tells them apart. Look at how x is made."
+        yield Finding("", "inputs", text)
+
+
+def _input_scale(step: Step) -> Iterator[Finding]:
+    kind = step.layers[0].kind if step.layers else ""
+    if kind == "Embedding" or kind.endswith("Norm") or kind.startswith("BatchNorm"):
+        return
+    columns = np.sqrt(np.mean(np.square(step.x.reshape(len(step.x), -1), dtype=np.float64), axis=0))
+    if not columns.size:
+        return
+    most = int(columns.argmax())
+    if columns[most] > _LARGE:
+        where = f"Column {most} of x has numbers around {columns[most]:.3g}, the middle one {np.median(columns):.3g}"
+        cure = "Scale them: (x - mean) / deviation column by column (scale = true in [data]), pixels / 255."
+        yield Finding("", "scale", f"{where}: units saturate, steps overshoot. {cure}")
+    elif columns[most] < _SMALL:
+        where = f"No column of x has numbers above about {columns[most]:.3g}"
+        yield Finding("", "scale", f"{where}: the weights hardly count. Scale them: (x - mean) / deviation.")
+
+
+def _target_scale(step: Step) -> Iterator[Finding]:
+    size = _rms(step.y)
+    if step.loss_name in _OF_NUMBERS and size > _TARGETS:
+        text = f"The targets are around {size:.3g}: so are the gradients. Scale them, (y - mean) / deviation, and the"
+        yield Finding("", "scale", f"{text} predictions back.")
+
+
+def _logits(step: Step) -> Iterator[Finding]:
+    if not step.layers:
+        return
+    last = step.layers[-1]
+    name = last.activation.split(" + ")[-1]
+    if step.loss_name in ("CrossEntropyLoss", "BCEWithLogitsLoss") and name in _RANGES:
+        own = "softmax" if step.loss_name == "CrossEntropyLoss" else "sigmoid"
+        low, high = step.output.min(), step.output.max()
+        yield Finding(
+            last.path,
+            "logits",
+            f"{step.loss_name} takes the {own} itself, of any numbers; {name} gives it those from {low:.3g} to "
+            f"{high:.3g}. Leave the last {name} out.",
+        )
+    if step.loss_name == "CrossEntropyLoss" and step.output.ndim == 2 and step.output.shape[1] == 1:
+        text = "CrossEntropyLoss gets one number a row: its softmax is 1 whatever the weights are, the gradient is 0. "
+        cure = "Give the last layer a number for each class, or use BCEWithLogitsLoss."
+        yield Finding(last.path, "logits", text + cure)
+    if step.loss_name == "NLLLoss" and step.output.ndim == 2:
+        total = float(np.exp(step.output).sum(1).mean())
+        if not abs(total - 1.0) < 1e-3:
+            text = (
+                f"NLLLoss takes logarithms of probabilities; exp of the outputs of a row adds up to {total:.3g}, not 1."
+            )
+            yield Finding(last.path, "logits", f"{text} End the net with LogSoftmax, or use CrossEntropyLoss.")
+
+
+def _range(step: Step) -> Iterator[Finding]:
+    name = step.layers[-1].activation.split(" + ")[-1] if step.layers else ""
+    if step.loss_name not in _OF_NUMBERS or name not in _RANGES:
+        return
+    low, high = _RANGES[name]
+    outside = (step.y < low) | (step.y > high)
+    if outside.any():
+        yield Finding(
+            step.layers[-1].path,
+            "range",
+            f"{name} gives numbers from {low:g} to {high:g}; {outside.sum()} of {outside.size} targets are not among "
+            f"them, they go from {step.y.min():.3g} to {step.y.max():.3g}. Leave the last {name} out, or scale y.",
+        )
+
+
+def _equal_units(step: Step) -> Iterator[Finding]:
+    for layer in step.layers:
+        matrices = [name for name, value in layer.parameters.items() if value.ndim > 1 and len(value) > 1]
+        if not matrices or layer.kind == "Embedding":
+            continue
+        weights, gradients = [layer.parameters[name] for name in matrices], [*layer.gradients.values()]
+        if all((array == array[:1]).all() for array in weights + gradients):
+            what = "All weights are the same" if any(weight.any() for weight in weights) else "All weights are 0"
+            yield Finding(
+                layer.path,
+                "symmetry",
+                f"{what}, and so are the gradients: the {len(weights[0])} units of the layer stay alike for ever, as "
+                "if there were one. Begin with random weights, such as nn.init.xavier_uniform_.",
+            )
+
+
+def _nothing_between(step: Step) -> Iterator[Finding]:
+    for layer, above in zip(step.layers, step.layers[1:]):
+        flat = all(name in ("", "Dropout", "Flatten") for name in layer.activation.split(" + "))
+        if layer.kind == above.kind == "Linear" and flat and layer.a is above.before:
+            text = f"Nothing bends between this layer and {above.path}: two Linear in a row can do what one can."
+            yield Finding(layer.path, "linear", f"{text} Put an activation, such as ReLU, between them.")
+
+
+# ---- symptoms: how activations and errors come through the layers ----------------------------------------------------
+
+
+def _dead(step: Step) -> Iterator[Finding]:
+    cure = (
+        "Begin with biases 0 and nn.init.kaiming_normal_, scale the inputs, lower the learning rate, or use LeakyReLU."
+    )
+    for layer in step.layers:
+        if first_active(layer) != "ReLU" or len(layer.z) < _ENOUGH:
+            continue
+        dead = (flat_units(layer, layer.z) <= 0.0).all(0)
+        if dead.all():
+            text = f"All {dead.size} units are dead: ReLU gives 0 for every one of {len(layer.z)} rows, and no error"
+            yield Finding(layer.path, "dead", f"{text} comes back through it. {cure}")
+        elif dead.mean() > _DEAD:
+            text = f"{dead.sum()} of {dead.size} units are dead: ReLU gives 0 for every one of {len(layer.z)} rows."
+            yield Finding(layer.path, "dead", f"{text} {cure}")
+
+
+def _saturated(step: Step) -> Iterator[Finding]:
+    for layer in step.layers[:-1]:
+        name = first_active(layer)
+        if name in _FLAT:
+            share = float(np.mean(np.abs(layer.z) > _FLAT[name]))
+            if share > _SATURATED:
+                yield Finding(
+                    layer.path,
+                    "saturated",
+                    f"{share:.0%} of the activations are saturated: abs(z) is {_rms(layer.z):.3g} on average, where "
+                    f"{name} is flat and errors do not come back. Scale the inputs, and begin with smaller weights, "
+                    "such as nn.init.xavier_uniform_.",
+                )
+
+
+def _confidently_wrong(step: Step) -> Iterator[Finding]:
+    """Nielsen, chapter 3: with the quadratic cost an output that is saturated and wrong learns slowly."""
+    layer = step.layers[-1] if step.layers else None
+    bound = _FLAT.get(layer.activation) if layer else None
+    if layer is None or bound is None or step.loss_name not in _OF_NUMBERS or step.y.shape != layer.a.shape:
+        return
+    wrong = np.abs(layer.a - step.y) > 0.5
+    flat = wrong & (np.abs(layer.z) > 0.8 * bound)
+    if wrong.any() and flat.sum() > 0.5 * wrong.sum():
+        cure = "Use cross-entropy, whose delta has no factor s'(z): BCEWithLogitsLoss or CrossEntropyLoss, without"
+        yield Finding(
+            layer.path,
+            "saturated",
+            f"{flat.sum()} of the {wrong.sum()} outputs that are wrong are saturated: with {step.loss_name} BP1 "
+            f"multiplies their error by the slope of {layer.activation}, which is nearly 0. {cure} {layer.activation}.",
+        )
+
+
+def _no_gradient(step: Step) -> Iterator[Finding]:
+    """No fault where a layer above begins with weights 0 that the next update changes."""
+    for layer in reversed(step.layers):
+        if not any(gradient.any() for gradient in layer.gradients.values()) and step.loss != 0.0:
+            text = "Every gradient of the layer is exactly 0, it learns nothing: no error comes back to it."
+            cure = "Look above it for dead units, detach(), .data, no_grad(), argmax, or an output that is not used."
+            yield Finding(layer.path, "zero", f"{text} {cure}")
+            return
+        weight = layer.parameters.get("weight")
+        if weight is not None and not weight.any() and layer.gradients["weight"].any():
+            return
+
+
+def _first_and_last(step: Step) -> Iterator[Finding]:
+    sizes = [(layer, float(np.linalg.norm(layer.delta))) for layer in step.layers]
+    sizes = [(layer, size) for layer, size in sizes if size > 0.0]
+    if len(sizes) < 2:
+        return
+    (first, early), (last, late) = sizes[0], sizes[-1]
+    norms = f"the norm of delta is {late:.2e} in layer {last.number} and {early:.2e} in layer {first.number}"
+    if late / early > _RATIO:
+        cure = "Use ReLU and nn.init.kaiming_normal_, BatchNorm or LayerNorm between layers, or fewer layers."
+        text = f"The error vanishes on its way back: {norms}, {late / early:.1e} times less, which learns as slowly."
+        yield Finding(first.path, "vanishing", f"{text} {cure}")
+    if early / late > _RATIO:
+        cure = "Begin with smaller weights (nn.init.kaiming_normal_), normalise between layers, or clip (clip_norm)."
+        text = f"The error explodes on its way back: {norms}, {early / late:.1e} times more."
+        yield Finding(first.path, "exploding", f"{text} {cure}")
+
+
+def _steep(step: Step) -> Iterator[Finding]:
+    size, gradient = (
+        np.sqrt(sum(float(np.sum(np.square(x, dtype=np.float64))) for layer in step.layers for x in of(layer).values()))
+        for of in (_parameters, _gradients)
+    )
+    if size > 0.0 and gradient > _STEEP * size:
+        text = f"The gradient has norm {gradient:.3g}, all parameters {size:.3g}: any usual step overshoots."
+        yield Finding("", "exploding", f"{text} Scale inputs and targets, clip the gradients, lower the learning rate.")
+
+
+def _constant(step: Step) -> Iterator[Finding]:
+    if len(step.output) < 2 or (step.x == step.x[:1]).all():
+        return
+    spread, size = float(np.ptp(step.output, axis=0).max(initial=0.0)), float(np.abs(step.output).max(initial=0.0))
+    if spread <= _SAME * size or spread == 0.0:
+        text = (
+            f"The outputs of all {len(step.output)} rows are the same to {spread:.1e}: the inputs do not come through."
+        )
+        yield Finding("", "constant", f"{text} Look for dead or saturated units, weights near 0, or too many sigmoids.")
+
+
+def _worse_than_guessing(step: Step) -> Iterator[Finding]:
+    chance, loss = _chance(step), _mean_loss(step)
+    if chance is not None and loss is not None and loss > 2.0 * chance[0] + 1.0:
+        text = f"The loss is {loss:.4g}, {chance[1]} gives {chance[0]:.4g}: the net is sure of what is wrong."
+        cure = f"Its outputs are around {_rms(step.output):.3g}: scale the inputs, begin with smaller weights."
+        yield Finding("", "chance", f"{text} {cure}")
+
+
+_Rule = Callable[[Step], Iterator[Finding]]
+_CAUSES: tuple[_Rule, ...] = (
+    _labels, _inputs, _input_scale, _target_scale, _logits, _range, _equal_units, _nothing_between,
+)  # fmt: skip
+_SYMPTOMS: tuple[_Rule, ...] = (
+    _dead, _saturated, _confidently_wrong, _first_and_last, _steep, _no_gradient, _constant, _worse_than_guessing,
+)  # fmt: skip
+
+
+# ---- what several of them need ---------------------------------------------------------------------------------------
+
+
+def first_active(layer: Layer) -> str:
+    """The first of the activation that changes numbers: "ReLU" of "MaxPool2d + ReLU", which is as dead as ReLU."""
+    return next((name for name in layer.activation.split(" + ") if name not in _PASSIVE), "")
+
+
+def flat_units(layer: Layer, values: Array) -> Array:
+    """Values of a layer with its units, or channels, as the columns, and rows and places as the rows."""
+    if layer.kind.startswith(("Conv", "BatchNorm")) and values.ndim > 2:
+        values = np.moveaxis(values, 1, -1)
+    return values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
+
+
+def _chance(step: Step) -> tuple[float, str] | None:
+    """The loss of guessing among all classes alike, and its formula."""
+    if step.loss_name in _OF_CHANCES:
+        return log(2.0), "guessing, ln 2,"
+    if step.loss_name in _OF_LABELS and step.output.ndim == 2 and step.output.shape[1] > 1:
+        return log(step.output.shape[1]), f"guessing, ln {step.output.shape[1]},"
+    return None
+
+
+def _mean_loss(step: Step) -> float | None:
+    """The mean of the losses of the rows, whatever reduction the loss has."""
+    x, y = step.output.astype(np.float64), step.y
+    if step.loss_name == "BCEWithLogitsLoss" and x.shape == y.shape:
+        return float(np.mean(np.logaddexp(0.0, x) - x * y))
+    if step.loss_name in _OF_LABELS and x.ndim == 2 and y.ndim == 1 and y.dtype.kind in "iu" and (y >= 0).all():
+        log_p = x if step.loss_name == "NLLLoss" else x - np.logaddexp.reduce(x, axis=1, keepdims=True)
+        return float(-np.mean(log_p[np.arange(len(x)), y]))
+    return None
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) if values.size else 0.0
+
+
+def _parameters(layer: Layer) -> dict[str, Array]:
+    return layer.parameters
+
+
+def _gradients(layer: Layer) -> dict[str, Array]:
+    return layer.gradients
