@@ -150,6 +150,8 @@ MAP = [
     "exporting/onnx_ops.py",
     "exporting/onnx_layers.py",
     "exporting/onnx_file.py",
+    "exporting/numpy_plan.py",
+    "exporting/numpy_text.py",
     "exporting/numpy_file.py",
     "exporting/__init__.py",
     "training/metrics.py",
