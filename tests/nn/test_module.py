@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 
 import numpy as np
@@ -359,6 +360,29 @@ def test_repr_is_the_tree():
         "  (first): Linear(in_features=2, out_features=3)",
         "  (stages.0): Block(note='text')",
     ]
+
+
+def test_repr_tells_functions_and_the_stages_and_modules_of_a_sequential():
+    class Network(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Tanh(), abs)
+            self.width, self.cache = 3, None
+            self.head = nn.Identity()
+            self.activation = functools.partial(np.maximum, 0.0)
+
+    assert repr(Network()) == "\n".join(
+        ["Network(width=3", "  (0): Tanh()", "  (1): abs", "  (head): Identity()", "  (activation): partial", ")"]
+    )
+    encoder = nn.TransformerEncoderLayer(2, 1, 2, activation=nn.functional.silu)
+    assert repr(encoder).endswith("\n  (activation): silu\n)")
+    assert "in_proj_bias" not in repr(nn.MultiheadAttention(2, 1, bias=False))
+    assert repr(nn.Sequential()) == "Sequential()"
+
+
+def test_repr_of_a_module_in_itself_ends():
+    block = Block()
+    block.around = [block]
+    assert repr(block) == "Block(note='text'\n  (around.0): ...\n)"
 
 
 def test_a_read_only_buffer_is_refused_before_anything_is_loaded():

@@ -9,6 +9,8 @@ with ``_`` is private and skipped. What is reached twice is listed once, under i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from inspect import signature
+from reprlib import recursive_repr
 from types import NoneType
 from typing import Any, ClassVar, Self, overload
 
@@ -18,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..recipe import wrote
 from ..tensor import Tensor
 from .functional.accepted import check_settings
+from .summary import Summary, summarize
 
 __all__ = ["Module", "Parameter", "Sequential"]
 
@@ -230,15 +233,53 @@ class Module:
         wrote(*(tensors[name] for name in shared))
         return missing, unexpected
 
+    def summary(self, *inputs: Any) -> Summary:
+        """The table of layers: class, shape of the output, parameters; last how many there are, and their memory.
+
+        Parameters
+        ----------
+        inputs
+            What the model is called with, for the shapes: arrays and tensors, or for zeros in the dtype of the
+            parameters a shape, a tuple of integers. Without any there are no shapes.
+
+        Returns
+        -------
+        Summary
+            Which prints as the table, and has its rows and totals as attributes. What is shared counts once.
+
+        Raises
+        ------
+        TypeError
+            An input is an integer.
+
+        Examples
+        --------
+        >>> import tinygrad_bp as bp
+        >>> bp.nn.Sequential(bp.nn.Linear(784, 30), bp.nn.Sigmoid(), bp.nn.Linear(30, 10)).summary((1, 784))
+        layer         output   parameters
+        Sequential    (1, 10)
+          0: Linear   (1, 30)      23,550
+          1: Sigmoid  (1, 30)
+          2: Linear   (1, 10)         310
+        ---------------------------------
+        23,860 parameters, all trainable; 190,880 bytes of float64
+        """
+        return summarize(self, *inputs)
+
+    @recursive_repr()
     def __repr__(self) -> str:
-        settings = ", ".join(
-            f"{name}={value!r}"
-            for name, value in self._attributes()
-            if name != "training"
-            and all(isinstance(x, _PLAIN) for x in (value if isinstance(value, tuple) else (value,)))
-        )
-        lines = [f"({name}): {_described(value)}" for name, value in self._inside() if isinstance(value, Module)]
-        return f"{type(self).__name__}({_block(settings, lines)})"
+        settings, lines = [], []
+        arguments = signature(type(self)).parameters
+        for name, value in self._attributes():
+            if name in ("training", "forward"):  # forward is there while record_calls looks on
+                continue
+            if all(isinstance(x, _PLAIN) for x in (value if isinstance(value, tuple) else (value,))):
+                settings += [f"{name}={value!r}"] if value is not None or name in arguments else []
+            elif isinstance(value, Module) or not callable(value):
+                lines += [f"({at}): {below!r}" for at, below in _unpacked(name, value) if isinstance(below, Module)]
+            else:
+                lines.append(f"({name}): {_described(value)}")
+        return f"{type(self).__name__}({_block(', '.join(settings), lines)})"
 
 
 class Calling(Module):
@@ -301,10 +342,6 @@ class Sequential(Module):
     def __getitem__(self, index: int | slice) -> Any:
         return Sequential(*self._stages[index]) if isinstance(index, slice) else self._stages[index]
 
-    def __repr__(self) -> str:
-        lines = [f"({position}): {_described(stage)}" for position, stage in enumerate(self._stages)]
-        return f"{type(self).__name__}({_block('', lines)})"
-
 
 def _unpacked(name: str, value: Any) -> Iterator[tuple[str, Module | Tensor]]:
     """The modules and tensors in a value: itself, or what its lists, tuples and dicts hold."""
@@ -319,7 +356,8 @@ _PLAIN = (bool, int, float, str, NoneType)
 
 
 def _described(stage: Any) -> str:
-    return repr(stage) if isinstance(stage, Module) else getattr(stage, "__name__", repr(stage))
+    """A module, or the name of a function, which is the same in every process."""
+    return repr(stage) if isinstance(stage, Module) else getattr(stage, "__name__", type(stage).__name__)
 
 
 def _block(settings: str, lines: list[str]) -> str:
