@@ -1,9 +1,9 @@
 """How the rows of layers are said in ONNX: convolutions, pools, normalisations, recurrences and attention.
 
-An exporter is given the writer and the value a row computed, adds nodes and returns the name of the result. Windows
-that look beyond the input in `ceil_mode` are padded by numbers that are worked out here, as runtimes differ in what
-they make of that. A recurrence is one RNN, LSTM or GRU node, which takes the product with the input into
-itself; such a node gives h at every step and the last c only, so that is what can be taken of it.
+An exporter is given the writer and the value that a row computed, writes nodes and returns the name of the result.
+Windows that reach beyond the input are padded by numbers that are worked out here: what ONNX's own `ceil_mode` adds,
+runtimes count differently. A recurrence is one RNN, LSTM or GRU node, which takes in the product with the input too;
+such a node gives h at every step and the last c only, so nothing else can be taken of it.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def _convolution(
 
 
 def _max_pool(writer: Writer, value: Value) -> str:
-    size, stride, padding, dilation, ceil_mode = value.params
-    before, behind = _looks_beyond(value, size, stride, padding, dilation, ceil_mode)
+    size, stride, padding, dilation, _ = value.params
+    before, behind = _reach(value, size, stride, padding, dilation)
     x = _images(writer, value, len(size))
     if any(p >= k for p, k in zip(behind, size)):  # more than a runtime allows
         x, before, behind = _padded(writer, x, before, behind, -np.inf), [0] * len(size), [0] * len(size)
@@ -75,8 +75,8 @@ def _max_pool(writer: Writer, value: Value) -> str:
 
 
 def _avg_pool(writer: Writer, value: Value) -> str:
-    size, stride, padding, ceil_mode, count_include_pad = value.params
-    before, behind = _looks_beyond(value, size, stride, padding, (1,) * len(size), ceil_mode)
+    size, stride, padding, _, count_include_pad = value.params
+    before, behind = _reach(value, size, stride, padding, (1,) * len(size))
     x = _images(writer, value, len(size))
     if count_include_pad and any(padding):  # entries of the padding count, those behind it do not
         x = _padded(writer, x, before, padding, 0.0)
@@ -85,16 +85,11 @@ def _avg_pool(writer: Writer, value: Value) -> str:
     return _as_given(writer, value, len(size), y)
 
 
-def _looks_beyond(
-    value: Value, size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
-) -> tuple[list[int], list[int]]:
-    """How many entries before and behind each axis the windows reach."""
-    before = [*padding]
-    if not ceil_mode:
-        return before, before
+def _reach(value: Value, size: Any, stride: Any, padding: Any, dilation: Any) -> tuple[list[int], list[int]]:
+    """How many entries before and behind each axis the windows of the result reach."""
     lengths, counts = (x.data.shape[-len(size) :] for x in (value.inputs[0], value))
-    reach = zip(counts, stride, size, dilation, lengths, padding)
-    return before, [max(0, (count - 1) * s + (k - 1) * d + 1 - n - p) for count, s, k, d, n, p in reach]
+    ends = [(count - 1) * s + (k - 1) * d + 1 - p for count, k, s, p, d in zip(counts, size, stride, padding, dilation)]
+    return [*padding], [max(0, end - n) for end, n in zip(ends, lengths)]
 
 
 def _images(writer: Writer, value: Value, axes: int) -> str:
