@@ -147,8 +147,8 @@ class _Names:
             for v in map(_added, self._values(call.output)[:1]):
                 if kind.__name__ not in ("Sequential", "Identity") and v in self.reached and v not in self.names:
                     is_activation = kind.__module__.endswith("nn.activations")
-                    word = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", re.sub(r"\d+d?$", "", kind.__name__)).lower()
-                    self.names[v] = f"a{self.reached[v] or ''}" if is_activation else word
+                    word = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind.__name__.rstrip("123d"))
+                    self.names[v] = f"a{self.reached[v] or ''}" if is_activation else word.lower()
         for _, module in self.model.named_modules():
             is_norm = type(module).__module__.endswith("nn.normalization")
             for name, x in vars(module).items():
@@ -161,33 +161,45 @@ class _Names:
 
     def _claimed(self) -> dict[Value, int]:
         """The number of the innermost call that computed each value."""
-        claimed: dict[Value, int] = {}
+        claimed: dict[Value, Call] = {}
         for call in self.calls:
-            given, pending = set(self._values(call.inputs)), self._values(call.output)
+            seen, pending = set(self._values(call.inputs)), self._values(call.output)
             while pending:
                 v = pending.pop()
-                if v not in claimed and v not in given and v.op not in LEAVES:
-                    claimed[v] = self.number[call]
+                if v not in seen and v.op not in LEAVES and _is_within(claimed.setdefault(v, call), call):
                     pending += v.values
-        return claimed
+                seen.add(v)
+        return {v: self.number[call] for v, call in claimed.items()}
 
     def _of_row(self, row: str, v: Value, inputs: Sequence[Any]) -> None:
         if row == "linear" or row.startswith("conv"):
             self.layers += 1
             self.names[_added(v)] = f"z{self.layers}"
             for letter, x in zip("Wb", inputs[1:]):
-                if x in self.trace.tensors:
-                    self.names.setdefault(self.trace.tensors[x][0], f"{letter}{self.layers}")
+                leaf = _reshaped(self._values((x,))[0]) if isinstance(x, Node | Handle) else v
+                if leaf.op == "state":
+                    self.names.setdefault(leaf, f"{letter}{self.layers}")
         elif row in _ACTIVATIONS:
             self.names[v] = f"a{self.layers or ''}"
 
 
 def _added(v: Value) -> Value:
     """A bias is added to a matrix in place, in a view of it, which then has its old shape again: the sum itself."""
-    x = v
-    while x.op == "reshape" and isinstance(x.args[0], Value):
-        x = x.args[0]
-    return x if x.op == "add" else v
+    return x if (x := _reshaped(v)).op == "add" else v
+
+
+def _reshaped(v: Value) -> Value:
+    """What a value is a reshape of."""
+    while v.op == "reshape":
+        v = v.args[0]
+    return v
+
+
+def _is_within(call: Call | None, other: Call) -> bool:
+    """Whether a call is the other, or was made within it."""
+    while call is not None and call is not other:
+        call = call.parent
+    return call is other
 
 
 _NORMS = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "var"}

@@ -231,8 +231,8 @@ def size_text(x: Any) -> str:
     """
     if isinstance(x, tuple):
         return f"({', '.join(map(size_text, x))}{',' * (len(x) == 1)})"
-    if not isinstance(x, Rows):
-        return repr(x)
+    if not isinstance(x, Rows) or x.at(1) < 0:
+        return repr(x) if not isinstance(x, Rows) else "..."  # n * n, which two numbers of rows do not tell
     text = "n" if x.scale == 1 else f"{x.scale} * n"
     return text if x.shift == 0 else f"{text} {'+' if x.shift > 0 else '-'} {abs(x.shift)}"
 
