@@ -32,7 +32,7 @@ from ..tensor import Tensor, as_array
 from .draw import draw
 from .findings import findings
 from .page import page
-from .step import Array, Layer, Step
+from .step import Array, Finding, Layer, Step
 from .telling import told
 
 __all__ = ["Explanation", "explain"]
@@ -133,6 +133,9 @@ def explain(model: Module, loss: Callable[..., Any], x: Any, y: Any, sample: int
     try:
         step = _explained(model, loss, x, y, None, len(x))
         found = findings(step)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            text = "No parameter requires grad: an optimizer changes nothing. Set requires_grad = True on some."
+            found.insert(0, Finding("", "frozen", text))
         if sample is not None:
             generator().bit_generator.state = state
             step = _explained(model, loss, x[sample : sample + 1], y[sample : sample + 1], sample, len(x))
@@ -237,7 +240,7 @@ class _Recording:
 
     def _error(self, chain: list[Node], above: Call | None) -> str:
         """BP1 where only the loss follows; BP2 where a goes into the weights of the layer above, and nowhere else."""
-        if self._cost in set(self._chain(chain[0], inf)):
+        if self._chain(chain[0], inf)[-1] is self._cost:
             return "BP1"
         inside, a = set(chain), chain[-1]
         users = [(x, user) for x in chain for user in self._users.get(x, []) if user not in inside]

@@ -7,8 +7,8 @@ Nothing is known here that does not show in a step: not the learning rate, not t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from math import log
+import math
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -16,14 +16,15 @@ from .step import Array, Finding, Layer, Step
 
 __all__ = ["findings", "first_active", "flat_units", "still_guessing"]
 
-_ENOUGH = 8  # rows, from which something may be said of all rows
+_ENOUGH, _MANY = 8, 32  # rows, from which something may be said of all rows, or of most units
 _DEAD = 0.75  # of the units of a layer: half of them is common in healthy nets
 _SATURATED = 0.6  # of the activations of a layer
 _FLAT = {"Sigmoid": 4.4, "Tanh": 2.2}  # the abs(z) from which the slope is below a twentieth of its greatest
 _RATIO = 1e3  # between the errors of the first and the last layer
-_STEEP = 100.0  # the length of the gradient, in lengths of the parameters
+_STEEP = 1e3  # the length of the gradient, in lengths of the parameters
 _LARGE, _SMALL = 20.0, 1e-3  # root mean squares of inputs
 _TARGETS = 100.0  # root mean square of targets
+_ROUNDING = 1e-13  # of the greatest: what is less may be nothing
 _SAME = 1e-4  # the spread of an output over the rows, of its size
 
 _PASSIVE = {"Dropout", "Flatten", "LastStep", "MaxPool1d", "MaxPool2d", ""}
@@ -77,23 +78,16 @@ def _not_finite(step: Step) -> Iterator[Finding]:
         places.append((layer.path, "delta", layer.delta))
         places += [(layer.path, f"the gradient of {name}", value) for name, value in layer.gradients.items()]
     for path, what, values in places:
-        bad = ~np.isfinite(values)
-        if bad.any():
-            cure = "Look for log, division, sqrt or exp of what it must not be given, and lower the learning rate."
+        bad = np.argwhere(~np.isfinite(values))
+        if len(bad):
+            cure = "Look for a log, division, sqrt or exp of what it must not be given; lower the learning rate."
             if what.startswith("the parameter"):
-                cure = (
-                    "An update has ruined it. Lower the learning rate, or clip the gradients (clip_norm); begin anew."
-                )
+                cure = "An update has ruined it: lower the learning rate, or clip the gradients, and begin anew."
             elif what in ("the inputs x", "the targets y"):
                 cure = "Clean the data: drop or fill in such rows."
-            place = ", ".join(map(str, np.argwhere(bad)[0]))
-            value = values[tuple(np.argwhere(bad)[0])]
-            yield Finding(
-                path,
-                "nonfinite",
-                f"The first number that is not finite: {what} has {bad.sum()} of {bad.size} that are not, at [{place}] "
-                f"{value}. {cure}",
-            )
+            place = f"at {bad[0].tolist()} {values[tuple(bad[0])]}"
+            text = f"The first numbers that are not finite: {what} has {len(bad)} of {values.size}, {place}. {cure}"
+            yield Finding(path, "nonfinite", text)
             return
 
 
@@ -114,8 +108,7 @@ def _inputs(step: Step) -> Iterator[Finding]:
 
 
 def _input_scale(step: Step) -> Iterator[Finding]:
-    kind = step.layers[0].kind if step.layers else ""
-    if kind == "Embedding" or kind.endswith("Norm") or kind.startswith("BatchNorm"):
+    if any(layer.kind == "Embedding" for layer in step.layers) or "Norm" in "".join(x.kind for x in step.layers[:1]):
         return
     columns = np.sqrt(np.mean(np.square(step.x.reshape(len(step.x), -1), dtype=np.float64), axis=0))
     if not columns.size:
@@ -158,9 +151,7 @@ def _logits(step: Step) -> Iterator[Finding]:
     if step.loss_name == "NLLLoss" and step.output.ndim == 2:
         total = float(np.exp(step.output).sum(1).mean())
         if not abs(total - 1.0) < 1e-3:
-            text = (
-                f"NLLLoss takes logarithms of probabilities; exp of the outputs of a row adds up to {total:.3g}, not 1."
-            )
+            text = f"NLLLoss takes logarithms of probabilities; exp of a row of outputs adds up to {total:.3g}, not 1."
             yield Finding(last.path, "logits", f"{text} End the net with LogSoftmax, or use CrossEntropyLoss.")
 
 
@@ -180,12 +171,14 @@ def _range(step: Step) -> Iterator[Finding]:
 
 
 def _equal_units(step: Step) -> Iterator[Finding]:
+    steepest = max((np.abs(g).max(initial=0.0) for layer in step.layers for g in layer.gradients.values()), default=0.0)
     for layer in step.layers:
         matrices = [name for name, value in layer.parameters.items() if value.ndim > 1 and len(value) > 1]
         if not matrices or layer.kind == "Embedding":
             continue
-        weights, gradients = [layer.parameters[name] for name in matrices], [*layer.gradients.values()]
-        if all((array == array[:1]).all() for array in weights + gradients):
+        weights = [layer.parameters[name] for name in matrices]
+        unlike = max(np.abs(gradient - gradient[:1]).max() for gradient in layer.gradients.values())
+        if all((weight == weight[:1]).all() for weight in weights) and unlike <= _ROUNDING * steepest:
             what = "All weights are the same" if any(weight.any() for weight in weights) else "All weights are 0"
             yield Finding(
                 layer.path,
@@ -199,7 +192,9 @@ def _nothing_between(step: Step) -> Iterator[Finding]:
     for layer, above in zip(step.layers, step.layers[1:]):
         flat = all(name in ("", "Dropout", "Flatten") for name in layer.activation.split(" + "))
         if layer.kind == above.kind == "Linear" and flat and layer.a is above.before:
-            text = f"Nothing bends between this layer and {above.path}: two Linear in a row can do what one can."
+            text = (
+                f"Nothing bends between this layer and layer {above.number}: two Linear in a row can do what one can."
+            )
             yield Finding(layer.path, "linear", f"{text} Put an activation, such as ReLU, between them.")
 
 
@@ -207,19 +202,17 @@ def _nothing_between(step: Step) -> Iterator[Finding]:
 
 
 def _dead(step: Step) -> Iterator[Finding]:
-    cure = (
-        "Begin with biases 0 and nn.init.kaiming_normal_, scale the inputs, lower the learning rate, or use LeakyReLU."
-    )
     for layer in step.layers:
         if first_active(layer) != "ReLU" or len(layer.z) < _ENOUGH:
             continue
         dead = (flat_units(layer, layer.z) <= 0.0).all(0)
-        if dead.all():
-            text = f"All {dead.size} units are dead: ReLU gives 0 for every one of {len(layer.z)} rows, and no error"
-            yield Finding(layer.path, "dead", f"{text} comes back through it. {cure}")
-        elif dead.mean() > _DEAD:
-            text = f"{dead.sum()} of {dead.size} units are dead: ReLU gives 0 for every one of {len(layer.z)} rows."
-            yield Finding(layer.path, "dead", f"{text} {cure}")
+        if dead.all() or (dead.mean() > _DEAD and len(layer.z) >= _MANY):
+            count = "All" if dead.all() else f"{dead.sum()} of"
+            text = (
+                f"{count} {dead.size} units are dead: ReLU gives 0 for every one of {len(layer.z)} rows, and no error"
+            )
+            cure = "Begin with nn.init.kaiming_normal_ and biases 0, scale the inputs, lower the learning rate, or use"
+            yield Finding(layer.path, "dead", f"{text} comes back through it. {cure} LeakyReLU.")
 
 
 def _saturated(step: Step) -> Iterator[Finding]:
@@ -270,7 +263,7 @@ def _no_gradient(step: Step) -> Iterator[Finding]:
 
 def _first_and_last(step: Step) -> Iterator[Finding]:
     sizes = [(layer, float(np.linalg.norm(layer.delta))) for layer in step.layers]
-    sizes = [(layer, size) for layer, size in sizes if size > 0.0]
+    sizes = [(layer, size) for layer, size in sizes if size > _ROUNDING * max(size for _, size in sizes)]
     if len(sizes) < 2:
         return
     (first, early), (last, late) = sizes[0], sizes[-1]
@@ -286,24 +279,20 @@ def _first_and_last(step: Step) -> Iterator[Finding]:
 
 
 def _steep(step: Step) -> Iterator[Finding]:
-    size, gradient = (
-        np.sqrt(sum(float(np.sum(np.square(x, dtype=np.float64))) for layer in step.layers for x in of(layer).values()))
-        for of in (_parameters, _gradients)
-    )
-    if size > 0.0 and gradient > _STEEP * size:
-        text = f"The gradient has norm {gradient:.3g}, all parameters {size:.3g}: any usual step overshoots."
+    size = _norm(value for layer in step.layers for value in layer.parameters.values())
+    slope = _norm(value for layer in step.layers for value in layer.gradients.values())
+    if size > 0.0 and slope > _STEEP * size:
+        text = f"The gradient has norm {slope:.3g}, all parameters {size:.3g}: any usual step overshoots."
         yield Finding("", "exploding", f"{text} Scale inputs and targets, clip the gradients, lower the learning rate.")
 
 
 def _constant(step: Step) -> Iterator[Finding]:
-    if len(step.output) < 2 or (step.x == step.x[:1]).all():
+    if any((rows == rows[:1]).all() for rows in (step.x, step.y)):
         return
     spread, size = float(np.ptp(step.output, axis=0).max(initial=0.0)), float(np.abs(step.output).max(initial=0.0))
-    if spread <= _SAME * size or spread == 0.0:
-        text = (
-            f"The outputs of all {len(step.output)} rows are the same to {spread:.1e}: the inputs do not come through."
-        )
-        yield Finding("", "constant", f"{text} Look for dead or saturated units, weights near 0, or too many sigmoids.")
+    if spread <= _SAME * size:
+        text = f"The outputs of all {len(step.output)} rows are the same to {spread:.1e}: inputs do not come through."
+        yield Finding("", "constant", f"{text} Look for dead or saturated units, weights near 0, too many sigmoids.")
 
 
 def _worse_than_guessing(step: Step) -> Iterator[Finding]:
@@ -341,9 +330,9 @@ def flat_units(layer: Layer, values: Array) -> Array:
 def _chance(step: Step) -> tuple[float, str] | None:
     """The loss of guessing among all classes alike, and its formula."""
     if step.loss_name in _OF_CHANCES:
-        return log(2.0), "guessing, ln 2,"
+        return math.log(2.0), "guessing, ln 2,"
     if step.loss_name in _OF_LABELS and step.output.ndim == 2 and step.output.shape[1] > 1:
-        return log(step.output.shape[1]), f"guessing, ln {step.output.shape[1]},"
+        return math.log(step.output.shape[1]), f"guessing, ln {step.output.shape[1]},"
     return None
 
 
@@ -359,12 +348,8 @@ def _mean_loss(step: Step) -> float | None:
 
 
 def _rms(values: Array) -> float:
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) if values.size else 0.0
+    return _norm([values]) / max(1.0, values.size**0.5)
 
 
-def _parameters(layer: Layer) -> dict[str, Array]:
-    return layer.parameters
-
-
-def _gradients(layer: Layer) -> dict[str, Array]:
-    return layer.gradients
+def _norm(arrays: Iterable[Array]) -> float:
+    return math.sqrt(sum(float(np.sum(np.square(array, dtype=np.float64))) for array in arrays))
