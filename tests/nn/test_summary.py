@@ -106,7 +106,7 @@ def test_outputs_that_are_no_tensors_and_calls_that_differ():
 
     whole, layer = Odd().summary((2, 3)).rows
     assert whole.output == "all: (2, 3), rest: None, float"
-    assert layer == ("layer", "  layer: Tanh (2 calls)", "(1, 3) / (2, 3)", 0)
+    assert layer == ("layer", "Tanh", "  layer: Tanh (2 calls)", "(1, 3) / (2, 3)", 0)
 
 
 def test_what_is_too_long_is_cut_to_80_columns():

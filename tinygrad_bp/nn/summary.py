@@ -31,10 +31,10 @@ class Row(NamedTuple):
 
     Attributes
     ----------
-    path
-        The dotted name in the whole.
+    path, kind
+        The dotted name in the whole, and the class.
     layer
-        The name and the class as they stand in the table, with what is particular: frozen, called twice, shared.
+        Both as they stand in the table, with what is particular: frozen, called twice, shared.
     output
         The shape of what it gave, or those of several calls; empty where nothing was run.
     parameters
@@ -42,6 +42,7 @@ class Row(NamedTuple):
     """
 
     path: str
+    kind: str
     layer: str
     output: str
     parameters: int
@@ -82,7 +83,7 @@ def summarize(model: Any, *inputs: Any) -> Summary:
 
     >>> import tinygrad_bp as bp
     >>> summarize(bp.nn.Linear(2, 3)).rows
-    [Row(path='', layer='Linear', output='', parameters=9)]
+    [Row(path='', kind='Linear', layer='Linear', output='', parameters=9)]
     """
     tree = _Tree(model, _calls(model, inputs) if inputs else None)
     rows, learnt, buffers = list(tree.rows(model)), list(model.parameters()), list(model.buffers())
@@ -108,9 +109,10 @@ class _Tree:
 
     def rows(self, module: Any, path: str = "", name: str = "", depth: int = 0) -> Iterator[Row]:
         """The row of a module, then those of the modules in it."""
-        layer = "  " * depth + (f"{name}: " if name else "") + type(module).__name__
+        kind = type(module).__name__
+        layer = "  " * depth + (f"{name}: " if name else "") + kind
         if (first := self._first[id(module)]) != path:
-            yield Row(path, f"{layer} (is {first or 'the whole'})", "", 0)
+            yield Row(path, kind, f"{layer} (is {first or 'the whole'})", "", 0)
             return
         inside = [(below, f"{path}.{below}" if path else below, value) for below, value in module._inside()]
         tensors = {at: value for _, at, value in inside if isinstance(value, Tensor)}
@@ -122,7 +124,11 @@ class _Tree:
         if frozen := _size(own) - _trainable(own):
             notes.append(f"{frozen:,} frozen")
         yield Row(
-            path, layer + (f" ({', '.join(notes)})" if notes else ""), " / ".join(dict.fromkeys(shapes)), _size(own)
+            path,
+            kind,
+            layer + (f" ({', '.join(notes)})" if notes else ""),
+            " / ".join(dict.fromkeys(shapes)),
+            _size(own),
         )
         for below, at, value in inside:
             if at not in tensors:
