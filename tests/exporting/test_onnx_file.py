@@ -76,6 +76,37 @@ def test_several_outputs_and_names_that_are_taken() -> None:
     assert_agrees(Two(), [X.astype(np.float32)])
 
 
+class Twice(nn.Module):
+    def forward(self, x: Any) -> Any:
+        y = x.exp()
+        return y, y
+
+
+@oracle
+def test_one_value_as_two_outputs() -> None:
+    assert [node.op_type for node in onnx_model(Twice(), X).graph.node] == ["Exp", "Identity"]
+    assert_agrees(Twice(), [X.astype(np.float32)])
+
+
+@oracle
+@pytest.mark.parametrize(
+    ("model", "x", "nodes"),
+    [
+        (nn.Flatten(), np.ones((1, 2, 3)), ["Reshape"]),
+        (nn.Linear(3, 2), np.ones((1, 2, 3)), ["MatMul", "Add"]),
+        (nn.Identity(), X, ["Identity"]),
+        (nn.Sequential(nn.Embedding(3, 2), nn.Flatten()), np.ones((1, 2), int), ["Gather", "Reshape"]),
+        (nn.Sequential(nn.GRU(3, 2), nn.EveryStep()), np.ones((1, 2, 3)), ["GRU"]),
+    ],
+)
+def test_a_file_holds_what_it_needs(model: Any, x: Any, nodes: list[str]) -> None:
+    graph = onnx_model(model, x).graph
+    written = [node.op_type for node in graph.node]
+    assert written == nodes or (nodes == ["GRU"] and written[0] == "GRU")
+    used = {name for node in graph.node for name in node.input}
+    assert {array.name for array in graph.initializer} == used - {"x"} - {name for n in graph.node for name in n.output}
+
+
 @oracle
 def test_rows_of_integers() -> None:
     model = nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -61,6 +60,16 @@ class EverySample(nn.Module):
         return tuple(results)
 
 
+class Called(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x)
+
+
 def is_refused(name: str, sample: Any) -> bool:
     return name in REFUSED and bool(REFUSED[name][0](sample))
 
@@ -84,23 +93,40 @@ def test_samples_that_are_refused(name: str) -> None:
             onnx_model(model, model.numbers()[None])
 
 
+WIDE = np.array([0.0, 1e-8, 1e-3, 0.5, 5.0, 19.0, 21.0, 41.0, 88.0, 104.0, 1e4, 1e20, np.inf])
+
+
+# fmt: off
+FAR = [
+    "absolute", "arcsinh", "arctan", "cbrt", "ceil", "deg2rad", "elu", "erf", "floor", "gelu_tanh", "isfinite",
+    "isinf", "isnan", "leaky_relu", "log_sigmoid", "mish", "ndtr", "negative", "relu", "rint", "selu", "sigmoid",
+    "sign", "silu", "softplus", "softsign", "square", "tanh", "trunc",
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_far_from_zero(name: str) -> None:
+    """What overflows in float32 only is left out."""
+    x = np.concatenate([-WIDE, WIDE])
+    with np.errstate(all="ignore"):
+        small = np.abs(ROWS[name](x)) < 3e38
+        assert_agrees(Called(ROWS[name]), [x[small][:, None].astype(np.float32)])
+
+
+def test_reductions_far_from_zero() -> None:
+    x = np.array([[1e4, -1e4, 90.0], [-200.0, -201.0, -1e6], [-np.inf, 0.0, 300.0], [88.0, 88.0, 89.0]], np.float32)
+    for row in (ops.softmax, ops.log_softmax, ops.logsumexp, ops.max):
+        assert_agrees(Called(lambda x, row=row: row(x, -1)), [x])
+    assert_agrees(Called(lambda x: ops.logsumexp(x, 1, True)), [np.full((2, 3), -np.inf, np.float32)])
+
+
 def test_rows_in_neither_list_are_refused_by_name() -> None:
     missing = sorted(set(ROWS) - set(onnx_ops.EXPORTERS) - set(onnx_layers.EXPORTERS))
-    print(missing)
     assert "sort" in missing
     message = r"^export: 0: 'sort' has no counterpart in ONNX here\. Spell it with other operations, or leave it out\.$"
     with pytest.raises(ValueError, match=message):
         onnx_model(nn.Sequential(Called(np.sort)), np.zeros((1, 3)))
-
-
-class Called(nn.Module):
-    """A function as a module."""
-
-    def __init__(self, function: Any) -> None:
-        self.function = function
-
-    def forward(self, x: Any) -> Any:
-        return self.function(x)
 
 
 FUNCTIONS: dict[str, Any] = {
@@ -131,6 +157,8 @@ FUNCTIONS: dict[str, Any] = {
     "columns by a list": lambda x: x[:, [0, -1, 0]],
     "entries by two lists": lambda x: x[:, [0, 1, 0], [-1, 0, 0]],
     "entries by two lists with a slice between": lambda x: x[[0, 0], :, [0, -1]],
+    "entries by two lists far from the front": lambda x: np.stack([x, -x], 1)[:, [0, 1, 1], :, [1, 0, 0]],
+    "twice as many rows of a number": lambda x: np.concatenate([x, np.full((2 * x.shape[0], *x.shape[1:]), 7.0)]),
     "entries by a list and a number": lambda x: x[:, 0, [0, 1]],
     "columns by a mask": lambda x: x[:, np.arange(x.shape[1]) % 2 == 0],
     "each row twice": lambda x: np.concatenate([x, x]),

@@ -211,10 +211,9 @@ def _reduced(w: Writer, value: Value, op_type: str, x: str, axis: Any, keepdims:
 
 
 def _axes(x: Value, axis: Any) -> list[int]:
-    """The axes that are meant by None, a number or a tuple, from 0."""
+    """The axes that are meant by None, a number or a tuple; a number has none."""
     n = len(x.shape)
-    given = range(n) if axis is None or not n else axis if isinstance(axis, tuple) else (axis,)
-    return [i % n for i in given]
+    return [*range(n)] if axis is None or not n else [*axis] if isinstance(axis, tuple) else [axis]
 
 
 def _reduction(op_type: str) -> Exporter:
@@ -244,6 +243,7 @@ def _norm(w: Writer, value: Value) -> str:
 def _logsumexp(w: Writer, value: Value) -> str:
     (x,), (axis, keepdims) = _floats(w, value), value.params
     top = _reduced(w, value, "ReduceMax", x, axis, True)
+    top = w.node("Where", w.node("IsInf", top), w.of(0.0), top)
     total = _reduced(w, value, "ReduceSum", w.node("Exp", w.node("Sub", x, top)), axis, keepdims)
     return w.node("Add", w.node("Log", total), top if keepdims else _reshaped(w, top, value.shape))
 
@@ -366,9 +366,9 @@ def _triangle(upper: int) -> Exporter:
 
 def _pad(w: Writer, value: Value) -> str:
     (x,), (width, fill) = value.inputs, value.params
-    if np.ndim(fill) or np.array(width, object).dtype != np.array(width).dtype != int:
-        raise refusal(value, "has several constants, or a width that depends on the rows. Pass one number")
-    widths = np.broadcast_to(np.asarray(width, int), (len(x.shape), 2))
+    if np.ndim(fill):
+        raise refusal(value, "has several constants. Pass one")
+    widths = np.broadcast_to(np.array(width, object), (len(x.shape), 2))
     return w.node("Pad", w.of(x), w.ints(widths.T.reshape(-1).tolist()), w.of(fill, value.dtype))
 
 

@@ -151,15 +151,10 @@ def _drawn(x: Any, n: int, seed: int) -> Tensor:
     if given.dtype.kind not in "fiub" or not given.ndim or not given.size:
         raise ValueError(f"export: x is {given.dtype} of shape {given.shape}. Pass at least one row of numbers.")
     rng = np.random.default_rng(seed)
-    rows = rng.choice(given, (n, *given.shape[1:])) if given.ndim == 1 else _mixed(rng, given, n)
+    rows = np.take_along_axis(given, rng.integers(0, len(given), (n, *given.shape[1:])), 0)
     if given.dtype.kind != "f":
         return Tensor(rows)
     return Tensor((rows + rng.uniform(0.0, 0.5, rows.shape)).astype(given.dtype), requires_grad=True)
-
-
-def _mixed(rng: np.random.Generator, given: NDArray[Any], n: int) -> NDArray[Any]:
-    """Each entry from the same place of any row."""
-    return np.take_along_axis(given, rng.integers(0, len(given), (n, *given.shape[1:])), 0)
 
 
 @contextmanager
@@ -301,8 +296,8 @@ class _Walk:
             same = kept.shape == b[one].shape and all(_equal(x, np.broadcast_to(kept, x.shape)) for x in (a, b))
             if same:
                 return Value("constant", "", (), (), shape, a.dtype, kept, path=self.path)
-        what = f"an array of shape {a.shape}, {a.dtype}, depends on x, but no recipe tells how it was computed"
-        raise self.refusal(what, "Compute it from x as a Tensor of floats, without detach().")
+        what = f"an array of shape {a.shape}, {a.dtype}, differs from call to call, and no recipe tells why"
+        raise self.refusal(what, "Compute it from x as a Tensor of floats, without detach(), and draw no numbers.")
 
     def at(self, node: Node) -> None:
         """Whatever is refused from here on belongs to this node's module."""
