@@ -171,6 +171,12 @@ def test_windows_of_two_rows_that_are_rounded_up(padding):
     assert_exported(Looked(along), 4, batches=(2, 3, 8, 9))
 
 
+def test_pools_of_more_axes_are_refused():
+    message = r"^export: the model: 'avg_pool' is of 1 of 4 axes\. Reshape its input to \(n, channels, \.\.\.\)\.$"
+    with pytest.raises(ValueError, match=message):
+        onnx_model(Looked(lambda x: ops.avg_pool(x, (2,), (2,), (0,))), rows(2, 3, 4, 6))
+
+
 # ---- normalisations ------------------------------------------------------------------------------------------------
 
 
@@ -352,6 +358,35 @@ def test_a_mask_that_the_input_makes():
 # ---- whole networks ------------------------------------------------------------------------------------------------
 
 
+class Decoder(nn.Module):
+    """The states after a sequence, and steps from there whose outputs are the next inputs."""
+
+    def __init__(self):
+        self.encoder, self.cell = nn.LSTM(3, 4, batch_first=True), nn.LSTMCell(3, 4)
+        self.output = nn.Linear(4, 3)
+
+    def forward(self, x):
+        _, (h, c) = self.encoder(x)
+        y, states, outputs = x[:, -1], (h[0], c[0]), []
+        for _ in range(3):
+            states = self.cell(y, states)
+            y = self.output(states[0])
+            outputs.append(y)
+        return np.stack(outputs, axis=1)
+
+
+class Normed(nn.Module):
+    """Weights computed from parameters: they are constants of the file."""
+
+    def __init__(self):
+        self.filters, self.recurrent = nn.Parameter(rows(4, 2, 3)), nn.Parameter(rows(6, 2))
+
+    def forward(self, x):
+        y = F.conv1d(x, self.filters / np.linalg.norm(self.filters, axis=(1, 2), keepdims=True))
+        z = F.linear(np.swapaxes(y, 1, 2).reshape(-1, 4), np.tanh(self.recurrent).reshape(3, 4))
+        return ops.gru(z.reshape(-1, 5, 3).swapaxes(0, 1), self.recurrent[:3, :1], 0.0, x[:, 0, :1])[0]
+
+
 def residual(x, convolution, norm, linear):
     y = x.reshape(-1, 1, 8, 8)
     z = F.relu(norm(convolution(y)) + y)
@@ -414,6 +449,8 @@ NETWORKS = {
         ),
         (6, 3),
     ),
+    "decoder": (Decoder, (4, 3)),
+    "weights of weights": (Normed, (2, 7)),
     "transformer": (
         lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2, norm=nn.LayerNorm(8)),
         (5, 8),

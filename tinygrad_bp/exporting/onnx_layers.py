@@ -96,6 +96,8 @@ def _images(writer: Writer, value: Value, axes: int) -> str:
     """The input as (n, channels, ...), which pools need."""
     x = value.inputs[0]
     missing = axes + 2 - x.data.ndim
+    if missing < 0:
+        raise refusal(value, f"is of {axes} of {x.data.ndim} axes. Reshape its input to (n, channels, ...)")
     return writer.node("Unsqueeze", writer.of(x), writer.ints(range(missing))) if missing else writer.of(x)
 
 
