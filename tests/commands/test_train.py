@@ -557,3 +557,13 @@ def test_a_disk_that_is_full_is_one_line(monkeypatch, capsys):
         "runs/moons: No space left on device. Make room, and go on with: "
         "python -m tinygrad_bp train runs/moons --resume\n"
     )
+
+
+def test_a_reader_who_leaves_while_it_trains_ends_a_run_in_silence(tmp_path):
+    (tmp_path / "moons.toml").write_text(ENDLESS)
+    run = spawned("train", "moons.toml", cwd=tmp_path)
+    assert any(line.startswith("epoch ") for line in run.stdout)
+    run.stdout.close()
+    assert (run.wait(60), run.stderr.read()) == (1, "")
+    run.stderr.close()
+    assert (tmp_path / "runs" / "moons" / "model.safetensors").is_file()

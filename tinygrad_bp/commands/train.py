@@ -218,7 +218,7 @@ def _fit(experiment: Experiment, folder: Path, arguments: argparse.Namespace, sh
             kept = f"What was saved until then stays in {folder}; give the next run another folder with --out."
             raise FloatingPointError(f"{error} {kept}") from error
         except OSError as error:
-            if error.errno is None:  # a line of ours
+            if error.errno is None or isinstance(error, BrokenPipeError):  # a line of ours, or a reader who has left
                 raise
             again = _again(folder, arguments.modules)
             raise OSError(f"{folder}: {error.strerror}. Make room, and go on with: {again}") from error
