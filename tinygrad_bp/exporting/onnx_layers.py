@@ -120,7 +120,7 @@ def _layer_norm(writer: Writer, value: Value) -> str:
     if w is None:
         y = _normalized(writer, value, centred=True)
         return y if b is None else writer.node("Add", y, writer.of(b))
-    return writer.node("LayerNormalization", *_given(writer, x, w, b), axis=-axes, epsilon=eps)
+    return writer.node("LayerNormalization", *_given(writer, x, w, b), axis=-axes, epsilon=float(eps))
 
 
 def _rms_norm(writer: Writer, value: Value) -> str:
@@ -147,7 +147,7 @@ def _batch_norm(writer: Writer, value: Value) -> str:
     scale = np.ones_like(mean) if w is None else _known(value, w)
     shift = np.zeros_like(mean) if b is None else _known(value, b)
     given = [writer.constant(each) for each in (scale, shift, mean, variance)]
-    return writer.node("BatchNormalization", writer.of(x, float), *given, epsilon=eps)
+    return writer.node("BatchNormalization", writer.of(x, float), *given, epsilon=float(eps))
 
 
 def _known(value: Value, x: Any) -> Any:
