@@ -138,7 +138,11 @@ def explain(model: Module, loss: Callable[..., Any], x: Any, y: Any, sample: int
             found.insert(0, Finding("", "frozen", text))
         if sample is not None:
             generator().bit_generator.state = state
-            step = _explained(model, loss, x[sample : sample + 1], y[sample : sample + 1], sample, len(x))
+            try:
+                step = _explained(model, loss, x[sample : sample + 1], y[sample : sample + 1], sample, len(x))
+            except ValueError as error:  # of BatchNorm, for one
+                cure = "Leave sample out, or call model.eval()."
+                raise ValueError(f"explain: row {sample} alone: {error} {cure}") from error
         picture = _picture(model, step.x)
     finally:
         generator().bit_generator.state = state

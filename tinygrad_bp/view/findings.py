@@ -179,13 +179,10 @@ def _equal_units(step: Step) -> Iterator[Finding]:
         weights = [layer.parameters[name] for name in matrices]
         unlike = max(np.abs(gradient - gradient[:1]).max() for gradient in layer.gradients.values())
         if all((weight == weight[:1]).all() for weight in weights) and unlike <= _ROUNDING * steepest:
-            what = "All weights are the same" if any(weight.any() for weight in weights) else "All weights are 0"
-            yield Finding(
-                layer.path,
-                "symmetry",
-                f"{what}, and so are the gradients: the {len(weights[0])} units of the layer stay alike for ever, as "
-                "if there were one. Begin with random weights, such as nn.init.xavier_uniform_.",
-            )
+            what = "the same" if any(weight.any() for weight in weights) else "0"
+            text = f"All weights are {what}, and so every unit gets the same gradient: the {len(weights[0])} units stay"
+            cure = "alike for ever, as if there were one. Begin with random weights, such as nn.init.xavier_uniform_."
+            yield Finding(layer.path, "symmetry", f"{text} {cure}")
 
 
 def _nothing_between(step: Step) -> Iterator[Finding]:
@@ -348,7 +345,7 @@ def _mean_loss(step: Step) -> float | None:
 
 
 def _rms(values: Array) -> float:
-    return _norm([values]) / max(1.0, values.size**0.5)
+    return _norm([values]) / math.sqrt(max(1, values.size))
 
 
 def _norm(arrays: Iterable[Array]) -> float:

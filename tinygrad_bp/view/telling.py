@@ -60,10 +60,10 @@ class _Text:
         step = self._step
         yield self._colored("ONE STEP OF BACKPROPAGATION", _BOLD)
         yield ""
-        which = (
-            f"the mini-batch of {step.rows} rows" if step.sample is None else f"row {step.sample} of {step.rows}, alone"
-        )
-        yield from self._wrapped(f"{step.model.split('(')[0]}, {len(step.layers)} layers, on {which}.")
+        rows = "1 row" if step.rows == 1 else f"{step.rows} rows"
+        which = f"the mini-batch of {rows}" if step.sample is None else f"row {step.sample} of {step.rows}, alone"
+        layers = "1 layer" if len(step.layers) == 1 else f"{len(step.layers)} layers"
+        yield from self._wrapped(f"{step.model.split('(')[0]}, {layers}, on {which}.")
         yield from self._wrapped(f"C = {step.loss_name} = {_number(step.loss)}")
         yield ""
         yield from self._findings()
@@ -145,13 +145,14 @@ class _Text:
     def _sizes(self) -> Iterator[str]:
         yield self._colored("SIZES", _BOLD)
         yield ""
-        yield f"{'layer':<28}{'norm z':>10}{'norm delta':>12}{'norm dC/dw':>12}{'of norm w':>12}"
+        column = min(30, self._width - 46)
+        yield f"{'layer':<{column}}{'norm z':>10}{'norm delta':>12}{'norm dC/dw':>12}{'of norm w':>12}"
         for layer in self._step.layers:
             name = f"{layer.number} {layer.kind} {layer.path}"
             weights, gradients = (_norm(*arrays.values()) for arrays in (layer.parameters, layer.gradients))
             share = _number(gradients / weights) if weights else "-"
             sizes = f"{_number(_norm(layer.z)):>10}{_number(_norm(layer.delta)):>12}{_number(gradients):>12}{share:>12}"
-            yield f"{name if len(name) <= 27 else name[:24] + '...':<28}{sizes}"
+            yield f"{name if len(name) < column else name[: column - 4] + '...':<{column}}{sizes}"
 
     def _follows(self, layer: Layer) -> bool:
         """Whether what the layer is given is the activation before it."""
