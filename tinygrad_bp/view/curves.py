@@ -2,7 +2,8 @@
 
 `draw_curves` turns the history that `fit` returns into a matplotlib figure, which Jupyter shows and `savefig` writes.
 It draws on a figure of its own: no window, no global state of pyplot, no display needed. `write_curves` writes it as
-.png and .svg, which are the same bytes for the same history.
+.png and .svg, which are the same bytes for the same history. The picture is narrow, so that it can be read where it is
+300 pixels wide, and nothing in it is told by colour alone.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ History = Sequence[Mapping[str, Any]]
 
 _PANELS = 3
 _NO_CURVES = {"epoch", "lr", "seconds"}
-# told apart without colours by the dashes, and by how dark they are
-_TRAINING: dict[str, Any] = {"color": "#1f4e8c", "linewidth": 1.8}
-_VALIDATION: dict[str, Any] = {"color": "#e07b39", "linewidth": 1.8, "linestyle": (0, (3.5, 1.5))}
+# told apart without colours by the dashes, by how dark they are, and by the mark at the end
+_TRAINING: dict[str, Any] = {"color": "#1f4e8c", "marker": "o", "markersize": 5}
+_VALIDATION: dict[str, Any] = {"color": "#e07b39", "marker": "D", "markerfacecolor": "white", "markersize": 6}
+_VALIDATION["linestyle"] = (0, (3.5, 1.5))
 
 
 def draw_curves(history: History, title: str = "Training", best: int | None = None) -> Figure:
-    """Loss and metrics against the epoch, one panel each, at most three: training solid, validation dashed.
+    """Loss and metrics against the epoch, one below the other, at most three: training solid, validation dashed.
 
     The loss has a logarithmic axis where it spans more than a factor of ten.
 
@@ -63,11 +65,12 @@ def draw_curves(history: History, title: str = "Training", best: int | None = No
         key.removeprefix("val_") for record in history for key, value in record.items() if isinstance(value, Real)
     )
     metrics = [metric for metric in measured if metric not in _NO_CURVES][:_PANELS]
-    figure = Figure(figsize=(4.2 * len(metrics), 3.4), dpi=150)
-    figure.set_layout_engine("constrained", w_pad=0.12)
+    figure = Figure(figsize=(4.0, 0.6 + 2.5 * len(metrics)), dpi=180)
+    figure.set_layout_engine("constrained", h_pad=0.08)
     figure.suptitle(_literally(title), fontweight="bold")
-    for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
+    for axes, metric in zip(figure.subplots(len(metrics), 1, squeeze=False)[:, 0], metrics, strict=True):
         _panel(axes, history, metric, best)
+    axes.set_xlabel("epoch (numbers: after the last)")
     return figure
 
 
@@ -95,7 +98,8 @@ def write_curves(
 
 
 def _panel(axes: Axes, history: History, metric: str, best: int | None) -> None:
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
+    from matplotlib.transforms import blended_transform_factory
 
     epochs = [record["epoch"] for record in history]
     finite: list[float] = []
@@ -103,23 +107,28 @@ def _panel(axes: Axes, history: History, metric: str, best: int | None) -> None:
         if any(key in record for record in history):
             values = [float(record.get(key, nan)) for record in history]
             last = f"{values[-1]:.2%}" if metric == "accuracy" else f"{values[-1]:.4g}"
-            axes.plot(epochs, values, label=f"{name}: {last}", **look)
-            axes.plot(epochs[-1], values[-1], "o", color=look["color"], markersize=4)
+            axes.plot(epochs, values, label=f"{name}: {last}", linewidth=1.8, markevery=[-1], clip_on=False, **look)
             finite += filter(isfinite, values)
     if best is not None:
         axes.axvline(best, color="0.45", linewidth=1.0, linestyle=":", label=f"best: epoch {best}", zorder=1)
     if metric == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(bottom, min(top, 1.0 + 0.03 * (1.0 - bottom)))
     elif metric == "loss" and finite and 0 < 10 * min(finite) < max(finite):
         axes.set_yscale("log")
-    axes.set_xlabel("epoch")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if max(finite) < 1000 * min(finite) else (1.0,)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylabel(_literally(metric))
     axes.set_xlim(0, 1.03 * epochs[-1])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    axes.grid(True, which="both", color="0.92", linewidth=0.8)
+    axes.grid(True, color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, title="after the last epoch", loc="best", fontsize="small", title_fontsize="small")
+    left_above = blended_transform_factory(axes.figure.transFigure, axes.transAxes)
+    place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "bbox_transform": left_above, "borderaxespad": 0.3}
+    axes.legend(frameon=False, ncols=2, fontsize=9, handlelength=2.4, columnspacing=1.0, **place)
 
 
 def _literally(text: str) -> str:
