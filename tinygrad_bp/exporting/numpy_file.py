@@ -134,8 +134,11 @@ def _try(text: str, model: Module, rows: Array, scaling: Mapping[str, Array]) ->
     exec(text, known)
     for n in TRIED:
         x = some(rows, n)
-        with no_grad():
-            wanted = [np.asarray(y.data if isinstance(y, Node) else y) for y in arrays_in(model(x))]
+        try:
+            with no_grad():
+                wanted = [np.asarray(y.data if isinstance(y, Node) else y) for y in arrays_in(model(x))]
+        except (ValueError, IndexError):  # the model itself does not take a single row
+            continue
         raw = (x.reshape(n, -1) * scaling["scale"] + scaling["mean"]).reshape(x.shape) if scaling else x
         try:
             given = arrays_in(known["predict"](raw))
@@ -406,7 +409,7 @@ def main():
         sys.exit(f"usage: python {{sys.argv[0]}} rows.npy|rows.csv")
     try:
         {lines}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, IndexError) as error:
         sys.exit(f"{{sys.argv[1]}}: {{error}}")
     print(*lines, sep="\\n")'''
 

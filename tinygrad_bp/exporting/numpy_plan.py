@@ -267,15 +267,18 @@ def _paired(first: Forward, second: Forward) -> Plan:
     known += [(v, arrays[id(array)]) for v, array in first.states.items() if id(array) in arrays]
     for a, b in known:
         new[a], twins[a] = a if a.op == "state" else replace(a, shape=both(a.shape, b.shape)), b
-    body = []
+    body, notes, note = [], {}, ""
+    for v in reversed(first.plan.body):  # what a pass made has the note of what it was made for
+        note = notes[v] = v.note or note
     for a, b in zip_longest(first.plan.body, second.plan.body):
         try:
             args, params, shape = (both(getattr(a, of), getattr(b, of)) for of in ("args", "params", "shape"))
             both((a.op, a.dtype.str), (b.op, b.dtype.str))
         except (_DifferError, AttributeError):
-            v, cure = a or b, "Let what it does not depend on how many rows there are"
-            _refuse(v, first.calls, f"does other things for {RECORDED[0]} rows than for {RECORDED[1]}. {cure}")
-        new[a], twins[a] = replace(a, args=args, params=params, shape=shape), b
+            more, v = (second, b) if len(second.plan.body) > len(first.plan.body) else (first, a)
+            cure = "Let what it does not depend on how many rows there are"
+            _refuse(v, more.calls, f"does other things for {RECORDED[0]} rows than for {RECORDED[1]}. {cure}")
+        new[a], twins[a] = replace(a, args=args, params=params, shape=shape, note=notes[a]), b
         body.append(new[a])
     try:
         outputs = both(first.plan.outputs, second.plan.outputs)
@@ -298,4 +301,4 @@ def _constant(a: Array, b: Array) -> Array:
 
 def _counts(x: Array) -> bool:
     """Whether it is 0, 1, 2, ..."""
-    return x.ndim == 1 and np.array_equal(x, np.arange(len(x)))
+    return x.dtype == np.intp and x.ndim == 1 and np.array_equal(x, np.arange(len(x)))

@@ -7,6 +7,7 @@ printed as ``n``, or what is computed from it. Which instructions there are is s
 
 from __future__ import annotations
 
+import builtins
 import keyword
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,13 +20,13 @@ from .paired import Rows
 
 __all__ = ["Block", "Expression", "is_of_states", "place", "size_text"]
 
-INSIDE, SHORT, WIDTH = 60, 16, 96  # letters of what stands inside another line, once; or several times; of a line
+INSIDE, SHORT, WIDTH = 60, 16, 96  # letters: of what stands inside another line; of what always does; of a line
 
 _LEVELS = {"<": 1, "<=": 1, ">": 1, ">=": 1, "==": 1, "!=": 1, "+": 2, "-": 2, "*": 3, "/": 3, "@": 3, "**": 5}
 _SYMBOLS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}
 _SYMBOLS |= {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@", "power": "**"}
 _SIGN, _ATOM = 4, 6  # how tightly a sign binds, and what needs no brackets
-_SPOKEN = {"exp": "e", "sum": "total", "max": "largest", "transpose": "turned", "full": "filled"}
+_SPOKEN = {"exp": "e", "sum": "total", "max": "largest", "transpose": "turned", "full": "filled", "slice": "part"}
 
 
 class Expression(NamedTuple):
@@ -61,7 +62,7 @@ class Block:
         """The name, or the first free one that begins with it."""
         word = name = wish if wish.isidentifier() else f"_{wish}"
         k = 1
-        while name in self.taken or keyword.iskeyword(name):
+        while name in self.taken or keyword.iskeyword(name) or hasattr(builtins, name):
             k += 1
             name = f"{word}_{k}"
         self.taken.add(name)
@@ -92,7 +93,7 @@ class Block:
         users = self.users.get(v, [])
         if v in self.results or v.name or not users:
             return False
-        if is_of_states(v) or len(text) < SHORT:
+        if is_of_states(v) or (v.op == "full" and len(text) < SHORT):
             return True
         return len(users) == 1 == users[0].values.count(v) and place(users[0]) == place(v) and len(text) <= INSIDE
 
