@@ -178,6 +178,26 @@ def test_ones_own_row_is_refused_by_its_name() -> None:
 
 
 @oracle
+@pytest.mark.parametrize("op_type", ["NoSuchNode", "Trilu"])  # the second is one, but not for vectors
+def test_what_the_checker_refuses(monkeypatch: pytest.MonkeyPatch, op_type: str) -> None:
+    monkeypatch.setitem(onnx_file.EXPORTERS, "exp", lambda w, value: w.node(op_type, w.of(value.inputs[0])))
+    with pytest.raises(
+        ValueError, match=r"^export: onnx refuses the file: .+\. Spell the model with other operations\.$"
+    ):
+        onnx_model(nn.Sequential(nn.Flatten(0), np.exp), X)
+
+
+@oracle
+def test_numbers_that_float32_has_not() -> None:
+    mask = np.array([-1e300, -1e300, -1e300])
+    assert_agrees(nn.Sequential(lambda x: x * 0.0 + mask, nn.Softmax()), [X.astype(np.float32)])
+    (y,) = session(onnx_model(nn.Sequential(lambda x: np.minimum(x, np.inf) + 1e300), X)).run(
+        None, {"x": np.zeros((1, 3), np.float32)}
+    )
+    assert (y == np.finfo(np.float32).max).all()
+
+
+@oracle
 @pytest.mark.parametrize("function", [onnx_model, write_onnx])
 def test_examples_of_docstrings(function: Any) -> None:
     text = function.__doc__.replace("# doctest: +SKIP", "")

@@ -101,7 +101,11 @@ def onnx_model(
         producer_version=__version__,
     )
     onnx.helper.set_model_props(result, dict(metadata or {}))
-    onnx.checker.check_model(result, full_check=True)
+    try:
+        onnx.checker.check_model(result, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ValueError(f"export: onnx refuses the file: {reason}. Spell the model with other operations.") from error
     return result
 
 

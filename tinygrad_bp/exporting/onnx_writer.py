@@ -20,6 +20,7 @@ __all__ = ["Exporter", "Writer", "refusal", "type_of"]
 
 _TYPES: dict[str, np.dtype[Any]] = {"f": np.dtype(np.float32), "b": np.dtype(bool)}
 _TYPES |= dict.fromkeys("iu", np.dtype(np.int64))
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def type_of(dtype: DTypeLike) -> np.dtype[Any]:
@@ -110,12 +111,12 @@ class Writer:
             count = self.node("Squeeze", self.ints([x]))
             return count if dtype is None else self.cast(count, dtype)
         if not isinstance(x, Value):
-            return self.constant(np.asarray(x, None if dtype is None else type_of(dtype)))
+            return self.constant(x, dtype=dtype)
         wanted = type_of(x.dtype if dtype is None else dtype)
         key = id(x), wanted
         if key not in self._names:
             if x.kind in ("parameter", "constant"):
-                self._names[key] = self._whole(x, self.constant(x.data.astype(wanted), x.name))
+                self._names[key] = self._whole(x, self.constant(x.data, x.name, wanted))
             else:
                 self._names[key] = self.cast(self._names[id(x), type_of(x.dtype)], wanted)
         return self._names[key]
@@ -126,13 +127,18 @@ class Writer:
 
         return self.node("Cast", name, to=helper.np_dtype_to_tensor_dtype(type_of(dtype)))
 
-    def constant(self, array: ArrayLike, name: str = "") -> str:
-        """An array of the graph's own, in the type that the graph has for its dtype; the same small one only once."""
+    def constant(self, array: ArrayLike, name: str = "", dtype: DTypeLike | None = None) -> str:
+        """An array of the graph's own, in the graph's type of `dtype`, by default its own; small ones are shared.
+
+        A finite number that float32 has not becomes the largest that it has.
+        """
         from onnx import numpy_helper
 
         array = np.asarray(array)
-        with np.errstate(over="ignore"):
-            array = np.array(array, type_of(array.dtype), order="C")  # in one block, as it is stored
+        wanted = type_of(array.dtype if dtype is None else dtype)
+        if wanted.kind == "f":
+            array = np.where(np.isinf(array), array, np.clip(array, -_LARGEST, _LARGEST))
+        array = np.array(array, wanted, order="C")  # in one block, as it is stored
         key = array.dtype, array.shape, array.tobytes() if array.size <= 64 else len(self.initializers), name
         if key not in self._constants:
             self._constants[key] = self._fresh(name or "constant")

@@ -297,7 +297,9 @@ class _Walk:
             if same:
                 return Value("constant", "", (), (), shape, a.dtype, kept, path=self.path)
         what = f"an array of shape {a.shape}, {a.dtype}, differs from call to call, and no recipe tells why"
-        raise self.refusal(what, "Compute it from x as a Tensor of floats, without detach(), and draw no numbers.")
+        raise self.refusal(
+            what, "Compute it from x as a Tensor of floats, without detach() and no_grad(), and draw no numbers."
+        )
 
     def at(self, node: Node) -> None:
         """Whatever is refused from here on belongs to this node's module."""
