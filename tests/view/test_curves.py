@@ -25,7 +25,7 @@ def test_two_panels_with_title_labels_and_the_numbers():
     figure = draw_curves(HISTORY, "digits")
     loss, accuracy = figure.axes
     assert figure.get_suptitle() == "digits"
-    assert [axes.get_xlabel() for axes in figure.axes] == ["epoch", "epoch"]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "epoch (numbers: after the last)"]
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy"]
     assert lines(loss) == {"training": [2.0, 0.1], "validation": [1.5, 0.2]}
     assert lines(accuracy) == {"training": [0.5, 0.9], "validation": [0.6, 0.8]}
@@ -34,12 +34,50 @@ def test_two_panels_with_title_labels_and_the_numbers():
 
 
 def test_training_and_validation_are_told_apart_without_colours():
-    training, _, validation, _ = draw_curves(HISTORY).axes[0].lines
+    training, validation = draw_curves(HISTORY).axes[0].lines
     assert not training.is_dashed()
     assert validation.is_dashed()
     weights = (0.299, 0.587, 0.114)
     dark, light = (np.dot(weights, matplotlib.colors.to_rgb(line.get_color())) for line in (training, validation))
     assert light - dark > 0.25
+    assert training.get_marker() != validation.get_marker()  # of one epoch there are only marks
+    assert training.get_markevery() == validation.get_markevery() == [-1]
+
+
+@pytest.mark.parametrize("best", [None, 500])
+@pytest.mark.parametrize("size", [1e-7, 1.0, 1e7])
+def test_at_300_pixels_it_can_be_read_and_nothing_is_cut_or_covered(size, best):
+    history = [{"epoch": 100 * n, **dict.fromkeys(["loss", "val_loss", "mae"], size * n / 7)} for n in range(1, 6)]
+    history = [record | {"val_mae": record["mae"], "accuracy": 1.0, "val_accuracy": 0.98765} for record in history]
+    figure = draw_curves(history, best=best)
+    figure.draw_without_rendering()
+    for text in figure.findobj(matplotlib.text.Text):
+        assert text.get_fontsize() / 72 * 300 / figure.get_figwidth() >= 9, text  # pixels
+    box = figure.get_tightbbox()
+    assert min(box.x0, box.y0) >= 0.0 and box.x1 <= figure.get_figwidth() and box.y1 <= figure.get_figheight()
+    legends = [axes.get_legend().get_window_extent() for axes in figure.axes]
+    others = [axes.bbox for axes in figure.axes]
+    others += [text.get_window_extent() for axes in figure.axes if (text := axes.yaxis.get_offset_text()).get_text()]
+    assert not [other for other in others for legend in legends if other.overlaps(legend)]
+
+
+@pytest.mark.parametrize("values", [(0.5, 1.0), (1.0, 1.0), (0.998, 0.9999)])
+def test_no_accuracy_is_above_100_percent(values):
+    history = [{"epoch": k, "accuracy": value} for k, value in enumerate(values, 1)]
+    (axes,) = draw_curves(history).axes
+    bottom, top = axes.get_ylim()
+    assert bottom < min(values) <= max(values) < top
+    assert all(tick <= 1.0 for tick in axes.get_yticks() if tick <= top)
+
+
+@pytest.mark.parametrize(
+    ("first", "labels"), [(2.0, ["0.1", "0.2", "0.5", "1", "2"]), (500.0, ["0.1", "1", "10", "100"])]
+)
+def test_the_logarithmic_axis_has_plain_numbers(first, labels):
+    (axes,) = draw_curves([{"epoch": 1, "loss": first}, {"epoch": 2, "loss": 0.1}]).axes
+    axes.figure.draw_without_rendering()
+    bottom, top = axes.get_ylim()
+    assert [t.label1.get_text() for t in axes.yaxis.get_major_ticks() if bottom <= t.get_loc() <= top] == labels
 
 
 def test_only_what_was_measured_is_drawn():
@@ -90,7 +128,7 @@ def test_the_files_are_the_same_every_time_whatever_the_user_has_set(tmp_path):
     assert (tmp_path / "b.png").read_bytes() == png
     assert (tmp_path / "b.svg").read_bytes() == svg
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
-    assert int.from_bytes(png[16:20]) == 1260  # pixels wide
+    assert int.from_bytes(png[16:20]) == 720  # pixels wide
     assert svg.rstrip().endswith(b"</svg>")
     for junk in (b"dc:date", b"Matplotlib", b"Software"):
         assert junk not in png + svg

@@ -110,7 +110,8 @@ def _panel(axes: Axes, history: History, metric: str, best: int | None) -> None:
             axes.plot(epochs, values, label=f"{name}: {last}", linewidth=1.8, markevery=[-1], clip_on=False, **look)
             finite += filter(isfinite, values)
     if best is not None:
-        axes.axvline(best, color="0.45", linewidth=1.0, linestyle=":", label=f"best: epoch {best}", zorder=1)
+        axes.axvline(best, color="0.3", linewidth=1.2, linestyle=":", label=f"best: epoch {best}", zorder=1)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     if metric == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         bottom, top = axes.get_ylim()
@@ -118,7 +119,7 @@ def _panel(axes: Axes, history: History, metric: str, best: int | None) -> None:
     elif metric == "loss" and finite and 0 < 10 * min(finite) < max(finite):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if max(finite) < 1000 * min(finite) else (1.0,)))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # set_yscale has put another
         axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylabel(_literally(metric))
     axes.set_xlim(0, 1.03 * epochs[-1])
@@ -126,9 +127,17 @@ def _panel(axes: Axes, history: History, metric: str, best: int | None) -> None:
     axes.grid(True, color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    left_above = blended_transform_factory(axes.figure.transFigure, axes.transAxes)
-    place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "bbox_transform": left_above, "borderaxespad": 0.3}
-    axes.legend(frameon=False, ncols=2, fontsize=9, handlelength=2.4, columnspacing=1.0, **place)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        bbox_transform=blended_transform_factory(axes.figure.transFigure, axes.transAxes),  # left in the figure, above
+        borderaxespad=0.3,
+        ncols=2,
+        handlelength=2.4,
+        columnspacing=1.0,
+        fontsize=9,
+        frameon=False,
+    )
 
 
 def _literally(text: str) -> str:
