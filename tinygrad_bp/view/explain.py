@@ -279,6 +279,7 @@ def _name_of(loss: Callable[..., Any]) -> str:
 def _picture(model: Module, x: Array) -> str:
     """The net as SVG, "" where nothing is installed to draw it."""
     try:
-        return draw(model, x).svg
+        with np.errstate(all="ignore"):
+            return draw(model, x).svg
     except ModuleNotFoundError:
         return ""

@@ -246,15 +246,13 @@ def _confidently_wrong(step: Step) -> Iterator[Finding]:
 
 
 def _no_gradient(step: Step) -> Iterator[Finding]:
-    """No fault where a layer above begins with weights 0 that the next update changes."""
     for layer in reversed(step.layers):
         if not any(gradient.any() for gradient in layer.gradients.values()) and step.loss != 0.0:
             text = "Every gradient of the layer is exactly 0, it learns nothing: no error comes back to it."
             cure = "Look above it for dead units, detach(), .data, no_grad(), argmax, or an output that is not used."
             yield Finding(layer.path, "zero", f"{text} {cure}")
             return
-        weight = layer.parameters.get("weight")
-        if weight is not None and not weight.any() and layer.gradients["weight"].any():
+        if _awakes(layer):
             return
 
 
@@ -284,7 +282,7 @@ def _steep(step: Step) -> Iterator[Finding]:
 
 
 def _constant(step: Step) -> Iterator[Finding]:
-    if any((rows == rows[:1]).all() for rows in (step.x, step.y)):
+    if any((rows == rows[:1]).all() for rows in (step.x, step.y)) or any(map(_awakes, step.layers)):
         return
     spread, size = float(np.ptp(step.output, axis=0).max(initial=0.0)), float(np.abs(step.output).max(initial=0.0))
     if spread <= _SAME * size:
@@ -322,6 +320,12 @@ def flat_units(layer: Layer, values: Array) -> Array:
     if layer.kind.startswith(("Conv", "BatchNorm")) and values.ndim > 2:
         values = np.moveaxis(values, 1, -1)
     return values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
+
+
+def _awakes(layer: Layer) -> bool:
+    """Whether its weights are 0 and will not be after an update: nothing comes through, but only now."""
+    weight = layer.parameters.get("weight")
+    return weight is not None and not weight.any() and bool(layer.gradients["weight"].any())
 
 
 def _chance(step: Step) -> tuple[float, str] | None:
