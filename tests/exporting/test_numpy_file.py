@@ -219,13 +219,14 @@ def test_the_lines_of_a_residual_net_stand_under_the_module_that_has_them() -> N
             self.inner = nn.Linear(3, 3)
 
         def forward(self, x: Any) -> Any:
-            return F.relu(self.inner(x)) + x
+            return F.relu(self.inner(2.0 * x)) + x
 
     text = predict_in(numpy_source(nn.Sequential(Residual(), nn.LayerNorm(3)), np.ones((1, 3))))
     assert text.startswith("""
-# 0.inner: Linear(in_features=3, out_features=3)
-z1 = x @ W1.T + b1  """)
-    assert "\n# 0: Residual" in text
+# 0: Residual
+multiply = x * 2.0  """)
+    assert "\n# 0.inner: Linear(in_features=3, out_features=3)\nz1 = multiply @ W1.T + b1  " in text
+    assert text.count("\n# 0: Residual\n") == 2
     assert "\na1 = np.maximum(z1, 0.0)  " in text
     assert "\nresidual = a1 + x  " in text
 
