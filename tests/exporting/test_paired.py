@@ -175,6 +175,10 @@ RNG = np.random.default_rng(0)
         (lambda x: x[np.argsort(x.data[:, 0])], r"0: an array of shape \(2,\), int64, " + UNSEEN),
         (lambda x: x + (np.arange(x.shape[0]) // 2)[:, None], r"0: an array of shape \(2, 1\), int64, " + UNSEEN),
         (lambda x: x * RNG.normal(), r"0: multiply is given [-.\d]+ for 2 rows and [-.\d]+ for 3\. Give it the same"),
+        (
+            lambda x: x + (x[0] if x.shape[0] > 2 else X[0]),
+            r"0: add is given a ndarray for 2 rows and a Tensor for 3\. ",
+        ),
         (lambda x: x / (1.0 / x.shape[0]), r"0: divide is given 0\.5 for 2 rows and 0\.33+ for 3\. Give it the same"),
         (lambda x: x.sum(0) if x.shape[0] > 2 else x.mean(0), r"0: 2 rows are computed by mean, 3 by sum\. Compute"),
         (lambda x: x if x.shape[0] > 2 else -x, r"0: 2 rows are computed by negative, 3 by nothing\. Compute the same"),

@@ -275,7 +275,8 @@ class _Walk:
             return _sizes((a,), (b,))[0]
         if type(a) is type(b) and (a == b or a != a):
             return a
-        what = f"{op.name} is given {a!r} for {FEW} rows and {b!r} for {MORE}"
+        mine, other = (f"a {type(x).__name__}" if hasattr(x, "dtype") else repr(x) for x in (a, b))
+        what = f"{op.name} is given {mine} for {FEW} rows and {other} for {MORE}"
         raise self.refusal(what, "Give it the same for any rows.")
 
     def leaf(self, a: Node, b: Node) -> Value:
