@@ -338,6 +338,16 @@ def test_as_a_program_it_predicts_the_rows_of_a_file(
     Path("rows.csv").write_text("\n".join(lines))
     assert "the first line is numbers" in run(plain, "rows.csv", monkeypatch=monkeypatch)
     assert "could not convert" in run(plain, "target.csv", monkeypatch=monkeypatch)
+    for file, message in [
+        ("a,b,c,d\n1,2,3,4\n5,6,7,8\n", "cannot reshape array of size 8 into shape (2,2)"),
+        ("a,b\n1,2\n3\n", "inhomogeneous"),
+        ("a,b\n1,nan\n", "not all of its numbers are finite."),
+        ("a,b\n1,\n", "could not convert string to float: ''"),
+    ]:
+        Path("rows.csv").write_text(file)
+        assert message in run(plain, "rows.csv", monkeypatch=monkeypatch)
+    Path("rows.csv").write_text("left,kind,right\n1,?\n")
+    assert "shorter" in run(text, "rows.csv", monkeypatch=monkeypatch)
     assert "none.csv" in run(plain, "none.csv", monkeypatch=monkeypatch)
     assert run(plain, monkeypatch=monkeypatch) == "usage: python model.py rows.npy|rows.csv"
 
@@ -357,6 +367,7 @@ def test_columns_are_found_by_their_names_and_text_becomes_its_place(
         ("kind,age\ncow,4\n", "kind is 'cow'. Known are ('cat', 'b=c')."),
         ("kind\ncat\n", "there is no column 'age'."),
         ("age\n4\n", "there is no column 'kind=cat'."),
+        ("kind,age\ncat,inf\n", "not all of its numbers are finite."),
     ]:
         Path("rows.csv").write_text(file)
         assert run(text, "rows.csv", monkeypatch=monkeypatch) == f"rows.csv: {message}"

@@ -335,10 +335,10 @@ class _File:
         return [_CLASSIFY.format(of="that of the largest output", k="k", each="k") + "predict(x).argmax(axis=1)]"]
 
     def _read(self) -> str:
-        shape = ", ".join(map(str, (-1, *self.rows.shape[1:])))
+        shape = ", ".join(["len(rows)", *map(str, self.rows.shape[1:])])
         if self.about.get("columns"):
             return _READ_COLUMNS.format(shape=shape, cell=_CATEGORY if "CATEGORIES" in dict(self._capitals()) else "")
-        wanted = "for name, cell in zip(names, line) if name.strip() not in TARGET"
+        wanted = "for name, cell in zip(names, line, strict=True) if name.strip() not in TARGET"
         return _READ.format(shape=shape, cells=wanted if self.about.get("target") else "for cell in line")
 
     def _main(self) -> str:
@@ -376,6 +376,8 @@ def read(path):
     if names[0][:1] in "+-.0123456789" and names not in counted:
         raise ValueError("the first line is numbers. Give a line of names first.")
     rows = [[float(cell) {cells}] for line in lines]
+    if not np.isfinite(rows).all():
+        raise ValueError("not all of its numbers are finite.")
     return np.array(rows).reshape({shape})'''
 
 _READ_COLUMNS = '''\
@@ -385,8 +387,11 @@ def read(path):
         return np.load(path)
     with open(path, encoding="utf-8-sig", newline="") as file:
         names, *lines = [[cell.strip() for cell in line] for line in csv.reader(file) if line]
-    rows = [dict(zip(names, line)) for line in lines]
-    return np.array([[number(row, column) for column in COLUMNS] for row in rows]).reshape({shape})
+    cells = [dict(zip(names, line, strict=True)) for line in lines]
+    rows = [[number(row, column) for column in COLUMNS] for row in cells]
+    if not np.isfinite(rows).all():
+        raise ValueError("not all of its numbers are finite.")
+    return np.array(rows).reshape({shape})
 
 
 def number(row, column):
