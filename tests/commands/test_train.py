@@ -560,7 +560,7 @@ def test_a_disk_that_is_full_is_one_line(monkeypatch, capsys):
 
 
 def test_a_reader_who_leaves_while_it_trains_ends_a_run_in_silence(tmp_path):
-    (tmp_path / "moons.toml").write_text(ENDLESS)
+    (tmp_path / "moons.toml").write_text(MOONS.replace("epochs = 2", "epochs = 20000"))  # a line for each tenth
     run = spawned("train", "moons.toml", cwd=tmp_path)
     assert any(line.startswith("epoch ") for line in run.stdout)
     run.stdout.close()
