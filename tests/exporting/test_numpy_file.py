@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import tinygrad_bp as bp
+from tests import samples
 from tests.nn.test_layers import LAYERS, with_shapes
-from tinygrad_bp import nn
+from tinygrad_bp import nn, ops
 from tinygrad_bp.exporting.numpy_file import numpy_source, write_numpy
 from tinygrad_bp.nn import functional as F
 
@@ -94,7 +95,7 @@ def outputs_of(model: Any, x: Any) -> list[np.ndarray[Any, Any]]:
         if isinstance(y, (tuple, list)):
             return [array for one in y for array in flat(one)]
         y = y.data if isinstance(y, bp.Tensor) else y
-        return [y] if isinstance(y, np.ndarray) else []
+        return [np.asarray(y)] if isinstance(y, (np.ndarray, np.generic)) else []
 
     with bp.no_grad(), np.errstate(all="ignore"):
         return flat(model(x))
@@ -145,6 +146,46 @@ def test_a_file_gives_what_the_model_gives(name: str, answers: dict[str, Any]) -
         assert (found[key].shape, found[key].dtype) == (y.shape, y.dtype)
         tolerance = 1e-12 if y.dtype == np.float64 else 1e-6
         assert np.abs(found[key] - y).max(initial=0.0) <= tolerance * max(1.0, np.abs(y).max(initial=0.0)), key
+
+
+class Row(nn.Module):
+    """A row of the table, on inputs that are cut out of the first row of x."""
+
+    def __init__(self, name: str, sample: Any) -> None:
+        self.op, self.sample = getattr(ops, name), sample
+
+    def forward(self, x: Any) -> Any:
+        inputs, start = [], 0
+        for given in self.sample.inputs:
+            is_cut = isinstance(given, np.ndarray) and given.dtype.kind == "f"
+            inputs.append(x[0, start : start + given.size].reshape(given.shape) if is_cut else given)
+            start += given.size if is_cut else 0
+        return self.op(*inputs, **self.sample.params)
+
+
+# Rows whose function in ops takes other arguments than the row itself.
+SPELLED_OTHERWISE = {"concatenate", "discrete", "einsum", "eigh", "qr", "slogdet", "svd"}
+ROWS = {
+    name: [sample for sample in samples.of(name) if len(sample.inputs)]
+    for name in sorted({row.name for row in ops.TABLE} - SPELLED_OTHERWISE)
+    if hasattr(ops, name)
+}
+
+
+def test_the_rows_of_the_table_are_there() -> None:
+    assert len(ROWS) > 120
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_row_of_the_table_can_be_written(name: str) -> None:
+    for sample in (ROWS[name][len(ROWS[name]) // 2], ROWS[name][-1]):
+        cut = [x.ravel() for x in sample.inputs if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
+        x = np.concatenate([*cut, np.ones(1)])[None].repeat(2, axis=0)
+        model = Row(name, sample)
+        found = loaded(numpy_source(model, x))["predict"](x)
+        for given, wanted in zip(found if type(found) is tuple else (found,), outputs_of(model, x), strict=True):
+            assert (np.shape(given), np.asarray(given).dtype) == (wanted.shape, wanted.dtype)
+            np.testing.assert_allclose(given, wanted, rtol=1e-12, atol=1e-12, err_msg=repr(sample))
 
 
 # ---- how it reads -------------------------------------------------------------------------------------------------

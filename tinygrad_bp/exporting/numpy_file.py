@@ -174,8 +174,10 @@ class _File:
         for v, array in found.states.items():
             if v in self.block.users or v in self.plan.outputs:
                 self._kept(v, v.name or "p", array)
-        for v in dict.fromkeys(a for b in self.plan.body for a in b.values if a.op == "constant"):
-            self._constant(v)
+        leaves = dict.fromkeys([*(a for v in self.plan.body for a in v.values), *self.plan.outputs])
+        for v in leaves:
+            if v.op == "constant":
+                self._constant(v)
         self.own: dict[str, str] = {}  # the functions made of rows of the table, by what stands in them
         for _, group in groupby(self.plan.body, lambda v: v.note):
             self._function(list(group))
@@ -199,7 +201,7 @@ class _File:
         text = f"np.array({array.tolist()}, {self.functions.expression(array.dtype)})"
         if isinstance(n, Rows) and len(array) > 1:
             text = f"np.arange({self.block.size(n)})"
-        elif len(text) > 40 or not np.isfinite(array).all():
+        elif len(text) > 40 or not array.size or not np.isfinite(array).all():
             self._kept(v, "c", array)
             text = self.block.names.pop(v)
         if any(isinstance(size, Rows) for size in v.shape) and not text.startswith("np.arange"):

@@ -71,7 +71,7 @@ def arrays_in(output: Any) -> Iterator[Any]:
     if isinstance(output, (tuple, list)):
         for one in output:
             yield from arrays_in(one)
-    elif isinstance(output, (Node, ndarray)):
+    elif isinstance(output, (Node, ndarray, np.generic)):
         yield output
 
 
