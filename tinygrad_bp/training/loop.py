@@ -174,8 +174,8 @@ def fit(
                 schedule.step(record[monitor])
             elif schedule is not None:
                 schedule.step()
-            shown.after_epoch(record)
             with keeper.after_epoch(record) if keeper else nullcontext():
+                shown.after_epoch(record)
                 if on_epoch is not None:
                     on_epoch(record)
         if run.stopped and len(run.history) < epochs:
