@@ -62,7 +62,15 @@ class Every(nn.Module):
         c = np.where((a > 0.1) != (b <= 0.0), np.concatenate([a, b], axis=1)[:, 1:-3], -(a + b) * 0.5)
         d = a - c.sum(axis=0) / n + self.table[np.argmax(c, axis=1)][:, None]
         e = (d.max(axis=(0, 1)) - c.min()) * np.ones((1, n)) + np.arange(n)
-        return d, {"not": "an array"}, (e, c[[0, 2, 1]], np.exp(-np.abs(b)) * np.ones((n, 4)), x[1:, ::-1])
+        f = np.pad(np.broadcast_to(a[:1], (n, 4)), ((0, n), (0, 1))) + np.full_like(a, 0.25)[0, 0]
+        return (
+            d,
+            {"not": "an array"},
+            f,
+            a.astype("float32") * 0.5,
+            np.full_like(a, 0.25),
+            (e, c[[0, 2, 1]], np.exp(-np.abs(b)) * np.ones((n, 4)), x[1:, ::-1]),
+        )
 
 
 class Called(nn.Module):
@@ -450,8 +458,16 @@ class Counting(nn.Module):
         return x * self.count
 
 
+def caught(x: Any) -> Any:
+    try:
+        return x * float(x.sum())
+    except RuntimeError:
+        return x
+
+
 REFUSED = {
     "numbers": (lambda x: x if x.sum() > 0 else -x, r"export: line \d+ of .* needs the numbers in an array"),
+    "numbers that it tries to get": (caught, r"export: line \d+ of .* needs the numbers in an array"),
     "a loop": (
         lambda x: sum(np.exp(row) for row in x),
         r"export: Called \(0\) does other things for 5 rows than for 7",
