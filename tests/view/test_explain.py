@@ -301,6 +301,7 @@ def test_a_transformer_is_told_with_the_layers_in_its_attention():
     layers = bp.explain(encoder(), nn.CrossEntropyLoss(), SEQUENCES, LABELS).layers
     assert [layer.kind for layer in layers[:3]] == ["MultiheadAttention", "Linear", "LayerNorm"]
     assert [layer.path for layer in layers[:2]] == ["0.self_attn", "0.self_attn.out_proj"]
+    assert [layer.activation for layer in layers[:3]] == ["Dropout", "Dropout", ""]
     assert all(any(gradient.any() for gradient in layer.gradients.values()) for layer in layers)
 
 
@@ -335,12 +336,19 @@ def test_it_runs_in_the_mode_that_the_model_is_in():
     assert evaluating.layers[0].activation == "" and evaluating.layers[0].a.all()
 
 
+def test_a_row_draws_what_it_would_draw_alone():
+    net = nn.Sequential(nn.Linear(6, 40), nn.Dropout(0.5), nn.Linear(40, 3))
+    row = bp.explain(net, F.cross_entropy, NUMBERS, LABELS, sample=2)
+    alone = bp.explain(net, F.cross_entropy, NUMBERS[2:3], LABELS[2:3])
+    assert np.array_equal(row.layers[0].a, alone.layers[0].a) and not row.layers[0].a.all()
+
+
 def test_tensors_functions_float32_and_no_grad_are_taken():
     net = nn.Sequential(nn.Linear(6, 4, dtype="float32"), nn.ReLU(), nn.Linear(4, 3, dtype="float32"))
     x = bp.tensor(NUMBERS, dtype="float32")
     with bp.no_grad():
         step = bp.explain(net, F.cross_entropy, x, bp.from_numpy(LABELS))
-    assert step.loss_name == "CrossEntropyLoss"
+    assert step.loss_name == "CrossEntropyLoss" and all(layer.delta.any() for layer in step.layers)
     assert {array.dtype for layer in step.layers for array in (layer.z, layer.delta)} == {np.dtype("float32")}
     expected = nn.CrossEntropyLoss()(net(x), LABELS)
     assert step.loss == expected.item()

@@ -246,12 +246,11 @@ class _Recording:
         """BP1 where only the loss follows; BP2 where a goes into the weights of the layer above, and nowhere else."""
         if self._chain(chain[0], inf)[-1] is self._cost:
             return "BP1"
-        inside, a = set(chain), chain[-1]
-        users = [(x, user) for x in chain for user in self._users.get(x, []) if user not in inside]
+        inside = set(chain)
+        users = [user for x in chain for user in self._users.get(x, []) if user not in inside]
         if above is None or type(above.module) not in _WEIGHTED or len(users) != 1:
             return ""
-        (x, user), given = users[0], next(iter(_tensors(above.inputs)), None)
-        return "BP2" if x is given is a and above.began < user.clock < above.ended else ""
+        return "BP2" if above.began < users[0].clock < above.ended else ""
 
     def _equations(self, module: Module, own: Mapping[str, Parameter]) -> dict[str, str]:
         """BP3 and BP4 where the parameters are those of z = w a + b, and used once."""
