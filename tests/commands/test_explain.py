@@ -96,7 +96,7 @@ def test_a_run_without_snapshots_gets_the_step_of_its_weights():
 def test_a_run_that_still_guesses_is_told_of(capsys):
     assert exit_code("explain", "stuck", "--sample", 1, "--text") == 0
     output = capsys.readouterr().out
-    assert "! chance: the whole\n  After epoch 2 the loss is 0." in output
+    assert "! chance\n  After epoch 2 the loss is 0." in output
     assert exit_code("explain", "learnt", "--text") == 0
     assert "chance" not in capsys.readouterr().out
     assert exit_code("explain", "stuck") == 0

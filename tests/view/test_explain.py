@@ -162,6 +162,41 @@ class Shared(nn.Module):
         return self.head(self.same(self.same(x).sigmoid()).sigmoid())
 
 
+class Gated(nn.Module):
+    def __init__(self):
+        self.gate, self.value, self.head = nn.Linear(6, 5), nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.head(self.gate(x).sigmoid() * self.value(x))
+
+
+class Activated(nn.Linear):
+    """Gives z, and what becomes of it."""
+
+    def forward(self, input):
+        z = super().forward(input)
+        return z, np.tanh(z)
+
+
+class Blocks(nn.Module):
+    def __init__(self):
+        self.first, self.block, self.head = Activated(6, 5), Functional(), nn.Linear(3, 3)
+        self.block.second = nn.Dropout(0.5)
+        self.block.first = nn.Flatten()
+
+    def forward(self, x):
+        _, a = self.first(x)
+        return self.head(self.block(a)[:, :3])
+
+
+class Attending(nn.Module):
+    def __init__(self):
+        self.attention, self.head = nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.attention(x, x, x)[0])[:, 0]
+
+
 class Tagger(nn.Module):
     """Uses the states that its LSTM returns beside the output, which it drops."""
 
@@ -205,6 +240,9 @@ NETS = {
     "normalised": (normalised, NUMBERS, "-, ReLU + Dropout, -"),
     "residual": (Residual, NUMBERS, "Tanh, Tanh, -"),
     "shared": (Shared, NUMBERS, "Sigmoid, Sigmoid, -"),
+    "gated": (Gated, NUMBERS, "Sigmoid, -, -"),
+    "blocks": (Blocks, NUMBERS, "Tanh + Flatten + ReLU + Dropout, -"),
+    "attending": (Attending, SEQUENCES, "-, -, -"),
     "recurrent": (recurrent, SEQUENCES, "LastStep, -"),
     "tagger": (Tagger, WORDS, "-, -, -"),
     "one layer": (lambda: nn.Linear(6, 3), NUMBERS, "-"),
@@ -248,11 +286,17 @@ def test_what_a_label_says_gives_the_number(name):
             assert close(layer.gradients["bias"], rows_of(layer.delta).sum(0), 1e-13)
         if layer.equations["delta"] == "BP1":
             assert layer is layers[-1]
+        if layer.equations["delta"] == "BP1" and layer.z.ndim == 2:
             z = layer.z - layer.z.max(1, keepdims=True)
             softmax = np.exp(z) / np.exp(z).sum(1, keepdims=True)
             assert close(layer.delta, (softmax - np.eye(3)[LABELS]) / 12, 1e-13)
         first = layer.activation.split(" + ")[0]
-        if layer.equations["delta"] == "BP2" and layers[k + 1].kind == "Linear" and first in SLOPES:
+        if (
+            layer.equations["delta"] == "BP2"
+            and layers[k + 1].kind == "Linear"
+            and first in SLOPES
+            and name != "blocks"
+        ):
             above = layers[k + 1]
             back = (above.delta @ above.parameters["weight"]).reshape(layer.z.shape)
             assert close(layer.delta, back * SLOPES[first](layer.z) * dropped(layer), 1e-13)
@@ -273,6 +317,8 @@ def test_a_convolution_obeys_bp3_and_bp4_and_passes_its_error_down():
     ("name", "labels"),
     [
         ("normalised", [ALONE | ALL_OF, ALONE | {"delta": "BP2"}, {"delta": "BP1"} | ALL_OF]),
+        ("gated", [{"delta": ""} | ALL_OF, {"delta": ""} | ALL_OF, {"delta": "BP1"} | ALL_OF]),
+        ("blocks", [ALONE | {"delta": "BP2"}, {"delta": "BP1"} | ALL_OF]),
         ("residual", [{"delta": ""} | ALL_OF, {"delta": ""} | ALL_OF, {"delta": "BP1"} | ALL_OF]),
         ("shared", [ALONE | {"delta": "BP2"}, ALONE | {"delta": "BP2"}, {"delta": "BP1"} | ALL_OF]),
     ],
@@ -303,6 +349,13 @@ def test_a_transformer_is_told_with_the_layers_in_its_attention():
     assert [layer.path for layer in layers[:2]] == ["0.self_attn", "0.self_attn.out_proj"]
     assert [layer.activation for layer in layers[:3]] == ["Dropout", "Dropout", ""]
     assert all(any(gradient.any() for gradient in layer.gradients.values()) for layer in layers)
+
+
+def test_a_layer_within_a_layer_is_not_the_one_above_it():
+    attention, inside, head = explained("attending").layers
+    assert (inside.path, head.path) == ("attention.out_proj", "head")
+    assert (attention.equations["delta"], inside.equations["delta"]) == ("", "BP2")
+    assert close(inside.delta, head.delta @ head.parameters["weight"], 1e-13)
 
 
 # ---- what it takes, and what it leaves ------------------------------------------------------------------------------
@@ -457,6 +510,32 @@ def test_a_large_array_is_told_by_its_norm_and_its_greatest_entries():
     assert f"w^1 (3, 2, 3, 3) norm {np.linalg.norm(weight):.4g}; largest {entry}, " in text
     assert "BP2 delta^1 = convT(w^2, delta^2), back through MaxPool2d and ReLU" in text
     assert "BP3 dC/db^1 = delta^1, summed over rows and places" in text
+
+
+@pytest.mark.parametrize(("entries", "whole"), [(24, True), (25, False)])
+def test_a_small_array_is_told_whole(entries, whole):
+    net = nn.Linear(entries, 1)
+    text = bp.explain(net, F.mse_loss, np.ones((1, entries)), np.ones((1, 1))).text()
+    numbers = [f"{value:.4g}" for value in net.weight.data[0]]
+    assert (" ".join(numbers) in " ".join(text.split())) == whole
+    assert "       all 1\n" in text
+
+
+def test_a_layer_that_is_called_by_name_is_told_without_its_input():
+    class Named(Functional):
+        def forward(self, x):
+            return self.second(input=F.relu(self.first(input=x)))
+
+    step = bp.explain(Named(), F.cross_entropy, NUMBERS, LABELS)
+    assert [layer.before.shape for layer in step.layers] == [(0,), (0,)]
+    assert "BP1  delta^2" in step.text() and step.html().startswith("<!DOCTYPE")
+
+
+def test_what_a_layer_is_given_has_a_name_of_its_own_where_it_is_no_activation():
+    text = " ".join(explained("gated").text(100).split())
+    assert "x^3, the input of the layer (12, 5) norm" in text and "z^3 = w^3 x^3 + b^3 (12, 3)" in text
+    assert "BP4 dC/dw^3 = delta^3 (x^3)^T, summed over the rows" in text
+    assert "z^1 = w^1 a^0 + b^1" in text and "delta^1 = dC/dz^1, by the chain rule" in text
 
 
 def test_findings_are_told_first_with_the_layer_they_are_about():

@@ -255,6 +255,11 @@ FAULTS = {
         *(lambda: mlp([2, 8, 2], nn.ReLU), OF_LABELS, MOONS * [1.0, 100.0], SIDES),
         [("", "scale", "Column 1 of x has numbers around .*, the middle one")],
     ),
+    "beyond the squares of float32": (
+        *(lambda: filled(nn.Linear(2, 2, dtype="float32"), normal(1e-30)), OF_LABELS),
+        *((MOONS * 1e30).astype(np.float32), SIDES),
+        [("", "scale", r"has numbers around \d\.\d+e\+29|\+30"), ("", "exploding", "gradient has norm .*e")],
+    ),
     "tiny": (usual, OF_LABELS, DIGITS * 1e-5, LABELS, [("", "scale", "No column"), ("", "constant", "the same to")]),
     "rows alike": (
         usual,

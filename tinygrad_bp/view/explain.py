@@ -198,6 +198,7 @@ class _Recording:
             outputs = _tensors(call.output)
             z = next((z for z in outputs if id(z) in gradients), outputs[0])  # of several, that which counts
             above = next((later for later, _ in called if later.began > call.ended), None)
+            is_next = above is not None and above is called[number][0]  # and not behind a layer within this one
             chain = self._chain(z, self._calls[0].ended if above is None else above.began)
             found.append(
                 Layer(
@@ -211,7 +212,8 @@ class _Recording:
                     delta=gradients.get(id(z), np.zeros_like(as_array(z))),
                     parameters={name: p.data for name, p in own.items()},
                     gradients={name: gradients.get(id(p), np.zeros_like(p.data)) for name, p in own.items()},
-                    equations={"delta": self._error(chain, above)} | self._equations(call.module, own),
+                    equations={"delta": self._error(chain, above if is_next else None)}
+                    | self._equations(call.module, own),
                 )
             )
         return found

@@ -89,23 +89,26 @@ class _Text:
         yield self._colored("WHAT KEEPS IT FROM LEARNING", _BOLD)
         yield ""
         for finding in self._step.findings:
-            place = self._named.get(finding.layer, "the whole")
-            yield self._colored(f"! {finding.kind}: {place}", _WARN)
+            place = f": {self._named[finding.layer]}" if finding.layer in self._named else ""
+            yield self._colored(f"! {finding.kind}{place}", _WARN)
             yield from self._wrapped(finding.text, "  ")
             yield ""
 
     def _forward(self, layer: Layer) -> Iterator[str]:
-        yield self._heading(layer)
-        known = _is_known(layer)
+        yield from self._heading(layer)
+        z, given, bias = f"z^{layer.number}", self._given(layer), ""
+        if given.startswith("x"):
+            yield from self._array("", f"{given}, the input of the layer", layer.before)
         for name, value in layer.parameters.items():
             yield from self._array("", _symbol(layer, name), value)
-        z, a, l = f"z^{layer.number}", f"a^{layer.number}", layer.number  # noqa: E741 - Nielsen's letter
-        bias = f" + b^{l}" if "bias" in layer.parameters else ""
-        given = f"a^{l - 1}" if self._follows(layer) else "its input"
-        product = f"conv(w^{l}, {given})" if layer.kind.startswith("Conv") else f"w^{l} {given}"
-        yield from self._array("", f"{z} = {product}{bias}" if known else f"{z} = {layer.kind}({given})", layer.z)
+        formula = f"{layer.kind}({given})"
+        if _is_known(layer):
+            bias = f" + b^{layer.number}" if "bias" in layer.parameters else ""
+            weight = f"w^{layer.number}"
+            formula = f"conv({weight}, {given}){bias}" if _is_conv(layer) else f"{weight} {given}{bias}"
+        yield from self._array("", f"{z} = {formula}", layer.z)
         if layer.activation:
-            yield from self._array("", f"{a} = {_applied(layer, z)}", layer.a)
+            yield from self._array("", f"a^{layer.number} = {_applied(layer, z)}", layer.a)
         if first_active(layer) == "ReLU" and len(layer.z) > 1:
             dead = (flat_units(layer, layer.z) <= 0.0).all(0)
             if dead.any():
@@ -121,11 +124,10 @@ class _Text:
             symbol, label = _symbol(layer, name), equations.get(name, "")
             formula = ", by the chain rule"
             if label == "BP3":
-                formula = f" = delta^{l}{', summed over rows and places' if layer.kind.startswith('Conv') else rows}"
+                formula = f" = delta^{l}{', summed over rows and places' if _is_conv(layer) else rows}"
             elif label == "BP4":
-                given = f"a^{l - 1}" if self._follows(layer) else "input"
-                conv = layer.kind.startswith("Conv")
-                formula = f" = conv({given}, delta^{l}){rows}" if conv else f" = delta^{l} ({given})^T{rows}"
+                given = self._given(layer)
+                formula = f" = conv({given}, delta^{l}){rows}" if _is_conv(layer) else f" = delta^{l} ({given})^T{rows}"
             yield from self._array(label, f"dC/d{symbol}{formula}", layer.gradients[name])
         yield ""
 
@@ -137,9 +139,7 @@ class _Text:
         if label != "BP2":
             return f"dC/dz^{l}, by the chain rule"
         above = self._step.layers[l]
-        weights = (
-            f"convT(w^{l + 1}, delta^{l + 1})" if above.kind.startswith("Conv") else f"(w^{l + 1})^T delta^{l + 1}"
-        )
+        weights = f"convT(w^{l + 1}, delta^{l + 1})" if _is_conv(above) else f"(w^{l + 1})^T delta^{l + 1}"
         return weights + _slope(layer)
 
     def _sizes(self) -> Iterator[str]:
@@ -154,14 +154,15 @@ class _Text:
             sizes = f"{_number(_norm(layer.z)):>10}{_number(_norm(layer.delta)):>12}{_number(gradients):>12}{share:>12}"
             yield f"{name if len(name) < column else name[: column - 4] + '...':<{column}}{sizes}"
 
-    def _follows(self, layer: Layer) -> bool:
-        """Whether what the layer is given is the activation before it."""
+    def _given(self, layer: Layer) -> str:
+        """The activation of the layer before, or else what the layer is given, by its own name."""
         below = self._step.layers[layer.number - 2].a if layer.number > 1 else self._step.x
-        return below.shape == layer.before.shape and np.array_equal(below, layer.before, equal_nan=True)
+        same = below.shape == layer.before.shape and np.array_equal(below, layer.before, equal_nan=True)
+        return f"a^{layer.number - 1}" if same else f"x^{layer.number}"
 
-    def _heading(self, layer: Layer) -> str:
+    def _heading(self, layer: Layer) -> Iterator[str]:
         then = f", then {layer.activation}" if layer.activation else ""
-        return self._colored(f"L{_named(layer)[1:]}{then}", _BOLD)
+        yield from (self._colored(line, _BOLD) for line in self._wrapped(f"L{_named(layer)[1:]}{then}"))
 
     def _array(self, label: str, name: str, array: Array) -> Iterator[str]:
         """A line with the equation and the shape, and the numbers below it."""
@@ -173,8 +174,11 @@ class _Text:
         yield from self._numbers(array)
 
     def _numbers(self, array: Array) -> Iterator[str]:
+        if array.size > _LARGEST and (array == array.flat[0]).all():
+            yield f"       all {_number(array.flat[0])}"
+            return
         if array.size <= _WHOLE:
-            for row in array.reshape(-1, array.shape[-1] if array.ndim else 1):
+            for row in array.reshape(-1, array.shape[-1] if array.ndim else 1) if array.size else []:
                 cells = [f"{_number(value):>{_CELL}}" for value in row.tolist()]
                 across = (self._width - 2) // _CELL
                 yield from ("  " + "".join(cells[k : k + across]) for k in range(0, len(cells), across))
@@ -265,6 +269,10 @@ def _symbol(layer: Layer, name: str) -> str:
     """w^2 and b^2 for weight and bias of what the equations are written for, else the name."""
     known = {"weight": f"w^{layer.number}", "bias": f"b^{layer.number}"} if _is_known(layer) else {}
     return known.get(name, f"({name})")
+
+
+def _is_conv(layer: Layer) -> bool:
+    return layer.kind.startswith("Conv")
 
 
 def _is_known(layer: Layer) -> bool:
