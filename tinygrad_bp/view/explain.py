@@ -141,8 +141,7 @@ def explain(model: Module, loss: Callable[..., Any], x: Any, y: Any, sample: int
             try:
                 step = _explained(model, loss, x[sample : sample + 1], y[sample : sample + 1], sample, len(x))
             except ValueError as error:  # of BatchNorm, for one
-                cure = "Leave sample out, or call model.eval()."
-                raise ValueError(f"explain: row {sample} alone: {error} {cure}") from error
+                raise ValueError(f"explain: row {sample} alone: {error} Leave sample out.") from error
         picture = _picture(model, step.x)
     finally:
         generator().bit_generator.state = state

@@ -264,8 +264,8 @@ def _first_and_last(step: Step) -> Iterator[Finding]:
     (first, early), (last, late) = sizes[0], sizes[-1]
     norms = f"the norm of delta is {late:.2e} in layer {last.number} and {early:.2e} in layer {first.number}"
     if late / early > _RATIO:
-        cure = "Use ReLU and nn.init.kaiming_normal_, BatchNorm or LayerNorm between layers, or fewer layers."
-        text = f"The error vanishes on its way back: {norms}, {late / early:.1e} times less, which learns as slowly."
+        cure = "The first layers hardly learn: use ReLU and nn.init.kaiming_normal_, BatchNorm, or fewer layers."
+        text = f"The error vanishes on its way back: {norms}, {late / early:.1e} times less."
         yield Finding(first.path, "vanishing", f"{text} {cure}")
     if early / late > _RATIO:
         cure = "Begin with smaller weights (nn.init.kaiming_normal_), normalise between layers, or clip (clip_norm)."
