@@ -6,6 +6,7 @@ import contextlib
 import functools
 import operator
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -506,6 +507,21 @@ def test_what_on_epoch_raises_leaves_the_weights_of_that_epoch(tmp_path, quick):
     with pytest.raises(ZeroDivisionError):
         setup.fit(tmp_path, on_epoch=lambda record: 1 / (record["epoch"] - 2))
     assert snapshots(tmp_path) == [0, 2]
+
+
+def test_a_run_that_kept_none_yet_goes_on(tmp_path, quick):
+    """Checkpoints that were written before there were snapshots say nothing of them."""
+    setup = Setup(noisy, adam, compile=False, validation=None)
+    setup.fit(tmp_path / "one", epochs=5)
+    setup.fit(tmp_path / "two", epochs=3)
+    state = bp.load(tmp_path / "two" / "checkpoint" / "state.safetensors")
+    del state["loop"]["settings"]["snapshots"]
+    bp.save(tmp_path / "two" / "checkpoint" / "state.safetensors", state)
+    shutil.rmtree(tmp_path / "two" / "snapshots")
+    setup.fit(tmp_path / "two", epochs=5, resume=True)
+    assert snapshots(tmp_path / "two") == [4, 5]
+    there = files(tmp_path / "two")
+    assert there == {name: content for name, content in files(tmp_path / "one").items() if name in there}
 
 
 # ---- checkpoints and signals --------------------------------------------------------------------------------------

@@ -62,8 +62,9 @@ class Keeper:
             self._alone = alone.pop_all()
 
     def _take_over(self, loop: Mapping[str, Any], epochs: int) -> None:
+        begun_with = {"snapshots": self.settings["snapshots"]} | loop["settings"]  # runs once had none
         for name, here in self.settings.items():
-            if (its := loop["settings"][name]) != here:
+            if (its := begun_with[name]) != here:
                 raise ValueError(
                     f"resume: {name} of the run was {its!r}, here it is {here!r}. Use what the run was begun with, or "
                     "another folder."
