@@ -109,6 +109,11 @@ def test_a_file_runs_alone(trained, capsys):
     assert done.stdout.decode().splitlines() == wanted
 
 
+def test_other_commands_do_not_load_what_writes_the_files():
+    code = "import sys, tinygrad_bp.__main__; print([name for name in sys.modules if 'exporting' in name])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
 def test_without_o_the_file_goes_into_the_run_folder(trained, capsys):
     before = state_of(trained / "plants")
     assert exit_code("export", trained / "plants", "--to", "numpy") == 0
@@ -118,6 +123,7 @@ def test_without_o_the_file_goes_into_the_run_folder(trained, capsys):
     path.unlink()
     assert set(state_of(trained / "plants")) == set(before)
     assert 'COLUMNS = ("length", "colour=green", "colour=red")\n' in text
+    assert 'CATEGORIES = {"colour": ("green", "red")}\n' in text
     assert 'CLASSES = ("small", "tall", "\\xfcber")\n' in text
     assert "\n    x = (x - mean) / scale\n" in text
     assert "\n    z1 = x @ W1.T + b1 " in text

@@ -377,8 +377,11 @@ def test_as_a_program_it_predicts_the_rows_of_a_file(
     Path("rows.csv").write_text("\n".join(["left,right", *lines, ""]), "utf-8")
     Path("counted.csv").write_text("\n".join(["0,1", *lines, ""]), "utf-8")
     Path("target.csv").write_text("\n".join(["left,kind,right", *(line.replace(",", ",?,") for line in lines)]))
+    Path("pixels.csv").write_text("\n".join(["1x1,1x2", *lines]))
+    Path("tabs.csv").write_text("\n".join(["left\t right", *lines]).replace(",", "\t"))
+    Path("semicolons.csv").write_text("\r".join(['"left, or not"; "right"', *lines]).replace(",", ";"), "utf-8-sig")
     plain = numpy_source(model, x)
-    for file in ("rows.npy", "rows.csv", "counted.csv"):
+    for file in ("rows.npy", "rows.csv", "counted.csv", "pixels.csv", "tabs.csv", "semicolons.csv"):
         assert run(plain, file, monkeypatch=monkeypatch) is None
         assert capsys.readouterr().out == wanted
     text = numpy_source(model, x, metadata={"target": ["kind"]})
@@ -389,14 +392,22 @@ def test_as_a_program_it_predicts_the_rows_of_a_file(
     assert "could not convert" in run(plain, "target.csv", monkeypatch=monkeypatch)
     for file, message in [
         ("a,b,c,d\n1,2,3,4\n5,6,7,8\n", "cannot reshape array of size 8 into shape (2,2)"),
-        ("a,b\n1,2\n3\n", "inhomogeneous"),
+        ("a,b\n1,2\n3\n", "row 2 has 1 cells, but there are 2 names."),
+        ("a,b,c\n1,2\n", "row 1 has 2 cells, but there are 3 names."),
+        ("a,a\n1,2\n", "two columns have the same name."),
+        ("a,b\n", "there are no rows. Give a line of names, then the rows."),
+        ("", "there are no rows. Give a line of names, then the rows."),
+        ("1e3,1.5\n1,2\n", "the first line is numbers. Give a line of names first."),
+        (f"a,b\n1,{'2' * 200_000}\n", "field larger than field limit"),
         ("a,b\n1,nan\n", "not all of its numbers are finite."),
         ("a,b\n1,\n", "could not convert string to float: ''"),
     ]:
         Path("rows.csv").write_text(file)
         assert message in run(plain, "rows.csv", monkeypatch=monkeypatch)
     Path("rows.csv").write_text("left,kind,right\n1,?\n")
-    assert "shorter" in run(text, "rows.csv", monkeypatch=monkeypatch)
+    assert run(text, "rows.csv", monkeypatch=monkeypatch) == "rows.csv: row 1 has 2 cells, but there are 3 names."
+    Path("none.npy").touch()
+    assert "none.npy: No data left in file" in run(plain, "none.npy", monkeypatch=monkeypatch)
     assert "none.csv" in run(plain, "none.csv", monkeypatch=monkeypatch)
     assert run(plain, monkeypatch=monkeypatch) == "usage: python model.py rows.npy|rows.csv"
 
@@ -405,21 +416,30 @@ def test_columns_are_found_by_their_names_and_text_becomes_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    model = nn.Linear(3, 2)
-    columns = {"columns": ["age", "kind=cat", "kind=b=c"], "classes": ["no", "yes"]}
-    text = numpy_source(model, np.ones((1, 3)), metadata=columns)
-    x = np.array([[4.0, 0.0, 1.0], [7.0, 1.0, 0.0]])
-    Path("rows.csv").write_text("more,kind,age\n1, b=c,4\n\n2,cat,7\n", "utf-8-sig")
+    bp.manual_seed(0)
+    model = nn.Linear(5, 2)
+    places = ["a=ge", "kind=cat", "kind=b=c", "ki=nd=1", "ki=nd=2"]
+    categories = {"kind": ["cat", "b=c"], "ki=nd": ["1", "2"]}
+    columns = {"columns": places, "categories": categories, "classes": ["no", "yes"]}
+    text = numpy_source(model, np.ones((1, 5)), metadata=columns)
+    x = np.array([[4.0, 0.0, 1.0, 1.0, 0.0], [7.0, 1.0, 0.0, 0.0, 1.0]])
+    Path("rows.csv").write_text("kind=cat,kind,a=ge,ki=nd\n1, b=c,4,1\n\n0,cat,7, 2\n", "utf-8-sig")
+    np.testing.assert_array_equal(loaded(text)["read"]("rows.csv"), x)
     assert run(text, "rows.csv", monkeypatch=monkeypatch) is None
     assert capsys.readouterr().out.split() == [["no", "yes"][k] for k in model(x).data.argmax(axis=1)]
     for file, message in [
-        ("kind,age\ncow,4\n", "kind is 'cow'. Known are ('cat', 'b=c')."),
-        ("kind\ncat\n", "there is no column 'age'."),
-        ("age\n4\n", "there is no column 'kind=cat'."),
-        ("kind,age\ncat,inf\n", "not all of its numbers are finite."),
+        ("kind,ki=nd,a=ge\ncow,1,4\n", "kind is 'cow'. Known are ('cat', 'b=c')."),
+        ("kind,ki=nd\ncat,1\n", "there is no column 'a=ge'."),
+        ("a=ge,ki=nd\n4,1\n", "there is no column 'kind'."),
+        ("kind,ki=nd,a=ge\ncat,1,inf\n", "not all of its numbers are finite."),
     ]:
         Path("rows.csv").write_text(file)
         assert run(text, "rows.csv", monkeypatch=monkeypatch) == f"rows.csv: {message}"
+    text = numpy_source(model, np.ones((1, 5)), metadata={"columns": places})  # all of them numbers
+    Path("rows.csv").write_text(",".join(places[::-1]) + "\n5,4,3,2,1\n")
+    assert loaded(text)["read"]("rows.csv").tolist() == [[1, 2, 3, 4, 5]]
+    Path("rows.csv").write_text("kind,a=ge\ncat,1\n")
+    assert run(text, "rows.csv", monkeypatch=monkeypatch) == "rows.csv: there is no column 'kind=cat'."
 
 
 def test_text_of_any_kind_leaves_the_file_ascii(tmp_path: Path) -> None:
@@ -439,6 +459,35 @@ def test_bad_tokens_are_refused_by_the_program(tmp_path: Path, monkeypatch: pyte
     text = numpy_source(nn.Embedding(3, 2), np.zeros((1, 4), int))
     np.save(tmp_path / "rows.npy", np.full((2, 4), 3))
     assert "embedding: input 3" in run(text, str(tmp_path / "rows.npy"), monkeypatch=monkeypatch)
+
+
+def test_numbers_that_are_not_whole_are_refused_where_the_model_takes_integers() -> None:
+    model = nn.Embedding(3, 2)
+    predict = loaded(numpy_source(model, np.zeros((1, 4), int)))["predict"]
+    rows = [[0.0, 2.0, 1.0, 0.0]]
+    assert (predict(rows) == model(np.array(rows, int)).data).all()
+    with pytest.raises(ValueError, match=r"predict: x holds numbers that int64 has not\. Pass whole numbers\."):
+        predict(np.array([[0.0, 1.5, 1.0, 0.0]]))
+
+
+NAMES = "file allow_pickle table numbers read cells predict np csv PLACES lambda sum sigmoid x z n exp a1 load z1"
+
+
+@pytest.mark.parametrize("name", NAMES.split())
+def test_a_tensor_may_have_any_name(name: str, tmp_path: Path) -> None:
+    """Also one that means something in the file, in Python, or to NumPy."""
+
+    class Named(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return F.sigmoid(x @ getattr(self, name)) * len(x) + np.exp(x).sum()
+
+    model = Named()
+    setattr(model, name, nn.Parameter(np.array([[1.0, 2.0], [3.0, 4.0]])))
+    known = loaded(numpy_source(model, np.ones((1, 2)), metadata={"columns": ["a", "b=c"], "categories": {"b": "c"}}))
+    (tmp_path / "rows.csv").write_text("b,a\nc,0.25\nc,-1\n")
+    x = known["read"](str(tmp_path / "rows.csv"))
+    np.testing.assert_allclose(known["predict"](x), model(x).data, rtol=1e-12)
+    assert x.tolist() == [[0.25, 1.0], [-1.0, 1.0]]
 
 
 # ---- what is refused ----------------------------------------------------------------------------------------------
@@ -516,6 +565,11 @@ def test_arguments_that_do_not_fit_are_refused() -> None:
         numpy_source(nn.Embedding(2, 2), np.zeros((1, 3), int), scale=[1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match=r"export: 2 columns, but a row of x has 3\. Name them all\."):
         numpy_source(model, x, metadata={"columns": ["a", "b"]})
+    with pytest.raises(ValueError, match=r"export: two columns are named 'b'\. Name them differently\."):
+        numpy_source(model, x, metadata={"columns": ["a", "b", "b"]})
+    for output in ({"y": x}, None, ()):
+        with pytest.raises(TypeError, match=rf"export: the model returns a {type(output).__name__}\. Return a Tensor"):
+            numpy_source(Called(lambda x, output=output: output), x)
     with pytest.raises(ValueError, match=r"export: 3 classes, but the model gives \(n, 2\)\. Name as many\."):
         numpy_source(model, x, metadata={"classes": ["a", "b", "c"]})
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..data.columns import Columns
-from ..exporting import export
 from ..nn.losses import BCEWithLogitsLoss
 from ..nn.module import Module
 from .running import add_import, document_of, exit_on, import_all, trained
@@ -35,6 +34,8 @@ def add(commands: Any) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    from ..exporting import export  # which no other command needs
+
     with exit_on(2, ImportError, MemoryError, OSError, TypeError, ValueError):
         import_all(arguments.modules)
         document, folder = document_of(arguments.run)
@@ -64,6 +65,7 @@ def _metadata(columns: Columns, loss: Module) -> dict[str, Any]:
         known = columns.categories
         hot = {name: [f"{name}={kind}" for kind in kinds] for name, kinds in known.items()}
         found["columns"] = [place for name in columns.features for place in hot.get(name, [name])]
+        found["categories"] = {name: list(kinds) for name, kinds in known.items()}
     if columns.classes is not None:
         found["classes"] = list(columns.classes)
     if columns.targets == "binary":

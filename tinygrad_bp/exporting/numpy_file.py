@@ -18,11 +18,11 @@ import numpy as np
 from numpy import ndarray
 
 from ..compiler.function_source import Functions
-from ..compiler.plan import CompileError, Value
+from ..compiler.plan import Value
 from ..io.atomic import in_place_of
 from ..nn.module import Module
 from ..recipe import Node, no_grad
-from .numpy_plan import RECORDED, Forward, arrays_in, forward, some
+from .numpy_plan import RECORDED, Forward, arrays_in, evaluated, forward, some
 from .numpy_text import Block, Expression, is_of_states, place, size_text
 from .paired import Rows
 
@@ -31,9 +31,10 @@ __all__ = ["numpy_source", "write_numpy"]
 Array = ndarray[Any, Any]
 
 TRIED = 1, 11  # rows
-_USED = {"classes", "columns", "target", "threshold"}
-_RESERVED = {"np", "n", "x", "y", "predict", "classify", "read", "cell", "main", "load", "ARCHIVE", "CLASSES"}
-_RESERVED |= {"COLUMNS", "CATEGORIES", "TARGET", "base64", "csv", "io", "sys"}
+_USED = {"classes", "columns", "categories", "target", "threshold"}
+_RESERVED = {"np", "n", "x", "y", "predict", "classify", "read", "table", "numbers", "main", "load", "ARCHIVE"}
+_RESERVED |= {"CLASSES", "COLUMNS", "CATEGORIES", "PLACES", "TARGET", "base64", "csv", "io", "sys"}
+_RESERVED |= {"file", "allow_pickle"}  # np.savez's own
 
 
 def write_numpy(
@@ -70,10 +71,10 @@ def numpy_source(
     mean, scale
         The file computes ``(x - mean) / scale`` first: as many numbers as a row has. Both, or neither.
     metadata
-        ``classes``: the labels, by their position in the output. ``columns``: the names of the numbers in a row,
-        "kind=cat" for the place that is 1 where column kind is cat. ``target``: columns of a .csv that are no input.
-        ``threshold``: above which a single output means the second of two classes; 0 where it is left out. Of other
-        keys the file only tells.
+        ``classes``: the labels, by their position in the output. ``columns``: the names of the numbers in a row.
+        ``categories``: what a column of text may hold, by its name; "kind=cat" is then the name of the number that is
+        1 where column kind is cat. ``target``: columns of a .csv that are no input. ``threshold``: above which a single
+        output means the second of two classes; 0 where it is left out. Of other keys the file only tells.
 
     Raises
     ------
@@ -97,19 +98,10 @@ def numpy_source(
     rows = np.asarray(x.data if isinstance(x, Node) else x)
     if not rows.ndim or not len(rows):
         raise ValueError(f"export: x has shape {rows.shape}, no rows. Pass some rows such as the model takes.")
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with np.errstate(all="ignore"):
-            scaling = _scaling(rows, mean, scale)
-            text = _File(forward(model, rows), model, rows, dict(scaling), metadata or {}).text()
-            _try(text, model, rows, scaling)
-    except CompileError as error:
-        reason = str(error).removeprefix("compile: ").replace("call the step without compiling it", "leave it out")
-        raise ValueError(f"export: {reason.replace('the step', 'the forward')}") from None
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with evaluated(model):
+        scaling = _scaling(rows, mean, scale)
+        text = _File(forward(model, rows), model, rows, dict(scaling), metadata or {}).text()
+        _try(text, model, rows, scaling)
     return text
 
 
@@ -186,6 +178,9 @@ class _File:
         columns, classes = self.about.get("columns"), self.about.get("classes")
         if columns and len(columns) != self.rows[0].size:
             raise ValueError(f"export: {len(columns)} columns, but a row of x has {self.rows[0].size}. Name them all.")
+        if columns and len(set(columns)) < len(columns):
+            twice = next(name for k, name in enumerate(columns) if name in columns[:k])
+            raise ValueError(f"export: two columns are named {twice!r}. Name them differently.")
         y = self.plan.outputs[0]
         self.outputs = y.shape[1] if classes and y.ndim == 2 and len(self.plan.outputs) == 1 else 0  # to choose from
         if classes and self.outputs and self.outputs < len(classes) and (self.outputs, len(classes)) != (1, 2):
@@ -234,12 +229,14 @@ class _File:
         body = [f"    {line}" if line else "" for line in self._body()]  # which says if it needs n
         own = [f"def {name}(z):\n{lines}" for lines, name in self.own.items()]
         kernels = ["\n".join(self.functions.constants)] * bool(self.functions.constants) + self.functions.texts
-        constants = "\n".join(f"{name} = {_literal(value)}" for name, value in self._capitals())
+        capitals = dict(self._capitals())
+        constants = "\n".join(f"{name} = {_literal(value)}" for name, value in capitals.items())
+        constants += _PLACES * ("CATEGORIES" in capitals)
         imports = sorted({"import csv", "import sys", *["import base64", "import io"] * bool(self.arrays)})
         head = ["from __future__ import annotations\n"] * bool(kernels) + sorted([*imports, *self.functions.imports])
         start = ["\n".join(self._docstring()), "\n".join(head), "import numpy as np", *[constants] * bool(constants)]
         parts = ["\n\n".join(start), "\n".join([*self._head(), *body]), *self._classify(), *own, *kernels]
-        parts += [self._read(), self._main(), *self._archive(), 'if __name__ == "__main__":\n    main()\n']
+        parts += [self._read(), _TABLE, self._main(), *self._archive(), 'if __name__ == "__main__":\n    main()\n']
         return "\n\n\n".join(parts)
 
     def _archive(self) -> list[str]:
@@ -282,9 +279,8 @@ class _File:
             yield "CLASSES", (*classes, *map(str, range(len(classes), self.outputs)))
         if columns:
             yield "COLUMNS", tuple(columns)
-            kinds = [column.partition("=") for column in columns if "=" in column]
-            if kinds:
-                yield "CATEGORIES", {kind: tuple(v for k, _, v in kinds if k == kind) for kind, *_ in kinds}
+            if categories := self.about.get("categories"):
+                yield "CATEGORIES", {kind: tuple(known) for kind, known in categories.items()}
         elif self.about.get("target"):
             yield "TARGET", tuple(self.about["target"])
 
@@ -297,7 +293,13 @@ class _File:
         yield "def predict(x):"
         given = ", ".join(f"{name} {size_text(y.shape)}" for name, y in zip(self._returned(), self.plan.outputs))
         yield f'    """{given} of x {size_text(x.shape)}, a row a sample."""'
-        yield f"    x = np.asarray(x, {dtype})"
+        if x.dtype.kind in "iu":
+            yield f"    whole = np.asarray(x).astype({dtype})"
+            yield "    if not np.array_equal(x, whole):"
+            yield f'        raise ValueError("predict: x holds numbers that {x.dtype} has not. Pass whole numbers.")'
+            yield "    x = whole"
+        else:
+            yield f"    x = np.asarray(x, {dtype})"
         yield f"    if x.shape[1:] != {shape}:"
         wanted = f"Pass {size_text(x.shape)}, a row a sample."
         yield f'        raise ValueError(f"predict: x has shape {{x.shape}}. {wanted}")'
@@ -339,8 +341,8 @@ class _File:
     def _read(self) -> str:
         shape = ", ".join(["len(rows)", *map(str, self.rows.shape[1:])])
         if self.about.get("columns"):
-            return _READ_COLUMNS.format(shape=shape, cell=_CATEGORY if "CATEGORIES" in dict(self._capitals()) else "")
-        wanted = "for name, cell in zip(names, line, strict=True) if name.strip() not in TARGET"
+            return _READ_COLUMNS.format(shape=shape) + (_TEXT if self.about.get("categories") else _NO_TEXT)
+        wanted = "for name, cell in zip(names, line) if name not in TARGET"
         return _READ.format(shape=shape, cells=wanted if self.about.get("target") else "for cell in line")
 
     def _main(self) -> str:
@@ -367,47 +369,76 @@ def load():
     with np.load(io.BytesIO(base64.b64decode(ARCHIVE)), allow_pickle=False) as archive:
         return [archive[name] for name in archive.files]'''
 
+_PLACES = """
+PLACES = {f"{kind}={category}": (kind, category) for kind in CATEGORIES for category in CATEGORIES[kind]}"""
+
 _READ = '''\
 def read(path):
     """The rows of an .npy file, or of a .csv with a line of names."""
     if path.endswith(".npy"):
         return np.load(path)
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        names, *lines = [line for line in csv.reader(file) if line]
-    counted = [[str(k + first) for k in range(len(names))] for first in (0, 1)]
-    if names[0][:1] in "+-.0123456789" and names not in counted:
-        raise ValueError("the first line is numbers. Give a line of names first.")
-    rows = [[float(cell) {cells}] for line in lines]
+    names, lines = table(path)
+    if names not in [[str(k + first) for k in range(len(names))] for first in (0, 1)]:
+        try:
+            np.array(names, float)
+        except ValueError:
+            pass
+        else:
+            raise ValueError("the first line is numbers. Give a line of names first.")
+    rows = np.array([[float(cell) {cells}] for line in lines])
     if not np.isfinite(rows).all():
         raise ValueError("not all of its numbers are finite.")
-    return np.array(rows).reshape({shape})'''
+    return rows.reshape({shape})'''
 
 _READ_COLUMNS = '''\
 def read(path):
     """The rows of an .npy file, or of a .csv that has the COLUMNS, in any order."""
     if path.endswith(".npy"):
         return np.load(path)
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        names, *lines = [[cell.strip() for cell in line] for line in csv.reader(file) if line]
-    cells = [dict(zip(names, line, strict=True)) for line in lines]
-    rows = [[number(row, column) for column in COLUMNS] for row in cells]
+    names, lines = table(path)
+    cells = dict(zip(names, zip(*lines)))
+    rows = np.transpose([numbers(cells, column) for column in COLUMNS])
     if not np.isfinite(rows).all():
         raise ValueError("not all of its numbers are finite.")
-    return np.array(rows).reshape({shape})
+    return rows.reshape({shape})
 
 
-def number(row, column):
-    """What x holds of a row for a column."""
-    if column in row:
-        return float(row[column]){cell}
-    raise ValueError(f"there is no column {{column!r}}.")'''
+def numbers(cells, column):
+    """What x holds for a column."""
+'''
 
-_CATEGORY = """
-    kind, _, category = column.partition("=")
-    if kind in row and row[kind] in CATEGORIES.get(kind, ()):
-        return float(row[kind] == category)
-    if kind in row:
-        raise ValueError(f"{kind} is {row[kind]!r}. Known are {CATEGORIES[kind]}.")"""
+_NO_TEXT = """\
+    if column not in cells:
+        raise ValueError(f"there is no column {column!r}.")
+    return [float(cell) for cell in cells[column]]"""
+
+_TEXT = """\
+    kind, category = PLACES.get(column, (column, None))
+    if kind not in cells:
+        raise ValueError(f"there is no column {kind!r}.")
+    if category is None:
+        return [float(cell) for cell in cells[kind]]
+    if unknown := set(cells[kind]) - set(CATEGORIES[kind]):
+        raise ValueError(f"{kind} is {min(unknown)!r}. Known are {CATEGORIES[kind]}.")
+    return [float(cell == category) for cell in cells[kind]]"""
+
+_TABLE = '''\
+def table(path):
+    """The names of a .csv's columns, and its lines; cells are separated by what cuts the first into most."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        first = file.readline()
+        mark = max(",;\\t", key=lambda mark: len(next(csv.reader([first], delimiter=mark))))
+        file.seek(0)
+        lines = csv.reader(file, delimiter=mark, skipinitialspace=True)
+        names, *lines = [[cell.strip() for cell in line] for line in lines if line] or [[]]
+    if not lines:
+        raise ValueError("there are no rows. Give a line of names, then the rows.")
+    if len(set(names)) < len(names):
+        raise ValueError("two columns have the same name.")
+    for k, line in enumerate(lines, 1):
+        if len(line) != len(names):
+            raise ValueError(f"row {k} has {len(line)} cells, but there are {len(names)} names.")
+    return names, lines'''
 
 _MAIN = '''\
 def main():
@@ -416,7 +447,7 @@ def main():
         sys.exit(f"usage: python {{sys.argv[0]}} rows.npy|rows.csv")
     try:
         {lines}
-    except (OSError, ValueError, IndexError) as error:
+    except (OSError, ValueError, IndexError, EOFError, csv.Error) as error:
         sys.exit(f"{{sys.argv[1]}}: {{error}}")
     print(*lines, sep="\\n")'''
 

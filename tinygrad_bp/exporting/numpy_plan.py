@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, NamedTuple, NoReturn
@@ -18,7 +19,7 @@ from numpy import ndarray
 
 from ..compiler.handle import Handle
 from ..compiler.passes import optimize, rewrite
-from ..compiler.plan import LEAVES, REDUCTIONS, UFUNCS, Plan, Value
+from ..compiler.plan import LEAVES, REDUCTIONS, UFUNCS, CompileError, Plan, Value
 from ..compiler.trace import Trace
 from ..compiler.watch import recording
 from ..nn.calls import Call, record_calls
@@ -27,7 +28,7 @@ from ..ops import activations
 from ..recipe import Node, no_grad
 from .paired import Rows
 
-__all__ = ["RECORDED", "Forward", "arrays_in", "forward", "some"]
+__all__ = ["RECORDED", "Forward", "arrays_in", "evaluated", "forward", "some"]
 
 Array = ndarray[Any, Any]
 
@@ -45,11 +46,28 @@ class Forward(NamedTuple):
     states: dict[Value, Array]
 
 
+@contextmanager
+def evaluated(model: Module) -> Iterator[None]:
+    """A block in which the model is in eval mode, and a CompileError becomes the ValueError of an export."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except CompileError as error:
+        reason = str(error).removeprefix("compile: ").replace("call the step without compiling it", "leave it out")
+        raise ValueError(f"export: {reason.replace('the step', 'the forward')}") from None
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 def forward(model: Module, x: Array) -> Forward:
     """What the model, which is in eval mode, computes from rows such as x.
 
     Raises CompileError where it looks at numbers that are known only when it runs, and ValueError, with the module,
-    where it draws random ones, writes into a tensor, or does other things for another number of rows.
+    where it draws random ones, writes into a tensor, or does other things for another number of rows; TypeError where
+    it returns no tensors.
 
     >>> import tinygrad_bp as bp
     >>> print(forward(bp.nn.ReLU().eval(), np.ones((1, 3))).plan)
@@ -84,7 +102,12 @@ def _recorded(model: Module, x: Array) -> Forward:
         calls = record_calls(model, given)
         if trace.refusals:
             raise trace.refusals[0]
-        plan = trace.plan([given], [_array(trace, y) for y in arrays_in(calls[0].output)], [])
+        output = calls[0].output
+        if not [*arrays_in(output)]:
+            raise TypeError(
+                f"export: the model returns a {type(output).__name__}. Return a Tensor, or a tuple of them."
+            )
+        plan = trace.plan([given], [_array(trace, y) for y in arrays_in(output)], [])
         names, notes = _Names(trace, model, calls).all()
     states = {replace(v, name=names.get(v, "")): array for v, array in trace.arrays.items()}
     new: dict[Any, Value] = dict(zip(trace.arrays, states))
