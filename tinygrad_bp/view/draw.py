@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -85,6 +85,10 @@ def draw(what: Any, *inputs: Any, backward: bool = False, depth: int | None = No
 
     Raises
     ------
+    TypeError, ValueError
+        In one line: what cannot be drawn, or that the model cannot be called with these inputs.
+    RuntimeError
+        A graph that ``backward()`` has freed.
     ModuleNotFoundError
         On ``.svg``: graphlay (extra `cli`) is not installed.
 
@@ -94,6 +98,8 @@ def draw(what: Any, *inputs: Any, backward: bool = False, depth: int | None = No
     >>> draw(bp.nn.Sequential(bp.nn.Linear(2, 3), bp.nn.Sigmoid()), bp.ones(5, 2))
     <Drawing of Sequential: 4 boxes, 3 arrows; .svg, .dot, .save(path)>
     """
+    if depth is not None and (type(depth) is not int or depth < 0):
+        raise ValueError(f"draw: depth is {depth!r}. Pass 0 for the model as one box, 1 for what it calls, and so on.")
     if isinstance(what, Module):
         graph, title = _of_model(what, inputs, depth), type(what).__name__
     else:
@@ -103,6 +109,10 @@ def draw(what: Any, *inputs: Any, backward: bool = False, depth: int | None = No
 
 def _of_tensors(what: Any, inputs: tuple[Any, ...], depth: int | None) -> Graph:
     outputs = list(what) if isinstance(what, (list, tuple)) else [what]
+    if not outputs:
+        raise ValueError("draw: the list of tensors is empty. Pass a Tensor, a list of them, or a Module.")
+    if inputs or depth is not None:
+        raise TypeError("draw: inputs and depth are those of a Module. Pass the tensors alone, in a list.")
     for output in outputs:
         if not isinstance(output, Node):
             raise TypeError(f"draw: cannot draw a {type(output).__name__}. Pass a Tensor, a list of them, or a Module.")
@@ -113,12 +123,12 @@ def _of_tensors(what: Any, inputs: tuple[Any, ...], depth: int | None) -> Graph:
 def _of_model(model: Module, given: tuple[Any, ...], depth: int | None) -> Graph:
     calls, inputs = _forward(model, given)
     outputs = {f"output{way}": x for way, x in paths(calls[0].output) if isinstance(x, Node)}
-    names = {tensor: name for name, tensor in model._tensors().items()}
+    names: dict[Node, str] = {tensor: name for name, tensor in model._tensors().items()}
     if depth is not None:
-        return read(outputs, inputs, names, calls, depth)
+        return fold_repeats(read(outputs, inputs, names, calls, depth))
     levels = max(call.path.count(".") + 1 for call in calls)
     for level in range(levels, 0, -1):
-        graph = read(outputs, inputs, names, calls, level)
+        graph = fold_repeats(read(outputs, inputs, names, calls, level))
         if len(graph.boxes) <= _MANY:
             break
     return graph
@@ -126,6 +136,13 @@ def _of_model(model: Module, given: tuple[Any, ...], depth: int | None) -> Graph
 
 def _forward(model: Module, given: tuple[Any, ...]) -> tuple[list[Call], dict[str, Any]]:
     """The calls of the model, and its inputs by name, from which all that is computed is recorded."""
+    try:
+        inspect.signature(model.forward).bind(*given)
+    except TypeError as error:
+        name = type(model).__name__
+        raise TypeError(
+            f"draw: {name} is not called like this, {error}. Pass its inputs after it: draw(model, x)."
+        ) from error
     inputs: dict[str, Any] = {}
     args = []
     parameters = [name for name, p in inspect.signature(model.forward).parameters.items()]

@@ -24,7 +24,7 @@ __all__ = ["Arrow", "Box", "Graph", "Row", "fold_repeats", "read", "shape_text",
 TIMES, DOT, PARTIAL, DASH = "\u00d7", "\u00b7", "\u2202", "\u2013"
 
 _MOST_ROWS = 4
-_LONGEST_PERIOD = 12
+_LONGEST_PERIOD = 4
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class _Reader:
                     waiting.append(x)
 
     def _behind(self, value: Any, place: Any) -> list[Any]:
-        """What a value was computed from: the arrays and tensors of its recipe, and what its closed module was given."""
+        """The arrays and tensors that a value was computed from, and what its closed module was given."""
         if id(value) in self.given or not _is_node(value):
             return []
         found: list[Any] = []
@@ -164,9 +164,11 @@ class _Reader:
             op, inputs, params = value.recipe
             if inputs is None:
                 raise RuntimeError(
-                    f"draw: the graph of '{op.name}' was freed by backward(). Draw before it, or pass retain_graph=True."
+                    f"draw: the graph of '{op.name}' was freed by backward(). Draw before it, or keep it: "
+                    "backward(retain_graph=True)."
                 )
-            found += [x for x in inputs if _is_node(x) or (isinstance(x, np.ndarray) and x.size > 1)]
+            closed = isinstance(place, Call)
+            found += [x for x in inputs if _is_node(x) or (isinstance(x, np.ndarray) and x.size > 1 and not closed)]
             found += [x for x in params if id(x) in self.given]
         if isinstance(place, Call):
             found += [x for x in leaves(place.inputs) if _is_node(x) or id(x) in self.given]
@@ -258,7 +260,58 @@ def _equal(a: Any, b: Any) -> bool:
 
 def fold_repeats(graph: Graph) -> Graph:
     """The same with one box for stages that follow one another again and again, three times or more."""
-    raise NotImplementedError
+    into: dict[int, list[Arrow]] = {}
+    for arrow in graph.arrows:
+        into.setdefault(arrow.target, []).append(arrow)
+    looks = [
+        (box.kind, box.title, box.rows, sorted((k - arrow.source, arrow.shape) for arrow in into.get(k, ())))
+        for k, box in enumerate(graph.boxes)
+    ]
+    boxes: list[Box] = []
+    index: list[int] = []  # where each box of the graph is now
+    while (start := len(index)) < len(graph.boxes):
+        period, times = _repeats(looks, start, graph.arrows)
+        stages = graph.boxes[start : start + period * times]
+        index += [len(boxes)] * len(stages)
+        boxes.append(stages[0] if times == 1 else _stages_box(stages, period, times))
+    moved = (replace(arrow, source=index[arrow.source], target=index[arrow.target]) for arrow in graph.arrows)
+    return Graph(boxes, list(dict.fromkeys(arrow for arrow in moved if arrow.source != arrow.target)), {})
+
+
+def _repeats(looks: Sequence[Any], start: int, arrows: Sequence[Arrow]) -> tuple[int, int]:
+    """How many boxes from `start` on are a stage, and how often it comes; (1, 1) where it comes less than three times.
+
+    What flows into the stages from before goes to the first, what flows out of them comes from the last.
+    """
+    best = (1, 1)
+    for period in range(1, min(_LONGEST_PERIOD, len(looks) // 3) + 1):
+        end = start + period
+        while end < len(looks) and looks[end] == looks[end - period]:
+            end += 1
+        times = (end - start) // period
+        end = start + times * period
+        within = range(start, end)
+        one_way = all(
+            arrow.target < start + period
+            if arrow.source < start
+            else arrow.target < end or arrow.source >= end - period
+            for arrow in arrows
+            if arrow.source in within or arrow.target in within
+        )
+        if times >= 3 and one_way and period * times > best[0] * best[1]:
+            best = (period, times)
+    return best
+
+
+def _stages_box(stages: Sequence[Box], period: int, times: int) -> Box:
+    titles = [box.title for box in stages[:period]]
+    title = titles[0] if period == 1 else f"({', '.join(titles)})"
+    numbers = sum(box.numbers for box in stages)
+    rows = (Row("parameters", f"{numbers:,}"),) if numbers else ()
+    paths = [box.note for box in stages if box.kind == "module"]
+    note = f"{paths[0]} {DASH} {paths[-1]}" if paths else ""
+    detail = "\n".join(box.detail for box in stages[:period])
+    return Box("module", f"{times} {TIMES} {title}", note, rows, detail, any(box.tracked for box in stages), numbers)
 
 
 # ---- the way back ---------------------------------------------------------------------------------------------------

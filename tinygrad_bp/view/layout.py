@@ -11,7 +11,7 @@ from typing import Any
 
 from .graph import Arrow, Box, Graph
 
-__all__ = ["Layout", "Place", "Route", "layout", "lines_of", "text_width"]
+__all__ = ["LINE", "MONO", "PAD", "SMALL", "TITLE", "Layout", "Place", "Route", "layout", "text_width"]
 
 TITLE, SMALL = 14, 12
 """Sizes of type: of titles, and of all that is smaller."""
@@ -56,7 +56,7 @@ def text_width(text: str, size: float) -> float:
     >>> text_width("ill", 10) < text_width("abc", 10) < text_width("MMM", 10)
     True
     """
-    return size * sum(0.36 if c in _NARROW else 0.92 if c in _WIDE else 0.64 for c in text)
+    return size * sum(0.36 if c in _NARROW else 0.92 if c in _WIDE else 0.68 for c in text)
 
 
 def size_of(box: Box) -> tuple[float, float]:

@@ -242,12 +242,12 @@ def _error(step: Step, place: int, z: Array, a: Array, delta: Array) -> dict[str
 
 
 def _sigmoid(z: Array) -> Array:
-    return 0.5 * (1.0 + np.tanh(0.5 * z))  # type: ignore[no-any-return]
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z)))
 
 
 def _softmax(z: Array) -> Array:
     raised = np.exp(z - z.max(-1, keepdims=True))
-    return raised / raised.sum(-1, keepdims=True)  # type: ignore[no-any-return]
+    return np.asarray(raised / raised.sum(-1, keepdims=True))
 
 
 def _one_hot(y: Array, classes: int) -> Array:
@@ -287,7 +287,7 @@ def _rows(moments: Sequence[Step]) -> dict[int, int]:
     for layer in reversed(moments[0].layers):
         if layer.delta.ndim > 1 and layer.delta.size and (count := len(_flat(layer.delta))) not in errors:
             same = [each.layers[layer.number - 1].delta for each in moments if len(each.layers) >= layer.number]
-            errors[count] = sum(np.nan_to_num(np.abs(_flat(delta)).sum(1)) for delta in same)  # type: ignore[assignment]
+            errors[count] = np.sum([np.nan_to_num(np.abs(_flat(delta)).sum(1)) for delta in same], axis=0)
     return {count: int(np.argmax(error)) for count, error in errors.items()}
 
 
@@ -296,7 +296,7 @@ def _entries(moments: Sequence[Step], place: int) -> Array | None:
     if moments[0].layers[place].kind != "Linear":
         return None
     gradients = [step.layers[place].gradients["weight"][:_UNITS] for step in moments]
-    return np.argmax(sum(np.nan_to_num(np.abs(gradient)) for gradient in gradients), axis=1)  # type: ignore[arg-type]
+    return np.asarray(np.sum([np.nan_to_num(np.abs(gradient)) for gradient in gradients], axis=0).argmax(axis=1))
 
 
 def _classes(step: Step) -> dict[str, list[int]] | None:

@@ -11,7 +11,7 @@ from html import escape
 from math import hypot
 
 from .graph import Arrow, Box, Graph
-from .layout import LINE, MONO, PAD, SMALL, TITLE, Layout, Place, Route
+from .layout import LINE, PAD, SMALL, TITLE, Layout, Place, Route
 
 __all__ = ["svg"]
 
