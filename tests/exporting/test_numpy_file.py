@@ -196,6 +196,23 @@ def test_every_row_of_the_table_can_be_written(name: str) -> None:
             np.testing.assert_allclose(given, wanted, rtol=1e-12, atol=1e-12, err_msg=repr(sample))
 
 
+def test_tensors_that_the_forward_makes_of_numbers_are_constants() -> None:
+    class Beginning(nn.Module):
+        def __init__(self) -> None:
+            self.inner, self.gru, self.kept = nn.Linear(3, 2), nn.GRU(3, 2, batch_first=True), nn.Identity()
+
+        def forward(self, x: Any) -> Any:
+            state = self.gru(x[:, None], bp.zeros(1, len(x), 2))[1][0]
+            return self.inner(bp.ones(3)) * x[:, :1] + state, self.kept(bp.full((2,), 0.5)), np.arange(3)
+
+    bp.manual_seed(0)
+    model, x = Beginning(), np.random.default_rng(0).normal(size=(4, 3))
+    found = loaded(numpy_source(model, x))["predict"](x)
+    for given, wanted in zip(found, outputs_of(model, x), strict=True):
+        assert given.dtype == wanted.dtype
+        np.testing.assert_allclose(given, wanted, rtol=1e-12)
+
+
 # ---- how it reads -------------------------------------------------------------------------------------------------
 
 

@@ -102,12 +102,11 @@ def _recorded(model: Module, x: Array) -> Forward:
         calls = record_calls(model, given)
         if trace.refusals:
             raise trace.refusals[0]
-        output = calls[0].output
-        if not [*arrays_in(output)]:
-            raise TypeError(
-                f"export: the model returns a {type(output).__name__}. Return a Tensor, or a tuple of them."
-            )
-        plan = trace.plan([given], [_array(trace, y) for y in arrays_in(output)], [])
+        outputs = [_handle_in(trace, y) for y in arrays_in(calls[0].output)]
+        if not outputs:
+            what = type(calls[0].output).__name__
+            raise TypeError(f"export: the model returns a {what}. Return a Tensor, or a tuple of them.")
+        plan = trace.plan([given], outputs, [])
         names, notes = _Names(trace, model, calls).all()
     states = {replace(v, name=names.get(v, "")): array for v, array in trace.arrays.items()}
     new: dict[Any, Value] = dict(zip(trace.arrays, states))
@@ -125,9 +124,17 @@ def _recorded(model: Module, x: Array) -> Forward:
     return Forward(optimize(rewrite(plan, _plainer)), calls, states)
 
 
-def _array(trace: Trace, y: Any) -> Any:
-    """The handle of what a module gave: the same again for a tensor that was there before."""
-    return y.data if isinstance(y, Node) else y if isinstance(y, Handle) else trace.emit("copy", (y,))
+def _handle(y: Any) -> Handle | None:
+    """That of a tensor or array, the same every time; none where the forward made it of numbers."""
+    array = y.data if isinstance(y, Node) else y
+    return array if isinstance(array, Handle) else None
+
+
+def _handle_in(trace: Trace, y: Any) -> Handle:
+    """A new one, then, of a constant."""
+    handle = _handle(y)
+    made: Handle = trace.emit("copy", (y.data if isinstance(y, Node) else y,)) if handle is None else handle
+    return made
 
 
 def _refuse(v: Value, calls: list[Call], what: str) -> NoReturn:
@@ -180,7 +187,7 @@ class _Names:
         return self.names, notes
 
     def _values(self, tree: Any) -> list[Value]:
-        return [x.value for x in (_array(self.trace, y) for y in arrays_in(tree) if isinstance(y, Node | Handle))]
+        return [handle.value for handle in map(_handle, arrays_in(tree)) if handle is not None]
 
     def _claimed(self) -> dict[Value, int]:
         """The number of the innermost call that computed each value."""
@@ -199,9 +206,9 @@ class _Names:
             self.layers += 1
             self.names[_added(v)] = f"z{self.layers}"
             for letter, x in zip("Wb", inputs[1:]):
-                leaf = _reshaped(self._values((x,))[0]) if isinstance(x, Node | Handle) else v
-                if leaf.op == "state":
-                    self.names.setdefault(leaf, f"{letter}{self.layers}")
+                for leaf in map(_reshaped, self._values(x)):
+                    if leaf.op == "state":
+                        self.names.setdefault(leaf, f"{letter}{self.layers}")
         elif row in _ACTIVATIONS:
             self.names[v] = f"a{self.layers or ''}"
 
