@@ -154,6 +154,23 @@ def test_stages_that_come_three_times_are_one_box(titles, folded):
     assert described(found) == [f"{a} -> {b}: 2" for a, b in zip(folded, folded[1:])]
 
 
+def test_layers_in_lists_and_attention_stay_closed():
+    class Listed(nn.Module):
+        def __init__(self):
+            self.blocks = {"a.b": nn.Linear(2, 2), "\ud800\x00": [nn.Linear(2, 2)]}
+
+        def forward(self, x):
+            return self.blocks["\ud800\x00"][0](self.blocks["a.b"](x))
+
+    picture = bp.draw(Listed(), np.ones((3, 2)))
+    assert [box.title for box in picture._graph.boxes] == ["x", "Linear", "Linear", "output"]
+    assert "\ufffd\ufffd" in picture.svg.encode().decode()
+    picture = bp.draw(nn.TransformerEncoderLayer(4, 2, 8), np.ones((3, 1, 4)))
+    assert "MultiheadAttention" in [box.title for box in picture._graph.boxes]
+    opened = bp.draw(nn.MultiheadAttention(4, 2), *[np.ones((3, 1, 4))] * 3)
+    assert "attention" in " ".join(box.title for box in opened._graph.boxes)
+
+
 def test_what_flows_out_of_the_middle_keeps_stages_apart():
     assert len(fold_repeats(chain(*"xaaay", more=[Arrow(2, 4, "2")])).boxes) == 5
     assert len(fold_repeats(chain(*"xaaay", more=[Arrow(0, 3, "2")])).boxes) == 5

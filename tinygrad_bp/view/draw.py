@@ -21,7 +21,7 @@ from ..nn.calls import Call, record_calls
 from ..nn.module import Module
 from ..recipe import Node, enable_grad, leaf
 from .dot import dot
-from .graph import Graph, fold_repeats, read, with_backward
+from .graph import Graph, fold_repeats, levels, read, with_backward
 from .layout import layout
 from .svg import svg
 
@@ -126,8 +126,7 @@ def _of_model(model: Module, given: tuple[Any, ...], depth: int | None) -> Graph
     names: dict[Node, str] = {tensor: name for name, tensor in model._tensors().items()}
     if depth is not None:
         return fold_repeats(read(outputs, inputs, names, calls, depth))
-    levels = max(call.path.count(".") + 1 for call in calls)
-    for level in range(levels, 0, -1):
+    for level in range(max(1, *levels(calls).values()), 0, -1):
         graph = fold_repeats(read(outputs, inputs, names, calls, level))
         if len(graph.boxes) <= _MANY:
             break

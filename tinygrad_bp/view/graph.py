@@ -19,11 +19,12 @@ from ..nn.calls import Call, innermost
 from ..nn.module import Parameter
 from ..recipe import Node, ParamOp
 
-__all__ = ["Arrow", "Box", "Graph", "Row", "fold_repeats", "read", "shape_text", "with_backward"]
+__all__ = ["Arrow", "Box", "Graph", "Row", "fold_repeats", "levels", "read", "shape_text", "with_backward"]
 
 TIMES, DOT, PARTIAL, DASH = "\u00d7", "\u00b7", "\u2202", "\u2013"
 
 _MOST_ROWS = 4
+_LONGEST = 36
 _LONGEST_PERIOD = 4
 
 
@@ -34,6 +35,9 @@ class Row:
     name: str
     shape: str
     kind: str = "parameter"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", _printed(self.name))
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ class Box:
     tracked: bool = True
     numbers: int = 0
     """How many numbers its parameters hold."""
+
+    def __post_init__(self) -> None:
+        for name in ("title", "note"):
+            object.__setattr__(self, name, _printed(getattr(self, name)))
+        object.__setattr__(self, "detail", "\n".join(map(_printable, self.detail.split("\n"))))
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,17 @@ def shape_text(shape: Sequence[int]) -> str:
     return TIMES.join(map(str, shape)) or "scalar"
 
 
+def _printable(text: str) -> str:
+    """Text without control characters and half characters, which no file of text may hold."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def _printed(text: str) -> str:
+    """What is printed of a text: all, or of a long one its ends."""
+    text = _printable(text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}\u2026{text[1 - _LONGEST // 2 :]}"
+
+
 # ---- reading recipes ------------------------------------------------------------------------------------------------
 
 
@@ -98,19 +118,25 @@ def read(
     names
         The names of the parameters and buffers of a model: they become rows.
     calls, depth
-        Its calls, and how many levels of them are opened: 0 leaves the whole closed. Modules that call no other stay
-        closed, unless `depth` is beyond the last level.
+        Its calls, and how many levels of them are opened: 0 leaves the whole closed. Layers stay closed, unless
+        `depth` is beyond the last level.
     """
     return _Reader(inputs or {}, names or {}, calls, depth).read(outputs)
+
+
+def levels(calls: Iterable[Call]) -> dict[Call, int]:
+    """How deep every call is within others: 0 for that of the whole."""
+    found: dict[Call, int] = {}
+    for call in calls:
+        found[call] = 0 if call.parent is None else found[call.parent] + 1
+    return found
 
 
 class _Reader:
     def __init__(self, inputs: Mapping[str, Any], names: Mapping[Node, str], calls: Sequence[Call], depth: int) -> None:
         self.inputs, self.names, self.calls, self.depth = inputs, names, calls, depth
         self.given = {id(x): x for x in inputs.values()} | {id(x.data): x for x in inputs.values() if _is_node(x)}
-        self.level: dict[Call, int] = {}
-        for call in calls:
-            self.level[call] = 0 if call.parent is None else self.level[call.parent] + 1
+        self.level = levels(calls)
         self.to_operations = depth > max(self.level.values(), default=0)
         self.places: dict[int, Any] = {}
         self.uses: dict[int, tuple[Any, list[Any]]] = {}  # by id: a place, and what flows into it from others
@@ -182,7 +208,7 @@ class _Reader:
         if _is_node(value) and id(value) not in self.given:
             call = innermost(self.calls, value)  # type: ignore[arg-type]
             while call is not None:
-                if self.level[call] >= self.depth or not (call.children or self.to_operations):
+                if self.level[call] >= self.depth or (_is_layer(call) and not self.to_operations):
                     place = call
                 call = call.parent
         self.places[id(value)] = place
@@ -199,6 +225,13 @@ class _Reader:
         rows = tuple(Row(self.names[x], _shape(x), _row_kind(x)) for x in self.rows.get(id(place), ()))
         note = _settings(place)
         return Box("operation", place.recipe[0].name, note, rows, f"{place.recipe[0].name}({note})", tracked)
+
+
+def _is_layer(call: Call) -> bool:
+    """Whether a module calls no other, or is one of `nn` that has parameters of its own, as attention."""
+    package = Parameter.__module__.rpartition(".")[0]
+    own = any(isinstance(value, Parameter) for value in vars(call.module).values())
+    return not call.children or (call.parent is not None and own and type(call.module).__module__.startswith(package))
 
 
 def _module_box(call: Call, tracked: bool) -> Box:
