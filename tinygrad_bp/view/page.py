@@ -33,6 +33,7 @@ _LARGEST = 4_500_000  # bytes
 # entries of an array that are shown, entries up to which every digit is kept: the first pair that fits
 _SHARES = ((131072, 512), (65536, 256), (32768, 128), (16384, 64), (8192, 32), (4096, 16), (1024, 8), (256, 4), (64, 1))
 _TILES = 100
+_FEW = 4
 _SIDE = 256
 _UNITS = 128
 _CURVES = 3
@@ -123,7 +124,7 @@ class _Content:
                     "number": layer.number,
                     "activation": layer.activation,
                     "equations": layer.equations,
-                    "before": self._picture(layer.before, from_images),
+                    "before": self._picture(layer.before, from_images and len(first) <= _FEW),  # more stand above
                     "z": self._picture(layer.z),
                     "a": self._picture(layer.a),
                     "delta": self._picture(layer.delta),
