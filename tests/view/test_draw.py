@@ -35,7 +35,10 @@ MODELS = {
         nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 3)),
         np.ones((2, 1, 8, 8)),
     ),
-    "lstm": (nn.Sequential(nn.LSTM(4, 3, batch_first=True), nn.LastStep(), nn.Linear(3, 2)), np.ones((2, 5, 4))),
+    "lstm": (
+        nn.Sequential(nn.LSTM(4, 3, batch_first=True), nn.LastStep(batch_first=True), nn.Linear(3, 2)),
+        np.ones((2, 5, 4)),
+    ),
     "encoder": (nn.TransformerEncoderLayer(4, 2, 8), np.ones((2, 3, 4))),
     "indices": (nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 2)), np.array([0, 3])),
 }
@@ -169,6 +172,21 @@ def test_layers_in_lists_and_attention_stay_closed():
     assert "MultiheadAttention" in [box.title for box in picture._graph.boxes]
     opened = bp.draw(nn.MultiheadAttention(4, 2), *[np.ones((3, 1, 4))] * 3)
     assert "attention" in " ".join(box.title for box in opened._graph.boxes)
+
+
+def test_labels_are_on_the_page():
+    class Around(nn.Module):
+        def __init__(self):
+            self.inner = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+
+        def forward(self, x):
+            return x + self.inner(x)
+
+    graph = bp.draw(Around(), np.ones((3, 100, 200, 4)))._graph
+    page = layout(graph)
+    for arrow, route in zip(graph.arrows, page.routes):
+        half = 3.6 * len(arrow.shape)
+        assert half < route.label[0] < page.width - half
 
 
 def test_what_flows_out_of_the_middle_keeps_stages_apart():

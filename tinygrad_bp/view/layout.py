@@ -96,7 +96,12 @@ _MARGIN = 16
 
 def _arranged(arrows: list[Arrow], sizes: list[tuple[float, float]], found: Any) -> Layout:
     corner, far = found.bounds["min"], found.bounds["max"]
-    dx, dy = _MARGIN - corner["x"], _MARGIN - corner["y"]
+    labels = [
+        (edge["label_anchor"]["x"], MONO * SMALL * len(arrow.shape) / 2) for arrow, edge in zip(arrows, found.edges)
+    ]
+    left = min([corner["x"], *(x - half for x, half in labels)])  # a label may stand out beyond all boxes and ways
+    right = max([far["x"], *(x + half for x, half in labels)])
+    dx, dy = _MARGIN - left, _MARGIN - corner["y"]
     places = [
         Place(
             round(node["center"]["x"] + dx - width / 2, 1),
@@ -112,4 +117,4 @@ def _arranged(arrows: list[Arrow], sizes: list[tuple[float, float]], found: Any)
         anchor = edge["label_anchor"]
         label = (round(anchor["x"] + dx, 1), round(anchor["y"] + dy, 1))
         routes.append(Route(tuple(points[::-1] if arrow.gradient else points), label))
-    return Layout(places, routes, far["x"] - corner["x"] + 2 * _MARGIN, far["y"] - corner["y"] + 2 * _MARGIN)
+    return Layout(places, routes, round(right - left, 1) + 2 * _MARGIN, far["y"] - corner["y"] + 2 * _MARGIN)
