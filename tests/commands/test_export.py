@@ -100,6 +100,28 @@ def test_the_python_file_says_what_predict_says(run, trained, monkeypatch, capsy
         assert len(set(wanted)) > 1
 
 
+def test_what_gives_its_input_again_reads_all_columns(monkeypatch, capsys):
+    """Where targets are X itself, the columns of a .csv have their names, and are inputs all the same."""
+    np.savez("pairs.npz", X=np.load("new.npy"))
+    Path("pairs.toml").write_text(
+        MOONS.replace(
+            'name = "moons", n = 80,', 'name = "npz", path = "pairs.npz", y = "X", targets = "numbers",'
+        ).replace("CrossEntropyLoss", "MSELoss")
+    )
+    assert exit_code("train", "pairs.toml", "-o", "run", "--quiet") == 0
+    assert exit_code("export", "run", "--to", "numpy", "-o", "model.py") == 0
+    Path("pairs.csv").write_text("X0,X1\n0.5,1\n-1,0.25\n")
+    capsys.readouterr()
+    assert exit_code("predict", "run", "pairs.csv") == 0
+    wanted = capsys.readouterr().out.splitlines()[1:]
+    monkeypatch.setattr(sys, "argv", ["model.py", "pairs.csv"])
+    runpy.run_path("model.py", run_name="__main__")
+    found = capsys.readouterr().out.splitlines()
+    table = [np.loadtxt(lines, delimiter=",") for lines in (found, wanted)]
+    assert table[0].shape == (2, 2)
+    np.testing.assert_allclose(*table, rtol=1e-12)
+
+
 def test_a_file_runs_alone(trained, capsys):
     wanted = predicted(trained, "plants", capsys)
     assert exit_code("export", trained / "plants", "--to", "numpy", "-o", "model.py") == 0

@@ -60,7 +60,9 @@ def _rows(columns: Columns) -> Any:
 
 def _metadata(columns: Columns, loss: Module) -> dict[str, Any]:
     """What the numbers mean that go in and come out."""
-    found: dict[str, Any] = {"target": list(columns.target)}
+    found: dict[str, Any] = {}
+    if columns.arrays is None or len(set(columns.arrays)) > 1:  # else the targets are the inputs themselves
+        found["target"] = list(columns.target)
     if columns.features is not None:
         known = columns.categories
         hot = {name: [f"{name}={kind}" for kind in kinds] for name, kinds in known.items()}
