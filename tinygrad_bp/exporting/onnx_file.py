@@ -1,8 +1,9 @@
 """A model as a file for ONNX runtimes: float32, any number of rows, and in the file what its numbers mean.
 
-The forward pass in evaluation is walked (`paired`), each row is written by its exporter (`onnx_ops`, `onnx_layers`),
-and the result is checked by ONNX's own checker before a file is made. A row without an exporter is refused by name.
-Needs the package `onnx`, of the extra of that name; runtimes are not imported.
+The forward pass in evaluation is walked (`paired`), what that walk cannot see is refused (`followed`), each row is
+written by its exporter (`onnx_ops`, `onnx_layers`), and the result is checked by ONNX's own checker before a file is
+made. A row without an exporter is refused by name. Needs the package `onnx`, of the extra of that name; runtimes are
+not imported.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike
 from .. import __version__
 from ..io.atomic import in_place_of
 from . import onnx_layers, onnx_ops
+from .followed import refuse_unfollowed
 from .onnx_writer import Writer, refusal, type_of
 from .paired import Rows, Value, paired
 
@@ -73,6 +75,7 @@ def onnx_model(
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("export: this needs the package onnx. pip install 'tinygrad_bp[onnx]'.") from error
     found = paired(model, x)
+    refuse_unfollowed(model, found.input.data)
     onnx_layers.check(found)
     names = ["y"] if len(found.outputs) == 1 else [f"y{k}" for k in range(len(found.outputs))]
     w = Writer(found.input, names)

@@ -23,7 +23,7 @@ from ..ops import TABLE
 from ..recipe import Node, Op, enable_grad
 from ..tensor import Tensor
 
-__all__ = ["Paired", "Rows", "Value", "paired"]
+__all__ = ["Paired", "Rows", "Value", "paired", "recorded"]
 
 FEW, MORE, CHECKED = 2, 3, 5  # rows: those of the two forward passes, and those of the check
 _KNOWN = {id(row) for row in (*TABLE, copy)}
@@ -133,7 +133,7 @@ def paired(model: Any, x: Any) -> Paired:
     if not hasattr(model, "named_modules"):
         raise TypeError(f"export: the model is a {type(model).__name__}. Pass a Module.")
     few, more, checked = _drawn(x, FEW, 0), _drawn(x, MORE, 1), _drawn(x, CHECKED, 2)
-    with _recorded(model), enable_grad(), np.errstate(all="ignore"):
+    with recorded(model), enable_grad(), np.errstate(all="ignore"):
         calls, other_calls = record_calls(model, few), record_calls(model, more)
         walk = _Walk(model, few, more, calls)
         outputs = [walk.value(a, b) for a, b in _both_outputs(calls[0].output, other_calls[0].output)]
@@ -158,7 +158,7 @@ def _drawn(x: Any, n: int, seed: int) -> Tensor:
 
 
 @contextmanager
-def _recorded(model: Any) -> Iterator[None]:
+def recorded(model: Any) -> Iterator[None]:
     """In eval(), and with recipes of all that parameters go into; then each module and parameter as it was."""
     modes = [(module, module.training) for module in model.modules()]
     frozen = [parameter for parameter in model.parameters() if not parameter.tracked and parameter.dtype.kind == "f"]
