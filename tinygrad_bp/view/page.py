@@ -87,7 +87,8 @@ def page(
         "digest": b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "data": data,
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], here.with_suffix(".html").read_text("ascii"))
+    text = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], here.with_suffix(".html").read_text("ascii"))
+    return text.encode("ascii", "xmlcharrefreplace").decode()  # whatever encoding it is written or served in
 
 
 class _Content:
