@@ -359,8 +359,8 @@ function signal() {
       if (layer.delta.rms > 0) bar.append(element("i"));
       if (layer.delta.rms > 0) bar.firstChild.style.width = `${clamp(100 * length, 1, 100)}%`;
       const cell = (value) => element("td", "n", value);
-      line.append(name, element("td", "", sizes(layer.z.shape)), cell(number(layer.a.rms, 3)), cell(layer.delta.bad ? "not finite" : number(layer.delta.rms, 3)), bar);
-      line.append(cell(weight && weight.value.rms ? number(weight.gradient.rms / weight.value.rms, 2) : "\u2014"));
+      line.append(name, element("td", "", sizes(layer.z.shape)), cell(layer.a.bad ? "not finite" : number(layer.a.rms, 3)), cell(layer.delta.bad ? "not finite" : number(layer.delta.rms, 3)), bar);
+      line.append(cell(!weight || !weight.value.rms ? "\u2014" : weight.gradient.bad || weight.value.bad ? "not finite" : number(weight.gradient.rms / weight.value.rms, 2)));
       body.append(line);
     }
   });
@@ -390,20 +390,20 @@ function layers() {
     const worked = layer.units ? workedUnits(place) : null;
     const units = layer.units ? (found) => worked.choose(found[found.length - 1]) : null;
     const grid = (title, ...figures) => {
-      const holder = element("div", "pictures");
+      const holder = element("div", `pictures ${figures.length === 4 && title.startsWith("Forward") ? "four" : ""}`);
       holder.append(...figures);
       inside.append(element("h3", "part", title), holder);
     };
-    grid(
-      "Forward",
-      figure("before", both("a", "", before), "what came in", of("before")),
-      figure("z", both("z", "", l), "what the layer made of it", of("z"), "", units),
-      layer.activation ? figure("a", both("a", "", l), `after ${layer.activation}`, of("a"), "", units) : "",
-    );
     const tag = (name) => (names[layer.equations[name]] ? ` <span class="bp">${names[layer.equations[name]]}</span>` : "");
     const blame = figure("delta", row(both(delta, "", l)), "the error of the layer", of("delta"), "", units);
     $("figcaption", blame).innerHTML += tag("delta") || " <span>by the chain rule</span>";
-    grid("Backward", blame);
+    grid(
+      "Forward, and the error that came back",
+      figure("before", both("a", "", before), "what came in", of("before")),
+      figure("z", both("z", "", l), "what the layer made of it", of("z"), "", units),
+      ...(layer.activation ? [figure("a", both("a", "", l), `after ${layer.activation}`, of("a"), "", units)] : []),
+      blame,
+    );
     if (Object.keys(layer.parameters).length) {
       const pairs = Object.keys(layer.parameters).flatMap((name) => {
         const letter = { weight: "w", bias: "b" }[name];
@@ -415,11 +415,17 @@ function layers() {
       });
       grid("Parameters, and what would make the cost grow", ...pairs);
     }
-    inside.append(worked ? worked.block : element("p", "plain", "The gradients of this layer come from the chain rule in the same way; they are sums over more than one unit, so no single line is written out here."));
+    inside.append(worked ? worked.block : element("p", "plain", plain(layer)));
     block.append(layerTitle(layer), inside);
     block.addEventListener("toggle", refreshPictures);
     section.append(block);
   }
+}
+
+function plain(layer) {
+  const pictured = [layer.z, layer.delta, ...Object.values(layer.parameters).map((each) => each.gradient)];
+  if (pictured.some((picture) => picture.bad)) return "Not every number of this layer is finite, so no line is written out.";
+  return "The gradients of this layer come from the chain rule too; each is a sum over many places, so no line is written out.";
 }
 
 // the equations of one unit, with its numbers

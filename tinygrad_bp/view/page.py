@@ -33,6 +33,7 @@ _LARGEST = 4_500_000  # bytes
 # entries of an array that are shown, entries up to which every digit is kept: the first pair that fits
 _SHARES = ((131072, 512), (65536, 256), (32768, 128), (16384, 64), (8192, 32), (4096, 16), (1024, 8), (256, 4), (64, 1))
 _TILES = 100
+_TILES_OF_A_LAYER = 24
 _FEW = 4
 _SIDE = 256
 _UNITS = 128
@@ -125,10 +126,12 @@ class _Content:
                     "number": layer.number,
                     "activation": layer.activation,
                     "equations": layer.equations,
-                    "before": self._picture(layer.before, from_images and len(first) <= _FEW),  # more stand above
-                    "z": self._picture(layer.z),
-                    "a": self._picture(layer.a),
-                    "delta": self._picture(layer.delta),
+                    "before": self._picture(  # more images stand above
+                        layer.before, from_images and len(first) <= _FEW, _TILES_OF_A_LAYER
+                    ),
+                    "z": self._picture(layer.z, most=_TILES_OF_A_LAYER),
+                    "a": self._picture(layer.a, most=_TILES_OF_A_LAYER),
+                    "delta": self._picture(layer.delta, most=_TILES_OF_A_LAYER),
                     "parameters": {
                         name: {
                             "value": self._picture(value, from_images and name == "weight"),
@@ -153,12 +156,12 @@ class _Content:
             "layers": layers,
         }
 
-    def _picture(self, array: Array, images: bool = False) -> dict[str, Any]:
+    def _picture(self, array: Array, images: bool = False, most: int = _TILES) -> dict[str, Any]:
         """An array as a row of matrices, cut to what is shown."""
         array = np.asarray(array, np.float64)
         side = isqrt(array.shape[-1]) if images and array.ndim == 2 else 0
         stack = array.reshape(-1, side, side) if side else _stack(array)
-        count = min(len(stack), max(1, self._shown // max(1, stack[0].size)), _TILES) if array.size else 0
+        count = min(len(stack), max(1, self._shown // max(1, stack[0].size)), most) if array.size else 0
         kept, block = _blocks(stack[:count], self._shown)
         finite = array[np.isfinite(array)]
         seen = np.abs(kept[np.isfinite(kept)])
