@@ -28,7 +28,7 @@ function number(value, digits = 4) {
   value = Number(value);
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "\u2212inf";
   const size = Math.abs(value);
-  let text = size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(digits - 2) : String(Number(value.toPrecision(digits)));
+  let text = size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(Math.max(0, digits - 2)) : String(Number(value.toPrecision(digits)));
   const [mantissa, power] = text.split("e");
   if (power !== undefined) text = `${mantissa}e${Number(power)}`;
   return text.replace(/-/g, "\u2212");
@@ -175,6 +175,12 @@ function paint(shown) {
   }
 }
 
+// a number with as many digits as there is room for
+function fitting(pen, value, room) {
+  const texts = [3, 2, 1].map((digits) => number(value, digits));
+  return texts.find((text) => pen.measureText(text).width <= room) ?? texts[2];
+}
+
 // what makes single cells readable: their edges, their numbers or a dash where they are negative
 function mark(pen, place, values, tile, left, top, limit, bipolar) {
   const size = place.rows * place.columns;
@@ -192,7 +198,7 @@ function mark(pen, place, values, tile, left, top, limit, bipolar) {
       pen.clearRect(x + 1, y + 1, place.w - 2, place.h - 2);
       pen.fillStyle = getComputedStyle(document.body).color;
       pen.fillText(place.w > 24 ? number(value) : "?", x + place.w / 2, y + place.h / 2 + 1);
-    } else if (numbers) pen.fillText(number(value, place.w < 52 ? 2 : 3), x + place.w / 2, y + place.h / 2 + 1);
+    } else if (numbers) pen.fillText(fitting(pen, value, place.w - 6), x + place.w / 2, y + place.h / 2 + 1);
     else if (value < 0 && Math.abs(value) > 0.04 * limit) {
       pen.globalAlpha = 0.55;
       pen.fillRect(x + place.w / 2 - 2.5, y + place.h / 2 - 0.5, 5, 1);
