@@ -46,8 +46,8 @@ def refuse_unfollowed(model: Any, x: NDArray[Any]) -> None:
                 call = innermost(calls, node)
                 what = f"an array of shape {array.shape}, {array.dtype}, is computed from x, and no recipe tells how"
                 raise ValueError(
-                    f"export: {(call and call.path) or 'the model'}: {what}. Compute it from Tensors of floats, without "
-                    "detach() and no_grad(); whole numbers can only be indices."
+                    f"export: {(call and call.path) or 'the model'}: {what}. Compute it from Tensors of floats, "
+                    "without detach() and no_grad(); whole numbers can only be indices."
                 )
 
 

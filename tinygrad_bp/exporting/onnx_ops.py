@@ -124,11 +124,21 @@ def _exp2(w: Writer, value: Value) -> str:
 
 
 def _expm1(w: Writer, value: Value) -> str:
-    return w.node("Sub", w.node("Exp", *_floats(w, value)), w.of(1.0))
+    (x,) = _floats(w, value)
+    half = w.node("Tanh", w.node("Mul", x, w.of(0.5)))  # t, where exp(x) - 1 = 2 t / (1 - t)
+    near = w.node("Div", w.node("Add", half, half), w.node("Sub", w.of(1.0), half))
+    return _by_distance(w, x, near, w.node("Sub", w.node("Exp", x), w.of(1.0)))
 
 
 def _log1p(w: Writer, value: Value) -> str:
-    return w.node("Log", w.node("Add", *_floats(w, value), w.of(1.0)))
+    (x,) = _floats(w, value)
+    half = w.node("Atanh", w.node("Div", x, w.node("Add", x, w.of(2.0))))
+    return _by_distance(w, x, w.node("Add", half, half), w.node("Log", w.node("Add", x, w.of(1.0))))
+
+
+def _by_distance(w: Writer, x: str, near: str, far: str) -> str:
+    """Near 0 what keeps its digits there, the plain formula elsewhere."""
+    return w.node("Where", w.node("Less", w.node("Abs", x), w.of(0.5)), near, far)
 
 
 def _logarithm(base: float) -> Exporter:
@@ -192,7 +202,7 @@ def _linear(w: Writer, value: Value) -> str:
     x, weight, bias = value.inputs
     if len(value.shape) == 2:
         return w.node("Gemm", w.of(x, float), w.of(weight, float), w.of(bias, float), transB=1)
-    turned = w.constant(weight.data.T, f"{weight.name}.T") if weight.name else w.node("Transpose", w.of(weight))
+    turned = w.constant(weight.data.T, f"{weight.name}.T") if weight.name else w.node("Transpose", w.of(weight, float))
     product = w.node("MatMul", w.of(x, float), turned)
     return product if bias is None else w.node("Add", product, w.of(bias, float))
 
