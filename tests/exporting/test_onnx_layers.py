@@ -470,7 +470,8 @@ def test_networks(name):
 
 def test_a_norm_of_its_own_batch_is_refused():
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, track_running_stats=False))
-    with pytest.raises(ValueError, match=r"^export: 1: an array of shape \(2, 3\), float64, .* no recipe tells"):
+    message = r"'batch_norm' normalises by what its own batch has\. Give it running statistics\.$"
+    with pytest.raises(ValueError, match=rf"^export: 1: {message}"):
         onnx_model(model, rows(2, 3))
-    with pytest.raises(ValueError, match=r"^export: the model: 'batch_norm' normalises by what its own batch has\."):
+    with pytest.raises(ValueError, match=rf"^export: the model: {message}"):
         onnx_model(Looked(lambda x: ops.batch_norm(x, None, None, None)), rows(2, 3))

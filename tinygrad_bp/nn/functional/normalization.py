@@ -125,14 +125,14 @@ def batch_norm(
             f"batch_norm: input {input.shape} has {entries} entries a channel, which have no variance. "
             "Pass more samples, or call eval()."
         )
-    moments = channel_moments(raw(input))
-    if running_mean is not None and running_var is not None:
-        for role, x in kept.items():
-            _check_written(role, x)
-        mean, var = raw(running_mean), raw(running_var)
-        mean += momentum * (moments[0] - mean)
-        var += momentum * (moments[1] * (entries / (entries - 1)) - var)
-        wrote(*(statistic for statistic in (running_mean, running_var) if isinstance(statistic, Node)))
+    if running_mean is None or running_var is None:
+        return ops.batch_norm(input, weight, bias, None, eps)
+    for role, x in kept.items():
+        _check_written(role, x)
+    moments, mean, var = channel_moments(raw(input)), raw(running_mean), raw(running_var)
+    mean += momentum * (moments[0] - mean)
+    var += momentum * (moments[1] * (entries / (entries - 1)) - var)
+    wrote(*(statistic for statistic in (running_mean, running_var) if isinstance(statistic, Node)))
     return ops.batch_norm(input, weight, bias, moments, eps)
 
 
