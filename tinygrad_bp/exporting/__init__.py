@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..nn.module import Module
+from ..recipe import Node
 from .numpy_file import write_numpy
 from .onnx_file import write_onnx
 
 __all__ = ["export"]
+
+COARSE = 1e-4  # of the spread of a column: that much float32 may move a number of it
 
 
 def export(
@@ -42,8 +49,13 @@ def export(
 
     Raises
     ------
+    TypeError
+        The model is no Module, takes more than x, or returns something else than tensors; x is no array.
     ValueError
-        Another suffix; or what cannot be exported, with the name of the module.
+        Another suffix; or what cannot be exported, with the name of the module: it looks at numbers that are known only
+        when it runs (``if`` on a value), has parameters that are not finite, does other things for other numbers of
+        rows. To ONNX also a row without a counterpart there, and a column whose `mean` is so large against its `scale`
+        that float32 would lose it.
     ModuleNotFoundError
         The package onnx (extra ``onnx``) is not installed.
 
@@ -57,11 +69,56 @@ def export(
     >>> predict([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]).shape
     (3, 2)
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"export: the path is a {type(path).__name__}. Give the name of a file, .onnx or .py.")
     suffix = Path(path).suffix.lower()
-    if suffix == ".onnx":
-        texts = {key: x if isinstance(x, str) else json.dumps(x) for key, x in (metadata or {}).items()}
-        write_onnx(model, x, path, texts, mean, scale)
-    elif suffix == ".py":
-        write_numpy(model, x, path, mean=mean, scale=scale, metadata=metadata)
-    else:
+    if suffix not in (".onnx", ".py"):
         raise ValueError(f"export: {os.fspath(path)} ends in {suffix!r}. Name a file .onnx or .py.")
+    rows = _rows(model, x)
+    _refuse_parameters(model, np.inf if suffix == ".py" else float(np.finfo(np.float32).max))
+    if suffix == ".py":
+        write_numpy(model, rows, path, mean=mean, scale=scale, metadata=metadata)
+        return
+    _refuse_coarse(mean, scale, (metadata or {}).get("columns"))
+    texts = {key: x if isinstance(x, str) else json.dumps(x) for key, x in (metadata or {}).items()}
+    write_onnx(model, rows, path, texts, mean, scale)
+
+
+def _rows(model: Any, x: Any) -> NDArray[Any]:
+    """X as an array, if the model takes one."""
+    if not isinstance(model, Module):
+        raise TypeError(f"export: the model is a {type(model).__name__}. Pass a Module.")
+    if isinstance(x, (tuple, list)) and any(isinstance(one, (Node, np.ndarray)) for one in x):
+        raise TypeError(f"export: x is a {type(x).__name__} of {len(x)} arrays. Pass one, axis 0 the rows.")
+    rows = np.asarray(x.data if isinstance(x, Node) else x)
+    if rows.dtype.kind not in "fiub" or not rows.ndim or not rows.size:
+        raise ValueError(f"export: x is {rows.dtype} of shape {rows.shape}. Pass at least one row of numbers.")
+    try:
+        inspect.signature(model.forward).bind(rows)
+    except TypeError as error:
+        what = f"{type(model).__name__}.forward given x alone: {error}"
+        raise TypeError(f"export: {what}. Wrap the model in a Module whose forward takes x alone.") from None
+    return rows
+
+
+def _refuse_parameters(model: Module, largest: float) -> None:
+    for name, parameter in model.named_parameters():
+        if not (np.abs(parameter.data) <= largest).all() or not np.isfinite(parameter.data).all():
+            what = "nan or inf" if not np.isfinite(parameter.data).all() else "numbers that float32 has not"
+            raise ValueError(f"export: {name} holds {what}. Train the model again, with a smaller learning rate.")
+
+
+def _refuse_coarse(mean: Any, scale: Any, columns: Sequence[str] | None) -> None:
+    """Refuse columns that float32 rounds to steps that matter, before anything is subtracted from them."""
+    if mean is None:
+        return
+    means, scales = np.broadcast_arrays(np.ravel(mean), np.ravel(1.0 if scale is None else scale))
+    steps = np.spacing(np.abs(means).astype(np.float32)).astype(float)
+    coarse = np.flatnonzero(~(steps / 2.0 <= COARSE * np.abs(scales)))
+    if len(coarse):
+        k = int(coarse[0])
+        name = columns[k] if columns else k
+        raise ValueError(
+            f"export: column {name!r} lies about {means[k]:.6g} and spreads over {scales[k]:.3g}, and a float32 so "
+            f"large moves in steps of {steps[k]:.3g}. Subtract {means[k]:.3g} in the data and train again, or use .py."
+        )

@@ -21,7 +21,7 @@ from ..compiler.function_source import Functions
 from ..compiler.plan import Value
 from ..io.atomic import in_place_of
 from ..nn.module import Module
-from ..recipe import Node, no_grad
+from ..recipe import Node, leaf, no_grad
 from .numpy_plan import RECORDED, Forward, arrays_in, evaluated, forward, some
 from .numpy_text import Block, Expression, is_of_states, place, size_text
 from .paired import Rows
@@ -128,7 +128,7 @@ def _try(text: str, model: Module, rows: Array, scaling: Mapping[str, Array]) ->
         x = some(rows, n)
         try:
             with no_grad():
-                wanted = [np.asarray(y.data if isinstance(y, Node) else y) for y in arrays_in(model(x))]
+                wanted = [np.asarray(y.data if isinstance(y, Node) else y) for y in arrays_in(model(leaf(x)))]
         except (ValueError, IndexError):  # the model itself does not take a single row
             continue
         raw = (x.reshape(n, -1) * scaling["scale"] + scaling["mean"]).reshape(x.shape) if scaling else x
@@ -324,8 +324,9 @@ class _File:
     def _comment(self, key: str) -> Iterator[str]:
         call = self.calls[int(key)]
         name = _ascii(repr(call.module)).split("\n")
-        said = name[0] if len(name) == 1 and len(name[0]) <= 105 else type(call.module).__name__
-        yield from ("", f"# {call.path}: {said}" if call.path else f"# {said}")
+        said = name[0] if len(name) == 1 and len(name[0]) <= 105 else _ascii(type(call.module).__name__)
+        path = _ascii(" ".join(call.path.split()))
+        yield from ("", f"# {path}: {said}" if path else f"# {said}")
 
     def _classify(self) -> list[str]:
         if not self.outputs:

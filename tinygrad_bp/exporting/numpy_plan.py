@@ -22,11 +22,11 @@ from ..compiler.passes import optimize, rewrite
 from ..compiler.plan import LEAVES, REDUCTIONS, UFUNCS, CompileError, Plan, Value
 from ..compiler.trace import Trace
 from ..compiler.watch import recording
-from ..nn.calls import Call, record_calls
+from ..nn.calls import Call
 from ..nn.module import Module
 from ..ops import activations
-from ..recipe import Node, no_grad
-from .paired import Rows
+from ..recipe import Node, leaf, no_grad
+from .paired import Rows, calls_of
 
 __all__ = ["RECORDED", "Forward", "arrays_in", "evaluated", "forward", "some"]
 
@@ -99,7 +99,7 @@ def arrays_in(output: Any) -> Iterator[Any]:
 def _recorded(model: Module, x: Array) -> Forward:
     with recording() as trace, no_grad():
         given = trace.input(x, "x")
-        calls = record_calls(model, given)
+        calls = calls_of(model, leaf(given), len(x))
         if trace.refusals:
             raise trace.refusals[0]
         outputs = [_handle_in(trace, y) for y in arrays_in(calls[0].output)]
@@ -306,7 +306,7 @@ def _paired(first: Forward, second: Forward) -> Plan:
             both((a.op, a.dtype.str), (b.op, b.dtype.str))
         except (_DifferError, AttributeError):
             more, v = (second, b) if len(second.plan.body) > len(first.plan.body) else (first, a)
-            cure = "Let what it does not depend on how many rows there are"
+            cure = "Let what it does not depend on how many rows there are, and draw no numbers"
             _refuse(v, more.calls, f"does other things for {RECORDED[0]} rows than for {RECORDED[1]}. {cure}")
         new[a], twins[a] = replace(a, args=args, params=params, shape=shape, note=notes[a]), b
         body.append(new[a])

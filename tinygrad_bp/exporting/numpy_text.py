@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import keyword
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -60,7 +61,8 @@ class Block:
 
     def unique(self, wish: str) -> str:
         """The name, or the first free one that begins with it."""
-        word = name = wish if wish.isidentifier() else f"_{wish}"
+        word = re.sub(r"\W", "_", wish, flags=re.ASCII)
+        word = name = word if word.isidentifier() else f"_{word}"
         k = 1
         while name in self.taken or keyword.iskeyword(name) or hasattr(builtins, name):
             k += 1

@@ -1,7 +1,6 @@
 """A model as a file for ONNX runtimes: float32, any number of rows, and in the file what its numbers mean.
 
-The forward pass in evaluation is walked (`paired`), what that walk cannot see is refused (`followed`), each row is
-written by its exporter (`onnx_ops`, `onnx_layers`), and the result is checked by ONNX's own checker before a file is
+What nobody could see is refused (`followed`), the forward pass in evaluation is walked (`paired`), each row is written by its exporter (`onnx_ops`, `onnx_layers`), and the result is checked by ONNX's own checker before a file is
 made. A row without an exporter is refused by name. Needs the package `onnx`, of the extra of that name; runtimes are
 not imported.
 """
@@ -17,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from .. import __version__
 from ..io.atomic import in_place_of
+from ..recipe import Node
 from . import onnx_layers, onnx_ops
 from .followed import refuse_unfollowed
 from .onnx_writer import Writer, refusal, type_of
@@ -74,8 +74,8 @@ def onnx_model(
         import onnx
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("export: this needs the package onnx. pip install 'tinygrad_bp[onnx]'.") from error
+    refuse_unfollowed(model, np.asarray(x.data if isinstance(x, Node) else x)[:1])
     found = paired(model, x)
-    refuse_unfollowed(model, found.input.data)
     onnx_layers.check(found)
     names = ["y"] if len(found.outputs) == 1 else [f"y{k}" for k in range(len(found.outputs))]
     w = Writer(found.input, names)
@@ -142,11 +142,12 @@ def _scale(w: Writer, x: Value, mean: ArrayLike | None, scale: ArrayLike | None)
         )
 
     def exporter(w: Writer, x: Value) -> str:
-        y = w.of(x)
-        for op_type, given in (("Sub", mean), ("Div", scale)):
-            if given is not None:
-                y = w.node(op_type, y, w.constant(np.asarray(given, float).reshape(x.data.shape[1:])))
-        return y
+        y, shape = w.of(x), x.data.shape[1:]
+        if mean is not None:  # in two steps, as near to it as float64 is: rows are as large as it before the first
+            whole = np.asarray(mean, float).reshape(shape)
+            for part in (whole, whole - whole.astype(np.float32)):
+                y = w.node("Sub", y, w.constant(part))
+        return y if scale is None else w.node("Div", y, w.constant(np.asarray(scale, float).reshape(shape)))
 
     w.write(x, exporter)
 

@@ -3,12 +3,13 @@
 A recipe says what was computed from 2 rows; the same recipe of 3 other rows says what of it depends on their number.
 A size that differs is a :class:`Rows`, an integer that grows with the batch. Numbers that differ, and that no recipe
 tells how to compute, depend on the rows in a way that nobody can see: they are refused. What does not depend on the
-input is a constant, however it was computed. At last the list is run on 5 rows more and has to give what the model
-gives. How it becomes a file is told in the other modules here.
+input is a constant, however it was computed. At last the list is run on other rows, on one, and on those that were
+handed in, and has to give what the model gives. How it becomes a file is told in the other modules here.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,9 +24,10 @@ from ..ops import TABLE
 from ..recipe import Node, Op, enable_grad
 from ..tensor import Tensor
 
-__all__ = ["Paired", "Rows", "Value", "paired", "recorded"]
+__all__ = ["Paired", "Rows", "Value", "calls_of", "paired", "recorded"]
 
-FEW, MORE, CHECKED = 2, 3, 5  # rows: those of the two forward passes, and those of the check
+FEW, MORE = 2, 3  # rows of the two forward passes
+CHECKED, GIVEN = (5, 1), 64  # rows of the checks, and how many at most of those that were handed in
 _KNOWN = {id(row) for row in (*TABLE, copy)}
 
 
@@ -132,14 +134,24 @@ def paired(model: Any, x: Any) -> Paired:
     """
     if not hasattr(model, "named_modules"):
         raise TypeError(f"export: the model is a {type(model).__name__}. Pass a Module.")
-    few, more, checked = _drawn(x, FEW, 0), _drawn(x, MORE, 1), _drawn(x, CHECKED, 2)
+    few, more = _drawn(x, FEW, 0), _drawn(x, MORE, 1)
     with recorded(model), enable_grad(), np.errstate(all="ignore"):
-        calls, other_calls = record_calls(model, few), record_calls(model, more)
+        calls, other_calls = calls_of(model, few, FEW), calls_of(model, more, MORE)
         walk = _Walk(model, few, more, calls)
         outputs = [walk.value(a, b) for a, b in _both_outputs(calls[0].output, other_calls[0].output)]
         found = Paired(walk.input, _in_order(outputs), outputs)
-        _check(found, checked, [y.data for y in _flattened(model(checked))])
+        with warnings.catch_warnings(action="ignore"):  # of the variance of one row, say
+            for rows in [*(_drawn(x, n, n) for n in CHECKED), _given(x)]:
+                _check(found, rows, model)
     return found
+
+
+def calls_of(model: Any, x: Any, n: int) -> list[Call]:
+    """The calls of ``model(x)``; a model that does not take these n rows, which nobody handed in, is refused."""
+    try:
+        return record_calls(model, x)
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"export: of {n} rows the model says: {error}") from error
 
 
 # ---- the rows ----------------------------------------------------------------------------------------------
@@ -155,6 +167,12 @@ def _drawn(x: Any, n: int, seed: int) -> Tensor:
     if given.dtype.kind != "f":
         return Tensor(rows)
     return Tensor((rows + rng.uniform(0.0, 0.5, rows.shape)).astype(given.dtype), requires_grad=True)
+
+
+def _given(x: Any) -> Tensor:
+    """The first rows as they were handed in."""
+    rows = np.array((x.data if isinstance(x, Tensor) else np.asarray(x))[:GIVEN])
+    return Tensor(rows, requires_grad=rows.dtype.kind == "f")
 
 
 @contextmanager
@@ -352,8 +370,14 @@ def _values(value: Value) -> list[Value]:
 # ---- the check ---------------------------------------------------------------------------------------------
 
 
-def _check(found: Paired, x: Tensor, expected: list[NDArray[Any]]) -> None:
+def _check(found: Paired, x: Tensor, model: Any) -> None:
     """What was found, run on other rows, gives what the model gives; otherwise it is refused."""
+    try:
+        expected = [y.data for y in _flattened(model(x))]
+    except (ValueError, IndexError):
+        if len(x.data) > 1:
+            raise
+        return  # the model itself does not take a single row
     known: dict[int, Any] = {id(found.input): x.data}
     here = _for_rows(len(x.data), known)
     for value in found.body:
@@ -362,7 +386,7 @@ def _check(found: Paired, x: Tensor, expected: list[NDArray[Any]]) -> None:
             y = np.asarray(value.row.forward(*map(here, value.inputs), *map(here, value.params)))
         except (ValueError, IndexError, TypeError):
             y = None
-        if y is None or y.shape != here(value.shape):
+        if y is None or (y.shape != here(value.shape) and len(x.data) > 1):  # of one row a slice may have less
             raise _other(value.path, len(x.data))
         known[id(value)] = y
     if not all(_close(here(y), z) for y, z in zip(found.outputs, expected)):
