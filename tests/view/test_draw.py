@@ -277,6 +277,17 @@ def test_without_graphlay_there_is_dot_and_one_line(monkeypatch):
         drawing.svg  # noqa: B018
 
 
+def test_long_loops_are_folded_or_refused():
+    x = v = w = bp.Tensor(1.0, requires_grad=True)
+    for _ in range(300):
+        v, w = np.sin(v) * 2.0, w * 1.01 + x
+    assert [box.title for box in bp.draw(v)._graph.boxes] == ["leaf", "300 \u00d7 (sin, multiply)", "output"]
+    long = bp.draw(w)
+    assert long.dot and long._repr_svg_() is None
+    with pytest.raises(ValueError, match=r"^draw: the graph has 602 boxes, a picture at most 500\. Draw a part of it"):
+        long.svg  # noqa: B018
+
+
 def freed():
     y = np.exp(bp.Tensor([1.0], requires_grad=True)).sum()
     y.backward()

@@ -38,7 +38,7 @@ class Drawing:
 
     @cached_property
     def svg(self) -> str:
-        """The picture as SVG, for light and dark pages; needs graphlay (extra `cli`)."""
+        """The picture as SVG, for light and dark pages; needs graphlay (extra `cli`). ValueError: too many boxes."""
         return svg(self._graph, layout(self._graph), self._title)
 
     @cached_property
@@ -58,7 +58,7 @@ class Drawing:
     def _repr_svg_(self) -> str | None:
         try:
             return self.svg
-        except ModuleNotFoundError:
+        except (ModuleNotFoundError, ValueError):
             return None
 
     def __repr__(self) -> str:
@@ -117,7 +117,8 @@ def _of_tensors(what: Any, inputs: tuple[Any, ...], depth: int | None) -> Graph:
         if not isinstance(output, Node):
             raise TypeError(f"draw: cannot draw a {type(output).__name__}. Pass a Tensor, a list of them, or a Module.")
     names = ["output"] if len(outputs) == 1 else [f"output {k}" for k in range(len(outputs))]
-    return read(dict(zip(names, outputs)))
+    graph = read(dict(zip(names, outputs)))
+    return fold_repeats(graph) if len(graph.boxes) > _MANY else graph
 
 
 def _of_model(model: Module, given: tuple[Any, ...], depth: int | None) -> Graph:

@@ -72,9 +72,16 @@ def layout(graph: Graph) -> Layout:
 
     Raises
     ------
+    ValueError
+        There are more boxes than anybody could look at.
     ModuleNotFoundError
         graphlay (extra `cli`) is not installed.
     """
+    if len(graph.boxes) > _MOST:
+        raise ValueError(
+            f"draw: the graph has {len(graph.boxes)} boxes, a picture at most {_MOST}. Draw a part of it, a model with "
+            "less depth, or take .dot."
+        )
     try:
         import graphlay
     except ModuleNotFoundError as error:
@@ -92,6 +99,7 @@ def layout(graph: Graph) -> Layout:
 
 _OPTIONS = {"direction": "topbottom", "spacing": {"layer_gap": 44.0, "node_gap": 24.0}}
 _MARGIN = 16
+_MOST = 500
 
 
 def _arranged(arrows: list[Arrow], sizes: list[tuple[float, float]], found: Any) -> Layout:
