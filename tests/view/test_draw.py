@@ -284,7 +284,7 @@ def test_long_loops_are_folded_or_refused():
     assert [box.title for box in bp.draw(v)._graph.boxes] == ["leaf", "300 \u00d7 (sin, multiply)", "output"]
     long = bp.draw(w)
     assert long.dot and long._repr_svg_() is None
-    with pytest.raises(ValueError, match=r"^draw: the graph has 602 boxes, a picture at most 500\. Draw a part of it"):
+    with pytest.raises(ValueError, match=r"^draw: the graph has 602 boxes, a picture at most 300\. Draw a part of it"):
         long.svg  # noqa: B018
 
 

@@ -99,7 +99,7 @@ def layout(graph: Graph) -> Layout:
 
 _OPTIONS = {"direction": "topbottom", "spacing": {"layer_gap": 44.0, "node_gap": 24.0}}
 _MARGIN = 16
-_MOST = 500
+_MOST = 300
 
 
 def _arranged(arrows: list[Arrow], sizes: list[tuple[float, float]], found: Any) -> Layout:
