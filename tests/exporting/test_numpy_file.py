@@ -196,6 +196,31 @@ def test_every_row_of_the_table_can_be_written(name: str) -> None:
             np.testing.assert_allclose(given, wanted, rtol=1e-12, atol=1e-12, err_msg=repr(sample))
 
 
+BRACKETS: dict[str, Callable[[Any], Any]] = {
+    "nan": lambda x: np.where(x > 0.0, np.nan, x),
+    "a sign before a method": lambda x: (-x).max(axis=1) - (-x).min(),
+    "a sign before a power": lambda x: np.exp(-((-x) ** 2)) + (-np.abs(x) - 1.0) ** 3.0,
+    "a power of a power": lambda x: (np.exp(x) ** x) ** 2 + np.exp(x) ** (x**2) + (np.abs(x) ** 0.5) ** 3.5,
+    "negative numbers": lambda x: (-2.0) ** np.round(x) - (x - -3.0) ** -1.5 * -2.0,
+    "minus zero": lambda x: np.arctan2(np.full_like(x, -0.0), x),
+    "backwards from the first": lambda x: x[:, 0::-1] + x[:, 1::-2],
+    "over the rows": lambda x: ops.std(x * 2.0, axis=0) + ops.softmax(x, 0),
+}
+
+
+@pytest.mark.parametrize("name", BRACKETS)
+def test_what_binds_how_tightly(name: str) -> None:
+    model, x = Called(BRACKETS[name]), np.random.default_rng(0).normal(size=(4, 3))
+    known = loaded(numpy_source(model, x))
+    for n in (1, 4, 6):
+        rows = np.random.default_rng(n).normal(size=(n, 3))
+        with np.errstate(all="ignore"):
+            found = known["predict"](rows)
+        (wanted,) = outputs_of(model, rows)
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+        assert (np.signbit(found) == np.signbit(wanted)).all()
+
+
 def test_tensors_that_the_forward_makes_of_numbers_are_constants() -> None:
     class Beginning(nn.Module):
         def __init__(self) -> None:
@@ -357,6 +382,14 @@ def test_scaling_is_part_of_the_file(shape: tuple[int, ...], dtype: str) -> None
         predict = loaded(numpy_source(model, x, **given))["predict"]
         wanted = model(((raw - given.get("mean", 0)) / given.get("scale", 1)).reshape(x.shape).astype(dtype)).data
         np.testing.assert_allclose(predict(raw.reshape(x.shape)), wanted, rtol=1e-12 if dtype == "float64" else 1e-4)
+
+
+def test_numbers_are_scaled_before_they_are_rounded() -> None:
+    model = in_dtype(lambda: nn.Linear(2, 2), "float32")
+    x = np.array([[1.0, -1.0], [0.5, 0.0]], np.float32)
+    predict = loaded(numpy_source(model, x, mean=[1e9, -1e9], scale=[1.0, 2.0]))["predict"]
+    raw = np.asarray(x, np.float64) * [1.0, 2.0] + [1e9, -1e9]
+    np.testing.assert_allclose(predict(raw), model(x).data, rtol=1e-5)
 
 
 def test_a_classifier_says_the_class() -> None:
@@ -536,6 +569,18 @@ REFUSED = {
     "numbers that it tries to get": (caught, r"export: line \d+ of .* needs the numbers in an array"),
     "a loop": (
         lambda x: sum(np.exp(row) for row in x),
+        r"export: Called \(0\) does other things for 5 rows than for 7",
+    ),
+    "other operations": (
+        lambda x: (np.sin if len(x) < 6 else np.cos)(x),
+        r"export: Called \(0\) does other things for 5 rows than for 7",
+    ),
+    "another dtype": (
+        lambda x: x.astype("float32" if len(x) < 6 else "float64"),
+        r"export: Called \(0\) does other things for 5 rows than for 7",
+    ),
+    "another operand": (
+        lambda x: (a := np.sin(x)) * (b := np.cos(x)) + (a if len(x) < 6 else b),
         r"export: Called \(0\) does other things for 5 rows than for 7",
     ),
     "the root": (lambda x: x * len(x) ** 0.5, r"export: Called \(0\) does other things for 5 rows than for 7"),

@@ -54,6 +54,25 @@ def test_nothing_is_left_behind_even_after_an_error():
     assert [dict(vars(module)) for module in model.modules()] == before
 
 
+def test_a_call_that_failed_is_over():
+    class Careful(nn.Module):
+        def __init__(self):
+            self.first, self.second = nn.Linear(4, 2), nn.Linear(3, 2)
+
+        def forward(self, x):
+            try:
+                return self.first(x)
+            except ValueError:
+                return self.second(x)
+
+    calls = record_calls(Careful(), np.ones((2, 3)))
+    assert [(call.path, call.parent and call.parent.path) for call in calls] == [
+        ("", None),
+        ("first", ""),
+        ("second", ""),
+    ]
+
+
 def test_calls_of_other_threads_are_not_noted():
     class Both(nn.Module):
         def __init__(self):
