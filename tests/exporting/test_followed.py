@@ -38,9 +38,14 @@ def caught(x: Any, _: Any) -> Any:
         return x
 
 
-def in_place(x: Any, embedding: Any) -> Any:
-    embedding.weight.data[...] = x.data.sum()
+def counted(x: Any, embedding: Any) -> Any:
+    embedding.weight.data[0] += 1.0
     return x * embedding.weight[0, 0]
+
+
+def replaced(x: Any, embedding: Any) -> Any:
+    embedding.weight.data = np.ones_like(embedding.weight.data)
+    return x
 
 
 @pytest.mark.parametrize(
@@ -50,7 +55,6 @@ def in_place(x: Any, embedding: Any) -> Any:
         (lambda x, _: x * np.sign(x.detach()), POSITIVE, r"shape \(2, 3\), float64"),
         (lambda x, _: bp.tensor(np.sign(x.data)), POSITIVE, r"shape \(2, 3\), float64"),
         (unrecorded, POSITIVE, r"shape \(2, 3\), float64"),
-        (in_place, POSITIVE, r"shape \(5, 2\), float64"),
         (lambda x, _: x * (np.argmax(x, 1, keepdims=True) + 1), POSITIVE, r"shape \(2, 1\), int64"),
         (lambda x, _: x[:, np.argsort(x.data.mean(0))], POSITIVE, r"shape \(3,\), int64"),
         (lambda x, _: (x, x, bp.tensor(x.data > 0.0)), POSITIVE, r"shape \(2, 3\), bool"),
@@ -72,6 +76,16 @@ def test_decisions_on_numbers(function: Any) -> None:
     message = r"^export: line \d+ of test_followed\.py \(.+\) needs the numbers in an array of shape \(\)"
     with pytest.raises(ValueError, match=message):
         refuse_unfollowed(Called(function), POSITIVE)
+
+
+@pytest.mark.parametrize("function", [counted, replaced])
+def test_state_that_is_written(function: Any) -> None:
+    model = nn.Sequential(Called(function))
+    before = model.state_dict()["0.embedding.weight"].copy()
+    message = r"^export: the model writes into 0\.embedding\.weight in eval\(\)\. Let it write only while training\.$"
+    with pytest.raises(ValueError, match=message):
+        refuse_unfollowed(model, POSITIVE)
+    assert np.array_equal(model.state_dict()["0.embedding.weight"], before)
 
 
 @pytest.mark.parametrize(
@@ -102,3 +116,8 @@ def test_no_file_is_made_of_it() -> None:
     model = Called(lambda x, embedding: embedding(x) * (x != 0)[..., None])
     with pytest.raises(ValueError, match=r"^export: the model: an array of shape .* is computed from x"):
         onnx_model(model, TOKENS)
+    model = Called(counted)
+    before = model.embedding.weight.data.copy()
+    with pytest.raises(ValueError, match=r"^export: the model writes into embedding\.weight"):
+        onnx_model(model, POSITIVE)
+    assert np.array_equal(model.embedding.weight.data, before)

@@ -138,6 +138,13 @@ def test_rows_in_neither_list_are_refused_by_name() -> None:
         onnx_model(nn.Sequential(Called(np.sort)), np.zeros((1, 3)))
 
 
+@pytest.mark.parametrize(("shift", "axis"), [(1, 0), (2, None), ((1, 1), (1, 0))])
+def test_rolling_the_rows_is_refused(shift: Any, axis: Any) -> None:
+    message = r"^export: the model: 'roll' turns round an axis as long as there are rows\. Roll another axis\.$"
+    with pytest.raises(ValueError, match=message):
+        onnx_model(Called(lambda x: np.roll(x, shift, axis)), np.zeros((1, 3)))
+
+
 FUNCTIONS: dict[str, Any] = {
     "sum over rows": lambda x: x.sum(0),
     "mean over rows": lambda x: x.mean((0, -1), keepdims=True),

@@ -16,30 +16,34 @@ from ..compiler.handle import Handle
 from ..compiler.plan import Value
 from ..compiler.trace import Trace
 from ..compiler.watch import recording
-from ..nn.calls import innermost, record_calls
+from ..nn.calls import innermost
 from ..recipe import Node, enable_grad
 from ..tensor import Tensor
 from .numpy_plan import arrays_in, evaluated
-from .paired import recorded
+from .paired import calls_of, recorded
 
 __all__ = ["refuse_unfollowed"]
 
 
 def refuse_unfollowed(model: Any, x: NDArray[Any]) -> None:
-    """Raise the ValueError of a model that decides on numbers, or computes from x what no recipe tells.
+    """Raise the ValueError of a model that decides on numbers, writes, or computes from x what no recipe tells.
 
     >>> import numpy as np, tinygrad_bp as bp
     >>> refuse_unfollowed(bp.nn.Sequential(bp.nn.Flatten(), lambda x: x * (x.data > 0)), np.ones((2, 3)))
     Traceback (most recent call last):
         ...
-    ValueError: export: 1: an array of shape (2, 3), bool, is computed from x, and no recipe tells how. Compute it ...
+    ValueError: export: the model: an array of shape (2, 3), bool, is computed from x, and no recipe tells how. ...
     """
     with evaluated(model), recorded(model), recording() as trace, enable_grad():
         given = Tensor(x, requires_grad=x.dtype.kind == "f")
         given.data = trace.input(x, "x")
-        calls = record_calls(model, given)
+        calls = calls_of(model, given, len(x))
         if trace.refusals:  # which the model has caught
             raise trace.refusals[0]
+        for name, tensor in model._tensors().items():
+            before, now, _ = trace.tensors.get(tensor, (None, None, None))
+            if now is not None and now.value is not before:
+                raise ValueError(f"export: the model writes into {name} in eval(). Let it write only while training.")
         moving = _computed_from(trace, given.data.value)
         for node, array in _left([y for y in arrays_in(calls[0].output) if isinstance(y, Node)]):
             if isinstance(array, Handle) and array.value in moving:
@@ -71,12 +75,8 @@ def _left(outputs: list[Node]) -> Iterator[tuple[Node, Any]]:
             yield into, node.data
         elif id(node) not in seen:
             seen.add(id(node))
-            waiting = [node.recipe[1:]]
-            while waiting:
-                part = waiting.pop()
+            for part in arrays_in(node.recipe[1:]):
                 if isinstance(part, Node):
                     pending.append((part, node))
-                elif isinstance(part, (tuple, list)):
-                    waiting += part
                 else:
                     yield node, part

@@ -1,8 +1,9 @@
 """A model as a file for ONNX runtimes: float32, any number of rows, and in the file what its numbers mean.
 
-What nobody could see is refused (`followed`), the forward pass in evaluation is walked (`paired`), each row is written by its exporter (`onnx_ops`, `onnx_layers`), and the result is checked by ONNX's own checker before a file is
-made. A row without an exporter is refused by name. Needs the package `onnx`, of the extra of that name; runtimes are
-not imported.
+What a walk of the forward pass in evaluation would not see is refused (`followed`), then it is walked (`paired`), each
+row is written by its exporter (`onnx_ops`, `onnx_layers`), and the result is checked by ONNX's own checker before a
+file is made. A row without an exporter is refused by name. Needs the package `onnx`, of the extra of that name;
+runtimes are not imported.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..io.atomic import in_place_of
 from ..recipe import Node
 from . import onnx_layers, onnx_ops
 from .followed import refuse_unfollowed
+from .numpy_plan import some
 from .onnx_writer import Writer, refusal, type_of
 from .paired import Rows, Value, paired
 
@@ -74,7 +76,7 @@ def onnx_model(
         import onnx
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("export: this needs the package onnx. pip install 'tinygrad_bp[onnx]'.") from error
-    refuse_unfollowed(model, np.asarray(x.data if isinstance(x, Node) else x)[:1])
+    refuse_unfollowed(model, some(np.asarray(x.data if isinstance(x, Node) else x), 2))
     found = paired(model, x)
     onnx_layers.check(found)
     names = ["y"] if len(found.outputs) == 1 else [f"y{k}" for k in range(len(found.outputs))]

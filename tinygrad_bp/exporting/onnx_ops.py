@@ -352,17 +352,13 @@ def _roll(w: Writer, value: Value) -> str:
     y = w.of(x) if axis is not None else w.node("Reshape", w.of(x), w.ints([-1]))
     axes = axis if isinstance(axis, tuple) else (axis or 0,)
     for k, i in np.broadcast(np.array(shift, object), np.array(axes, object)):
-        length = math.prod(x.data.shape) if axis is None else x.shape[i]
-        if isinstance(k, Rows) or isinstance(length, Rows) or (axis is None and any(map(_is_rows, x.shape))):
+        sizes = x.shape if axis is None else (x.shape[i],)
+        if any(isinstance(n, Rows) for n in (k, *sizes)):
             raise refusal(value, "turns round an axis as long as there are rows. Roll another axis")
-        if turn := k % length if length else 0:
+        if turn := k % max(1, math.prod(sizes)):
             parts = [_slice(w, y, {i % max(1, len(x.shape)): part}) for part in (slice(-turn, None), slice(0, -turn))]
             y = w.node("Concat", *parts, axis=i)
     return y if axis is not None else _reshaped(w, y, value.shape)
-
-
-def _is_rows(n: Size) -> bool:
-    return isinstance(n, Rows)
 
 
 def _triangle(upper: int) -> Exporter:
