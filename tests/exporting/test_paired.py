@@ -201,8 +201,12 @@ def test_branches_on_the_numbers_are_found_in_the_check() -> None:
         found(lambda x: x * (2.0 if x.shape[0] == 5 else 1.0), x)
 
 
-def test_one_row_and_the_rows_that_were_given_are_tried() -> None:
-    for n, function in [(64, lambda x: x * (2.0 if len(x) > 8 else 1.0)), (1, lambda x: x if len(x) > 1 else -x)]:
+def test_one_row_many_and_the_rows_that_were_given_are_tried() -> None:
+    for n, function in [
+        (33, lambda x: x * min(len(x), 7)),
+        (64, lambda x: x * (2.0 if len(x) > 40 else 1.0)),
+        (1, lambda x: x if len(x) > 1 else -x),
+    ]:
         with pytest.raises(ValueError, match=rf"what is computed of {n} rows is not what 2 and 3 rows show"):
             found(function, np.ones((64, 3)))
     assert rows(found(lambda x: x[1:] - x.reshape(-1, 3)[:-1])) == ["getitem", "reshape", "getitem", "subtract"]
