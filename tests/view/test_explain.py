@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -423,6 +424,11 @@ def test_what_the_loss_was_not_computed_from_has_no_error():
         assert not layer.delta.any() and set(layer.equations.values()) == {""}
 
 
+class Locked(nn.Module):
+    def __init__(self):
+        self.lock = threading.Lock()
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
@@ -434,6 +440,14 @@ def test_what_the_loss_was_not_computed_from_has_no_error():
         ((nn.Tanh(), F.mse_loss, NUMBERS, NUMBERS, -1), IndexError, "there is no row -1"),
         ((nn.Tanh(), np.subtract, NUMBERS, NUMBERS), ValueError, r"the loss has shape \(12, 6\), not one number"),
         ((nn.BatchNorm1d(6), F.mse_loss, NUMBERS, NUMBERS, 0), ValueError, "explain: row 0 alone: .*Leave sample out"),
+        ((nn.Tanh(), "mse", NUMBERS, NUMBERS), TypeError, "explain: the loss is 'mse'. Pass a function"),
+        ((nn.Tanh(), nn.MSELoss, NUMBERS, NUMBERS), TypeError, "explain: the loss is <class .*such as nn.MSELoss"),
+        ((nn.Tanh(), lambda a, y: None, NUMBERS, NUMBERS), TypeError, "explain: the loss gives None. Let it return"),
+        ((nn.Tanh(), F.mse_loss, None, NUMBERS), TypeError, "explain: x is no array"),
+        ((nn.Tanh(), F.mse_loss, NUMBERS, "y"), TypeError, "explain: y is no array"),
+        ((nn.Tanh(), F.mse_loss, NUMBERS, NUMBERS, "0"), TypeError, "explain: sample is '0'. Pass the number of a row"),
+        ((nn.Tanh(), F.mse_loss, NUMBERS, NUMBERS, True), TypeError, "explain: sample is True"),
+        ((Locked(), F.mse_loss, NUMBERS, NUMBERS), TypeError, "explain: the model cannot be copied: .*lock"),
     ],
 )
 def test_what_is_no_step_is_refused(arguments, kind, message):
@@ -441,6 +455,35 @@ def test_what_is_no_step_is_refused(arguments, kind, message):
     with pytest.raises(kind, match=message):
         bp.explain(*arguments)
     assert generator().bit_generator.state == state
+
+
+def test_a_penalty_on_the_weights_is_in_their_gradients():
+    net = nn.Linear(6, 3)
+
+    def loss(z, y):
+        return F.cross_entropy(z, y) + (net.weight**2).sum()
+
+    step = bp.explain(net, loss, NUMBERS, LABELS)
+    (layer,) = step.layers
+    assert net.weight.grad is None
+    cost = loss(net(NUMBERS), LABELS)
+    cost.backward()
+    assert step.loss == cost.item() and close(layer.gradients["weight"], net.weight.grad.numpy(), 1e-13)
+    assert layer.equations == {"delta": "", "weight": "", "bias": "BP3"}
+    net.weight.data[...] = 0.0
+    assert layer.parameters["weight"].all()
+
+
+def test_what_a_forward_writes_into_its_weights_is_not_left_there():
+    class Bounded(nn.Linear):
+        def forward(self, input):
+            self.weight.data[...] = 0.5
+            return super().forward(input)
+
+    net = Bounded(6, 3)
+    before = net.weight.data.copy()
+    assert (bp.explain(net, F.cross_entropy, NUMBERS, LABELS).layers[0].parameters["weight"] == 0.5).all()
+    assert np.array_equal(net.weight.data, before)
 
 
 # ---- what it can be made into ---------------------------------------------------------------------------------------
@@ -471,7 +514,7 @@ FORMULAS = [
     (nn.CrossEntropyLoss(), [], LABELS, "(softmax(z^1) - y) / 12"),
     (nn.CrossEntropyLoss(), [], np.eye(3)[LABELS], "(softmax(z^1) - y) / 12"),
     (nn.CrossEntropyLoss(reduction="sum"), [], LABELS, "softmax(z^1) - y"),
-    (nn.CrossEntropyLoss(label_smoothing=0.1), [], LABELS, "dC/da^1"),
+    (nn.CrossEntropyLoss(label_smoothing=0.1), [], LABELS, "dC/dz^1"),
     (nn.BCEWithLogitsLoss(), [], np.eye(3)[LABELS], "(sigmoid(z^1) - y) / 36"),
     (nn.BCELoss(), [nn.Sigmoid()], np.eye(3)[LABELS], "(a^1 - y) / 36"),
     (nn.QuadraticLoss(), [nn.Tanh()], np.eye(3)[LABELS], "(a^1 - y) / 12 * tanh'(z^1)"),
@@ -519,6 +562,12 @@ def test_a_small_array_is_told_whole(entries, whole):
     numbers = [f"{value:.4g}" for value in net.weight.data[0]]
     assert (" ".join(numbers) in " ".join(text.split())) == whole
     assert "       all 1\n" in text
+
+
+def test_what_is_beyond_all_numbers_is_told_without_warnings():
+    net = nn.Linear(6, 3)
+    net.weight.data[...] *= 1e308
+    assert "! nonfinite" in bp.explain(net, F.cross_entropy, 10.0 * NUMBERS, LABELS).text()
 
 
 def test_a_layer_that_is_called_by_name_is_told_without_its_input():

@@ -310,9 +310,34 @@ FAULTS = {
     ),
     "cut off": (Cut, OF_LABELS, DIGITS, LABELS, [("first", "zero", "exactly 0, it learns nothing")]),
     "frozen": (lambda: frozen(usual()), OF_LABELS, DIGITS, LABELS, [("", "frozen", "No parameter requires grad")]),
+    "a loss without the net": (
+        *(usual, lambda output, y: F.cross_entropy(output.detach(), y), DIGITS, LABELS),
+        [("2", "zero", "Give the loss what the net gives, as it is")],
+    ),
+    "faint": (
+        *(lambda: filled(usual(), lambda data: data * (1e-6 if data.ndim > 1 else 0.0)), OF_LABELS, DIGITS, LABELS),
+        [("0", "vanishing", "times less")],
+    ),
+    "steps taken for rows": (
+        *(lambda: nn.Sequential(nn.LSTM(8, 16), nn.LastStep(batch_first=True), nn.Linear(16, 10)), OF_LABELS),
+        *(ROWS, LABELS, [("", "rows", "The output of row 127 depends on other rows of x")]),
+    ),
+    "softmax over the rows": (
+        *(lambda: usual(nn.Softmax(0)), nn.MSELoss(), DIGITS, ONE_HOT),
+        [("", "rows", "a softmax or mean over axis 0")],
+    ),
+    "every pair": (
+        *(lambda: mlp([2, 8, 1], nn.Tanh), lambda z, y: ((z - y) ** 2).mean(), MOONS, SIDES * 1.0),
+        [("", "rows", r"The loss takes \(128, 1\) and \(128,\) together, which gives \(128, 128\)")],
+    ),
+    "no parameters": (nn.Tanh, nn.MSELoss(), MOONS, MOONS / 9, [("", "frozen", "The model has no parameters")]),
     "missing inputs": (
         *(usual, OF_LABELS, missing(DIGITS), LABELS),
         [("", "nonfinite", r"the inputs x has 64 of 8192, at \[5, 0\] nan. Clean the data")],
+    ),
+    "infinite inputs": (
+        *(usual, OF_LABELS, np.where(missing(DIGITS) >= 0.0, DIGITS, np.inf), LABELS),
+        [("", "nonfinite", "inf. Clean the data")],
     ),
     "missing targets": (
         *(lambda: mlp([2, 8, 1], nn.ReLU), nn.MSELoss(), MOONS, missing(COLUMN)),
@@ -342,6 +367,45 @@ def test_a_planted_fault_is_found_and_nothing_else(name):
     for finding, (_, _, said) in zip(found, expected, strict=True):
         assert re.search(said, finding.text), finding.text
         assert finding.text.endswith(".") and finding.text.isascii()
+
+
+class Around(nn.Module):
+    """A residual block."""
+
+    def __init__(self):
+        self.first, self.second = nn.Linear(30, 30), nn.Linear(30, 30)
+
+    def forward(self, x):
+        return x + self.second(F.relu(self.first(x)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Sequential(nn.Linear(64, 30), Around(), nn.Linear(30, 10)),
+        lambda: nn.Sequential(nn.Linear(64, 4), nn.Linear(4, 10)),
+    ],
+    ids=["residual", "bottleneck"],
+)
+def test_two_linear_layers_that_can_do_more_or_less_than_one_are_no_fault(make):
+    assert not bp.explain(make(), OF_LABELS, DIGITS, LABELS).findings
+
+
+@pytest.mark.parametrize("name", ["mostly dead", "saturated"])
+def test_what_looks_ill_in_a_net_that_has_learnt_is_no_fault(name):
+    make, loss, x, y, _ = FAULTS[name]
+    bp.manual_seed(1)
+    step = bp.explain(make(), loss, x, y)
+    kind = name.split()[-1]
+    assert kind in {finding.kind for finding in module.findings(step)}
+    right = dataclasses.replace(step, output=10.0 * ONE_HOT)
+    assert kind not in {finding.kind for finding in module.findings(right)}
+
+
+def test_a_single_output_that_is_saturated_and_wrong_is_no_fault():
+    net = filled(nn.Sequential(nn.Linear(1, 1), nn.Sigmoid()), 2.0)
+    x = np.linspace(0.9, 1.1, 16)[:, None]
+    assert not bp.explain(net, nn.QuadraticLoss(), x, np.where(x == x[3], 0.0, 0.98)).findings
 
 
 def test_every_kind_was_planted():

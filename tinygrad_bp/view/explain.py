@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 import html
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from ..nn.calls import Call, innermost, record_calls
 from ..nn.convolution import Conv1d, Conv2d
 from ..nn.layers import Linear
 from ..nn.module import Module, Parameter
+from ..nn.normalization import BatchNorm1d, BatchNorm2d
 from ..random import generator
 from ..recipe import Node, enable_grad, leaf
 from ..tensor import Tensor, as_array
@@ -38,6 +40,7 @@ from .telling import told
 __all__ = ["Explanation", "explain"]
 
 _WEIGHTED = (Linear, Conv1d, Conv2d)  # z = w a + b, for which the equations are written
+_OVER_ROWS = (BatchNorm1d, BatchNorm2d)
 _NAMES = {name.lower(): name for name in activations.__all__}  # relu, in a forward, is the ReLU
 _LOSSES = {getattr(losses, name).function.__name__: name for name in losses.__all__}
 # fmt: off
@@ -108,7 +111,7 @@ def explain(model: Module, loss: Callable[..., Any], x: Any, y: Any, sample: int
     IndexError
         There is no such row.
     TypeError
-        The model is no Module.
+        The model is no Module, or cannot be copied; the loss is no function, or gives no number.
 
     Examples
     --------
@@ -124,18 +127,19 @@ def explain(model: Module, loss: Callable[..., Any], x: Any, y: Any, sample: int
     """
     if not isinstance(model, Module):
         raise TypeError(f"explain: the model is a {type(model).__name__}. Pass a Module, such as nn.Sequential(...).")
-    x, y = as_array(x), as_array(y)
+    if not callable(loss) or isinstance(loss, type):
+        raise TypeError(f"explain: the loss is {loss!r}. Pass a function, or a module such as nn.MSELoss().")
+    x, y = _rows(x, "x"), _rows(y, "y")
     if not x.ndim or not y.ndim or len(x) != len(y) or not len(x):
         raise ValueError(f"explain: x has shape {x.shape}, y {y.shape}. Pass as many rows of each, at least one.")
+    if sample is not None and (isinstance(sample, bool) or not isinstance(sample, (int, np.integer))):
+        raise TypeError(f"explain: sample is {sample!r}. Pass the number of a row, from 0, or None.")
     if sample is not None and not 0 <= sample < len(x):
         raise IndexError(f"explain: there is no row {sample} among {len(x)}. Choose 0 to {len(x) - 1}.")
     state = generator().bit_generator.state
     try:
         step = _explained(model, loss, x, y, None, len(x))
-        found = findings(step)
-        if not any(parameter.requires_grad for parameter in model.parameters()):
-            text = "No parameter requires grad: an optimizer changes nothing. Set requires_grad = True on some."
-            found.insert(0, Finding("", "frozen", text))
+        found = [*_unlearnable(model), *step.findings, *findings(step)]
         if sample is not None:
             generator().bit_generator.state = state
             try:
@@ -149,17 +153,18 @@ def explain(model: Module, loss: Callable[..., Any], x: Any, y: Any, sample: int
 
 
 def _explained(model: Module, loss: Callable[..., Any], x: Array, y: Array, sample: int | None, rows: int) -> Step:
-    """The step on these rows, as yet without findings and picture."""
-    model = copy.deepcopy(model)
-    for parameter in model.parameters():
-        parameter.requires_grad = True
+    """The step on these rows, as yet without picture, and with the findings of the recording alone."""
     x, y = x.copy(), y.copy()
-    with enable_grad(), np.errstate(all="ignore"):
+    with enable_grad(), np.errstate(all="ignore"), _copied(model) as model:
         calls = record_calls(model, Tensor(x, requires_grad=x.dtype.kind == "f"))
         output = calls[0].output
         cost = loss(output, y)
-    if np.size(cost) != 1:
-        raise ValueError(f'explain: the loss has shape {np.shape(cost)}, not one number. Give it reduction="mean".')
+        if cost is None:
+            raise TypeError("explain: the loss gives None. Let it return a number.")
+        if np.size(cost) != 1:
+            raise ValueError(f'explain: the loss has shape {np.shape(cost)}, not one number. Give it reduction="mean".')
+        recording = _Recording(calls, cost)
+        layers, found = recording.layers(), [*recording.mixed_rows(), *recording.every_pair(y)]
     return Step(
         model=repr(model),
         loss_name=_name_of(loss),
@@ -169,10 +174,33 @@ def _explained(model: Module, loss: Callable[..., Any], x: Array, y: Array, samp
         x=x,
         y=y,
         output=as_array(_tensors(output)[0]),
-        layers=_Recording(calls, cost).layers(),
-        findings=[],
+        layers=layers,
+        findings=found,
         graph="",
     )
+
+
+@contextmanager
+def _copied(model: Module) -> Iterator[Module]:
+    """A copy whose parameters are those of the model, which the loss may use too, as a penalty; all require grad.
+
+    Afterwards they are as they were.
+    """
+    parameters = list(model.parameters())
+    before = [(parameter.requires_grad, parameter.data.copy()) for parameter in parameters]
+    try:
+        copied = copy.deepcopy(model, {id(parameter): parameter for parameter in parameters})
+    except TypeError as error:
+        raise TypeError(f"explain: the model cannot be copied: {error}. Keep such things out of it.") from error
+    try:
+        for parameter in parameters:
+            parameter.requires_grad = True
+        yield copied
+    finally:
+        for parameter, (required, data) in zip(parameters, before):
+            parameter.requires_grad = required
+            if not np.array_equal(parameter.data, data, equal_nan=True):
+                parameter.data[...] = data
 
 
 class _Recording:
@@ -209,13 +237,39 @@ class _Recording:
                     z=as_array(z),
                     a=as_array(chain[-1]),
                     delta=gradients.get(id(z), np.zeros_like(as_array(z))),
-                    parameters={name: p.data for name, p in own.items()},
+                    parameters={name: p.data.copy() for name, p in own.items()},
                     gradients={name: gradients.get(id(p), np.zeros_like(p.data)) for name, p in own.items()},
                     equations={"delta": self._error(chain, above if is_next else None)}
                     | self._equations(call.module, own),
                 )
             )
         return found
+
+    def mixed_rows(self) -> Iterator[Finding]:
+        """Outputs of a row that the numbers of other rows have gone into, where it is not BatchNorm that takes them."""
+        x: Any = self._calls[0].inputs[0]
+        output: Any = _tensors(self._calls[0].output)[0]
+        by_design = any(isinstance(call.module, _OVER_ROWS) and call.module.training for call in self._calls)
+        if by_design or not (x.requires_grad and output.tracked) or len(x) < 2 or output.shape[:1] != x.shape[:1]:
+            return
+        seed = np.zeros(output.shape, output.dtype)
+        seed[-1] = np.cos(np.arange(seed[-1].size)).reshape(seed[-1].shape)  # 1 everywhere would hide a softmax
+        (gradient,) = grad(output, x, Tensor(seed), retain_graph=True, allow_unused=True)
+        if gradient is not None and gradient.data[:-1].any() and np.isfinite(gradient.data).all():
+            text = f"The output of row {len(x) - 1} depends on other rows of x, where axis 0 is that of the rows."
+            cure = "Look for batch_first = True left out, a softmax or mean over axis 0, a reshape."
+            yield Finding("", "rows", f"{text} {cure}")
+
+    def every_pair(self, y: Array) -> Iterator[Finding]:
+        """A loss of one's own that takes a column (n, 1) and a row (n,) together, and so every pair of rows."""
+        n = len(y)
+        node: Any
+        for node in self._order:
+            shapes = [np.shape(x) for x in node.recipe[1]]
+            if n > 1 and y.shape == (n,) and node.shape == (n, n) and set(shapes) == {(n, 1), (n,)}:
+                text = f"The loss takes ({n}, 1) and ({n},) together, which gives ({n}, {n}): every output is compared"
+                cure = "with every target. Give it y of the shape of the output: y.reshape(-1, 1)."
+                yield Finding("", "rows", f"{text} {cure}")
 
     def _gradients(self, nodes: list[Node]) -> dict[int, Array]:
         """dC/d(node) by the identity of the node, of those that the cost was computed from."""
@@ -259,6 +313,23 @@ class _Recording:
         return {name: known.get(name, "") if len(self._users.get(p, [])) == 1 else "" for name, p in own.items()}
 
 
+def _unlearnable(model: Module) -> Iterator[Finding]:
+    """Nothing to learn with."""
+    parameters = list(model.parameters())
+    if not parameters:
+        yield Finding("", "frozen", "The model has no parameters: there is nothing to learn with. Give it layers.")
+    elif not any(parameter.requires_grad for parameter in parameters):
+        text = "No parameter requires grad: an optimizer changes nothing. Set requires_grad = True on some."
+        yield Finding("", "frozen", text)
+
+
+def _rows(values: Any, name: str) -> Array:
+    try:
+        return as_array(values)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"explain: {name} is no array: {error}") from error
+
+
 def _own_parameters(module: Module) -> dict[str, Parameter]:
     """Those of the module and of no module below it."""
     below = {id(parameter) for child in module.children() for parameter in child.parameters()}
@@ -279,7 +350,7 @@ def _name_of(loss: Callable[..., Any]) -> str:
 def _picture(model: Module, x: Array) -> str:
     """The net as SVG, "" where nothing is installed to draw it."""
     try:
-        with np.errstate(all="ignore"):
-            return draw(model, x).svg
+        with np.errstate(all="ignore"), _copied(model) as copied:
+            return draw(copied, x).svg
     except ModuleNotFoundError:
         return ""

@@ -20,8 +20,10 @@ _ENOUGH, _MANY = 8, 32  # rows, from which something may be said of all rows, or
 _DEAD = 0.75  # of the units of a layer: half of them is common in healthy nets
 _SATURATED = 0.6  # of the activations of a layer
 _FLAT = {"Sigmoid": 4.4, "Tanh": 2.2}  # the abs(z) from which the slope is below a twentieth of its greatest
+_WRONG = 0.1  # of the rows
 _RATIO = 1e3  # between the errors of the first and the last layer
 _STEEP = 1e3  # the length of the gradient, in lengths of the parameters
+_FAINT = 1e-3  # root mean square of parameters, below which an update may well be longer than they are
 _LARGE, _SMALL = 20.0, 1e-3  # root mean squares of inputs
 _TARGETS = 100.0  # root mean square of targets
 _ROUNDING = 1e-13  # of the greatest: what is less may be nothing
@@ -111,7 +113,7 @@ def _input_scale(step: Step) -> Iterator[Finding]:
     if any(layer.kind == "Embedding" for layer in step.layers) or "Norm" in "".join(x.kind for x in step.layers[:1]):
         return
     columns = np.sqrt(np.mean(np.square(step.x.reshape(len(step.x), -1), dtype=np.float64), axis=0))
-    if not columns.size:
+    if not columns.size or not np.isfinite(columns).all():
         return
     most = int(columns.argmax())
     if columns[most] > _LARGE:
@@ -188,7 +190,10 @@ def _equal_units(step: Step) -> Iterator[Finding]:
 def _nothing_between(step: Step) -> Iterator[Finding]:
     for layer, above in zip(step.layers, step.layers[1:]):
         flat = all(name in ("", "Dropout", "Flatten") for name in layer.activation.split(" + "))
-        if layer.kind == above.kind == "Linear" and flat and layer.a is above.before:
+        if not (layer.kind == above.kind == "Linear" and flat and layer.equations["delta"] == "BP2"):
+            continue
+        (between, n_in), n_out = layer.parameters["weight"].shape, len(above.parameters["weight"])
+        if between >= min(n_in, n_out):  # fewer are a bottleneck, which is meant
             text = (
                 f"Nothing bends between this layer and layer {above.number}: two Linear in a row can do what one can."
             )
@@ -203,7 +208,7 @@ def _dead(step: Step) -> Iterator[Finding]:
         if first_active(layer) != "ReLU" or len(layer.z) < _ENOUGH:
             continue
         dead = (flat_units(layer, layer.z) <= 0.0).all(0)
-        if dead.all() or (dead.mean() > _DEAD and len(layer.z) >= _MANY):
+        if dead.all() or (dead.mean() > _DEAD and len(layer.z) >= _MANY and not _has_learnt(step)):
             count = "All" if dead.all() else f"{dead.sum()} of"
             text = (
                 f"{count} {dead.size} units are dead: ReLU gives 0 for every one of {len(layer.z)} rows, and no error"
@@ -213,6 +218,8 @@ def _dead(step: Step) -> Iterator[Finding]:
 
 
 def _saturated(step: Step) -> Iterator[Finding]:
+    if _has_learnt(step):
+        return
     for layer in step.layers[:-1]:
         name = first_active(layer)
         if name in _FLAT:
@@ -235,7 +242,8 @@ def _confidently_wrong(step: Step) -> Iterator[Finding]:
         return
     wrong = np.abs(layer.a - step.y) > 0.5
     flat = wrong & (np.abs(layer.z) > 0.8 * bound)
-    if wrong.any() and flat.sum() > 0.5 * wrong.sum():
+    rows = wrong.reshape(len(wrong), -1).any(1)
+    if rows.mean() > _WRONG and flat.sum() > 0.5 * wrong.sum():
         cure = "Use cross-entropy, whose delta has no factor s'(z): BCEWithLogitsLoss or CrossEntropyLoss, without"
         yield Finding(
             layer.path,
@@ -250,6 +258,8 @@ def _no_gradient(step: Step) -> Iterator[Finding]:
         if not any(gradient.any() for gradient in layer.gradients.values()) and step.loss != 0.0:
             text = "Every gradient of the layer is exactly 0, it learns nothing: no error comes back to it."
             cure = "Look above it for dead units, detach(), .data, no_grad(), argmax, or an output that is not used."
+            if layer is step.layers[-1] and not layer.delta.any():
+                cure = "Give the loss what the net gives, as it is: no detach(), .data, no_grad(), argmax in between."
             yield Finding(layer.path, "zero", f"{text} {cure}")
             return
         if _awakes(layer):
@@ -274,9 +284,11 @@ def _first_and_last(step: Step) -> Iterator[Finding]:
 
 
 def _steep(step: Step) -> Iterator[Finding]:
-    size = _norm(value for layer in step.layers for value in layer.parameters.values())
+    parameters = [value for layer in step.layers for value in layer.parameters.values()]
+    size = _norm(parameters)
     slope = _norm(value for layer in step.layers for value in layer.gradients.values())
-    if size > 0.0 and slope > _STEEP * size:
+    usual = max(size, _FAINT * math.sqrt(sum(value.size for value in parameters)))
+    if size > 0.0 and slope > _STEEP * usual:
         text = f"The gradient has norm {slope:.3g}, all parameters {size:.3g}: any usual step overshoots."
         yield Finding("", "exploding", f"{text} Scale inputs and targets, clip the gradients, lower the learning rate.")
 
@@ -326,6 +338,12 @@ def _awakes(layer: Layer) -> bool:
     """Whether its weights are 0 and will not be after an update: nothing comes through, but only now."""
     weight = layer.parameters.get("weight")
     return weight is not None and not weight.any() and bool(layer.gradients["weight"].any())
+
+
+def _has_learnt(step: Step) -> bool:
+    """Whether the loss is far below that of guessing: what may look ill does no harm."""
+    chance, loss = _chance(step), _mean_loss(step)
+    return chance is not None and loss is not None and loss < 0.5 * chance[0]
 
 
 def _chance(step: Step) -> tuple[float, str] | None:

@@ -47,7 +47,8 @@ def told(step: Step, width: int = 80, color: bool = False) -> str:
     <BLANKLINE>
     <BLANKLINE>
     """
-    return "\n".join(_Text(step, width, color).lines())
+    with np.errstate(all="ignore"):
+        return "\n".join(_Text(step, width, color).lines())
 
 
 class _Text:
@@ -145,13 +146,13 @@ class _Text:
     def _sizes(self) -> Iterator[str]:
         yield self._colored("SIZES", _BOLD)
         yield ""
-        column = min(30, self._width - 46)
-        yield f"{'layer':<{column}}{'norm z':>10}{'norm delta':>12}{'norm dC/dw':>12}{'of norm w':>12}"
+        column = min(30, self._width - 52)
+        yield f"{'layer':<{column}}{'norm z':>10}{'norm delta':>12}{'norm gradient':>15}{'of parameters':>15}"
         for layer in self._step.layers:
             name = f"{layer.number} {layer.kind} {layer.path}"
             weights, gradients = (_norm(*arrays.values()) for arrays in (layer.parameters, layer.gradients))
             share = _number(gradients / weights) if weights else "-"
-            sizes = f"{_number(_norm(layer.z)):>10}{_number(_norm(layer.delta)):>12}{_number(gradients):>12}{share:>12}"
+            sizes = f"{_number(_norm(layer.z)):>10}{_number(_norm(layer.delta)):>12}{_number(gradients):>15}{share:>15}"
             yield f"{name if len(name) < column else name[: column - 4] + '...':<{column}}{sizes}"
 
     def _given(self, layer: Layer) -> str:
@@ -187,7 +188,9 @@ class _Text:
             yield f"       integers from {array.min()} to {array.max()}"
             return
         magnitudes = np.abs(np.nan_to_num(array.astype(np.float64), nan=np.inf))
-        entries = np.argsort(-magnitudes, axis=None, kind="stable")[:_LARGEST]
+        flat = magnitudes.reshape(-1)
+        candidates = np.flatnonzero(flat >= np.partition(flat, -_LARGEST)[-_LARGEST])
+        entries = candidates[np.argsort(-flat[candidates], kind="stable")][:_LARGEST]
         places = [tuple(map(int, np.unravel_index(k, array.shape))) for k in entries]
         largest = ", ".join(f"{_number(array[place].item())} at [{','.join(map(str, place))}]" for place in places)
         yield from self._wrapped(f"norm {_number(_norm(array))}; largest {largest}", "       ")
@@ -213,16 +216,15 @@ _ELEMENTWISE = {"ELU", "GELU", "LeakyReLU", "Mish", "ReLU", "SELU", "SiLU", "Sig
 def _output_error(step: Step, layer: Layer) -> str:
     """BP1 as the loss has it, where the numbers bear it out, else in general."""
     slope = _slope(layer)
-    with np.errstate(all="ignore"):
-        error, formula = _difference(step, layer)
-        if error.any():
-            factor = float(np.vdot(error, layer.delta) / np.vdot(error, error))
-            if np.abs(layer.delta - factor * error).max() <= 1e-6 * np.abs(layer.delta).max():
-                share = f" * {factor:.6g}" if factor > 1.0 + 1e-6 else f" / {1.0 / factor:.6g}"
-                share = "" if abs(factor - 1.0) < 1e-6 else share
-                slope = "" if step.loss_name == "BCELoss" else slope  # which the loss has cancelled
-                return f"({formula}){share}{slope}" if share or slope else formula
-    return f"dC/da^{layer.number}{slope}"
+    error, formula = _difference(step, layer)
+    if error.any():
+        factor = float(np.vdot(error, layer.delta) / np.vdot(error, error))
+        if np.abs(layer.delta - factor * error).max() <= 1e-6 * np.abs(layer.delta).max():
+            share = f" * {factor:.6g}" if factor > 1.0 + 1e-6 else f" / {1.0 / factor:.6g}"
+            share = "" if abs(factor - 1.0) < 1e-6 else share
+            slope = "" if step.loss_name == "BCELoss" else slope  # which the loss has cancelled
+            return f"({formula}){share}{slope}" if share or slope else formula
+    return f"dC/d{'a' if layer.activation else 'z'}^{layer.number}{slope}"
 
 
 def _difference(step: Step, layer: Layer) -> tuple[Array, str]:
