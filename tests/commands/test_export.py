@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bp as bp
-from tests.commands.shell import MOONS, exit_code, left, state_of
+from tests.commands.shell import MOONS, ROOT, exit_code, left, state_of
 
 PLANTS = """
 format = 1
@@ -133,7 +133,7 @@ def test_a_file_runs_alone(trained, capsys):
 
 def test_other_commands_do_not_load_what_writes_the_files():
     code = "import sys, tinygrad_bp.__main__; print([name for name in sys.modules if 'exporting' in name])"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "[]\n"
 
 
 def test_without_o_the_file_goes_into_the_run_folder(trained, capsys):
