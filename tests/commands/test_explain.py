@@ -63,7 +63,8 @@ def test_a_run_gets_a_page_with_the_epochs_that_it_kept(capsys):
     assert exit_code("explain", "learnt", "--sample", 0) == 0
     output, errors = capsys.readouterr()
     weights = "learnt/model.safetensors"
-    assert output == expected("learnt/spec.toml", sample=0, weights=weights).text() + "\n" and not errors
+    assert output == expected("learnt/spec.toml", sample=0, weights=weights).text() + "\n"
+    assert errors == f"wrote {Path('learnt/explain.html')}\n"
     page = Path("learnt/explain.html").read_text()
     epochs = [epoch for epoch, _ in RunFolder("learnt").snapshots()]
     assert epochs[0] == 0 and epochs[-1] == 4
@@ -91,6 +92,15 @@ def test_a_run_without_snapshots_gets_the_step_of_its_weights():
     page = Path("learnt/explain.html").read_text()
     loss = expected("learnt/spec.toml", weights="learnt/model.safetensors").loss
     assert re.findall(r'"loss": ?([\d.]+)', page)[0] == repr(loss)
+
+
+def test_a_run_that_stopped_before_its_weights_were_kept_is_told_from_its_last_snapshot(capsys):
+    Path("learnt/model.safetensors").unlink()
+    assert exit_code("explain", "learnt") == 0
+    output, errors = capsys.readouterr()
+    assert output == expected("learnt/spec.toml", weights=RunFolder("learnt").snapshots()[-1][1]).text() + "\n"
+    assert "learnt: its training has no end yet; told are the last weights kept." in errors
+    assert '"epoch 4"' in Path("learnt/explain.html").read_text()
 
 
 def test_a_run_that_still_guesses_is_told_of(capsys):
@@ -131,12 +141,13 @@ def test_bad_input_is_one_line_and_leaves_everything_as_it_was(arguments, messag
     [
         ("model.safetensors", None, "learnt: holds no trained weights yet"),
         ("metrics.jsonl", b"{", "metrics.jsonl: "),
+        ("metrics.jsonl", b"[1]", "metrics.jsonl: a line is no record of an epoch"),
         ("snapshots/epoch-00001.safetensors", b"half", "epoch-00001.safetensors: "),
     ],
 )
 def test_a_damaged_run_is_one_line(file, content, message, capsys):
     path = Path("learnt", file)
-    path.unlink() if content is None else path.write_bytes(content)
+    path.write_bytes(content) if content is not None else (path.unlink(), shutil.rmtree("learnt/snapshots"))
     assert exit_code("explain", "learnt") == 2
     output, errors = capsys.readouterr()
     assert output == "" and errors.count("\n") == 1 and message in errors

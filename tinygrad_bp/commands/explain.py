@@ -57,17 +57,21 @@ def _explain(arguments: argparse.Namespace) -> int:
         found = material(arguments.model, arguments.modules)
         history = _history(found.folder) if found.folder else []
         step = _step(found, arguments, len(history))
-        output = arguments.output or (found.folder and found.folder / "explain.html")
-        if output and not arguments.text:
+        output = None if arguments.text else arguments.output or (found.folder and found.folder / "explain.html")
+        if output:
             steps = _snapshots(found, arguments) or [("", step)]
             text = page(steps, history, f"{Path(arguments.model).name}: backpropagation, step by step")
             with in_place_of(output) as file:
                 file.write(text.encode())
     if found.folder is None:
         print(f"{arguments.model}: is a document, its model is not trained.", file=sys.stderr)
+    elif not (found.folder / "model.safetensors").is_file():
+        print(f"{arguments.model}: its training has no end yet; told are the last weights kept.", file=sys.stderr)
     on_terminal = sys.stdout.isatty()
     width = min(shutil.get_terminal_size().columns, 100) if on_terminal else 80
-    print(step.text(width, color=on_terminal and not os.environ.get("NO_COLOR")))
+    print(step.text(width, color=on_terminal and not os.environ.get("NO_COLOR")), flush=True)
+    if output:
+        print(f"wrote {output}", file=sys.stderr)
     return 0
 
 
@@ -94,4 +98,7 @@ def _history(folder: Path) -> list[dict[str, Any]]:
     """What was measured in the run, a record an epoch."""
     path = folder / "metrics.jsonl"
     with at(str(path)):
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        records = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        if not all(isinstance(record, dict) for record in records):
+            raise ValueError("a line is no record of an epoch. Go on with train --resume, or take the file away.")
+    return records

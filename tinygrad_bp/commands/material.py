@@ -1,7 +1,8 @@
 """What export, graph and explain work on: the model of a document or a run folder, its loss, and rows to feed it.
 
-A document gives the model as it is initialised, a run folder what was learnt there. The rows are those of the training
-data; nothing is trained and nothing is written.
+A document gives the model as it is initialised, a run folder what was learnt there; of a run that has no end yet, or
+whose loss was no number, the last snapshot. The rows are those of the training data; nothing is trained and nothing is
+written.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from ..io.weights import load
 from ..nn.module import Module
 from ..spec import Experiment
 from ..spec.mistakes import at
+from ..training.run_folder import RunFolder
 from .running import document_of, import_all, load_weights
 
 __all__ = ["Material", "material"]
@@ -73,5 +76,10 @@ def material(name: str, modules: list[str]) -> Material:
     with at(name):
         experiment = Experiment.from_spec(document)
     if folder is not None:
-        load_weights(experiment.model, folder)
+        kept = RunFolder(folder).snapshots()
+        if kept and not (folder / "model.safetensors").is_file():
+            with at(str(kept[-1][1])):
+                experiment.model.load_state_dict(load(kept[-1][1]))
+        else:
+            load_weights(experiment.model, folder)
     return Material(document, folder, experiment, experiment.model, experiment.loss, *experiment.parts.train)
