@@ -199,7 +199,7 @@ def _copied(model: Module) -> Iterator[Module]:
     finally:
         for parameter, (required, data) in zip(parameters, before):
             parameter.requires_grad = required
-            if not np.array_equal(parameter.data, data, equal_nan=True):
+            if (parameter.data != data).any():
                 parameter.data[...] = data
 
 
