@@ -71,7 +71,7 @@ def test_arguments_that_cannot_be(kind: str, tmp_path: Path) -> None:
     path, net = tmp_path / f"m{kind}", nn.Linear(3, 2)
     with pytest.raises(TypeError, match=r"^export: the model is a type\. Pass a Module\.$"):
         bp.export(nn.Linear, X, path)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"^export: Two\.forward given x alone: .*'y'\. Wrap the model in a Module"):
+    with pytest.raises(TypeError, match=r"^export: Two\.forward, given x: .*'y'\. Wrap it in a Module that"):
         bp.export(Two(), X, path)
     with pytest.raises(TypeError, match=r"^export: x is a tuple of 2 arrays\. Pass one, axis 0 the rows\.$"):
         bp.export(net, (X, X), path)
@@ -84,7 +84,7 @@ def test_arguments_that_cannot_be(kind: str, tmp_path: Path) -> None:
             bp.export(net, X, path)
     net.weight.data[1, 1] = 1e300
     if kind == ".onnx":
-        with pytest.raises(ValueError, match=r"^export: weight holds numbers that float32 has not\. Train"):
+        with pytest.raises(ValueError, match=r"^export: weight holds 1e\+300, too large for float32\. Train"):
             bp.export(net, X, path)
     assert not [*tmp_path.iterdir()]
 
@@ -125,12 +125,12 @@ def test_columns_far_from_zero(mean: float, scale: float, tmp_path: Path) -> Non
 
 def test_columns_that_float32_would_lose(tmp_path: Path) -> None:
     message = (
-        r"^export: column 'when' lies about 1\.7e\+09 and spreads over 1e\+04, and a float32 so large moves in steps "
-        r"of 128\. Subtract 1\.7e\+09 in the data and train again, or use \.py\.$"
+        r"^export: column 'when' is 1\.7e\+09 \+- 1e\+04, where float32 has steps "
+        r"of 128\. Subtract 1\.7e\+09 and train again, or use \.py\.$"
     )
     given: dict[str, Any] = {"mean": [0.0, 1.7e9, 1.0], "scale": [1.0, 1e4, 1.0]}
     with pytest.raises(ValueError, match=message):
         bp.export(nn.Linear(3, 2), X, tmp_path / "m.onnx", **given, metadata={"columns": ["a", "when", "b"]})
-    with pytest.raises(ValueError, match=r"^export: column 1 lies about"):
+    with pytest.raises(ValueError, match=r"^export: column 1 is 1"):
         bp.export(nn.Linear(3, 2), X, tmp_path / "m.onnx", **given)
     bp.export(nn.Linear(3, 2), X, tmp_path / "m.py", **given)

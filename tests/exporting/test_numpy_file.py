@@ -439,7 +439,7 @@ def test_as_a_program_it_predicts_the_rows_of_a_file(
     assert capsys.readouterr().out == wanted
     Path("rows.csv").write_text("\n".join(lines))
     assert "the first line is numbers" in run(plain, "rows.csv", monkeypatch=monkeypatch)
-    assert "could not convert" in run(plain, "target.csv", monkeypatch=monkeypatch)
+    assert "row 1, column 'kind' is '?', no fin" in run(plain, "target.csv", monkeypatch=monkeypatch)
     for file, message in [
         ("a,b,c,d\n1,2,3,4\n5,6,7,8\n", "cannot reshape array of size 8 into shape (2,2)"),
         ("a,b\n1,2\n3\n", "row 2 has 1 cells, but there are 2 names."),
@@ -449,8 +449,10 @@ def test_as_a_program_it_predicts_the_rows_of_a_file(
         ("", "there are no rows. Give a line of names, then the rows."),
         ("1e3,1.5\n1,2\n", "the first line is numbers. Give a line of names first."),
         (f"a,b\n1,{'2' * 200_000}\n", "field larger than field limit"),
-        ("a,b\n1,nan\n", "not all of its numbers are finite."),
-        ("a,b\n1,\n", "could not convert string to float: ''"),
+        ("a,b\n1,2\n1,nan\n", "row 2, column 'b' is 'nan', no finite number."),
+        ("a,b\n1,\n", "row 1, column 'b' is '', no finite number."),
+        ("a,b\n1_000,2\n", "row 1, column 'a' is '1_000', no finite number."),
+        ("a,b\n\u0661,2\n", "row 1, column 'a' is '\u0661', no finite number."),
     ]:
         Path("rows.csv").write_text(file)
         assert message in run(plain, "rows.csv", monkeypatch=monkeypatch)
@@ -481,7 +483,7 @@ def test_columns_are_found_by_their_names_and_text_becomes_its_place(
         ("kind,ki=nd,a=ge\ncow,1,4\n", "kind is 'cow'. Known are ('cat', 'b=c')."),
         ("kind,ki=nd\ncat,1\n", "there is no column 'a=ge'."),
         ("a=ge,ki=nd\n4,1\n", "there is no column 'kind'."),
-        ("kind,ki=nd,a=ge\ncat,1,inf\n", "not all of its numbers are finite."),
+        ("kind,ki=nd,a=ge\ncat,1,inf\n", "row 1, column 'a=ge' is 'inf', no finite number."),
     ]:
         Path("rows.csv").write_text(file)
         assert run(text, "rows.csv", monkeypatch=monkeypatch) == f"rows.csv: {message}"

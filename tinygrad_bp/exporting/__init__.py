@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..nn.module import Module
 from ..recipe import Node
-from .numpy_file import write_numpy
+from .numpy_file import scaling, write_numpy
 from .onnx_file import write_onnx
 
 __all__ = ["export"]
@@ -75,11 +75,11 @@ def export(
     if suffix not in (".onnx", ".py"):
         raise ValueError(f"export: {os.fspath(path)} ends in {suffix!r}. Name a file .onnx or .py.")
     rows = _rows(model, x)
-    _refuse_parameters(model, np.inf if suffix == ".py" else float(np.finfo(np.float32).max))
+    _refuse_parameters(model, float(np.finfo(np.float64 if suffix == ".py" else np.float32).max))
     if suffix == ".py":
         write_numpy(model, rows, path, mean=mean, scale=scale, metadata=metadata)
         return
-    _refuse_coarse(mean, scale, (metadata or {}).get("columns"))
+    _refuse_coarse((metadata or {}).get("columns"), **scaling(rows, mean, scale))
     texts = {key: x if isinstance(x, str) else json.dumps(x) for key, x in (metadata or {}).items()}
     write_onnx(model, rows, path, texts, mean, scale)
 
@@ -96,29 +96,23 @@ def _rows(model: Any, x: Any) -> NDArray[Any]:
     try:
         inspect.signature(model.forward).bind(rows)
     except TypeError as error:
-        what = f"{type(model).__name__}.forward given x alone: {error}"
-        raise TypeError(f"export: {what}. Wrap the model in a Module whose forward takes x alone.") from None
+        name = type(model).__name__
+        raise TypeError(f"export: {name}.forward, given x: {error}. Wrap it in a Module that takes x alone.") from None
     return rows
 
 
 def _refuse_parameters(model: Module, largest: float) -> None:
     for name, parameter in model.named_parameters():
-        if not (np.abs(parameter.data) <= largest).all() or not np.isfinite(parameter.data).all():
-            what = "nan or inf" if not np.isfinite(parameter.data).all() else "numbers that float32 has not"
+        top = float(np.abs(parameter.data).max(initial=0.0))
+        if not top <= largest:
+            what = f"{top:.3g}, too large for float32" if np.isfinite(top) else "nan or inf"
             raise ValueError(f"export: {name} holds {what}. Train the model again, with a smaller learning rate.")
 
 
-def _refuse_coarse(mean: Any, scale: Any, columns: Sequence[str] | None) -> None:
+def _refuse_coarse(columns: Sequence[str] | None, mean: Any = (), scale: Any = ()) -> None:
     """Refuse columns that float32 rounds to steps that matter, before anything is subtracted from them."""
-    if mean is None:
-        return
-    means, scales = np.broadcast_arrays(np.ravel(mean), np.ravel(1.0 if scale is None else scale))
-    steps = np.spacing(np.abs(means).astype(np.float32)).astype(float)
-    coarse = np.flatnonzero(~(steps / 2.0 <= COARSE * np.abs(scales)))
-    if len(coarse):
-        k = int(coarse[0])
-        name = columns[k] if columns else k
-        raise ValueError(
-            f"export: column {name!r} lies about {means[k]:.6g} and spreads over {scales[k]:.3g}, and a float32 so "
-            f"large moves in steps of {steps[k]:.3g}. Subtract {means[k]:.3g} in the data and train again, or use .py."
-        )
+    for k, (center, spread) in enumerate(zip(mean, scale)):
+        step = float(np.spacing(np.float32(abs(center))))
+        if not step / 2.0 <= COARSE * abs(spread):
+            what = f"column {columns[k] if columns else k!r} is {center:.6g} +- {spread:.3g}, where float32 has steps"
+            raise ValueError(f"export: {what} of {step:.3g}. Subtract {center:.3g} and train again, or use .py.")

@@ -26,14 +26,14 @@ from .numpy_plan import RECORDED, Forward, arrays_in, evaluated, forward, some
 from .numpy_text import Block, Expression, is_of_states, place, size_text
 from .paired import Rows
 
-__all__ = ["numpy_source", "write_numpy"]
+__all__ = ["numpy_source", "scaling", "write_numpy"]
 
 Array = ndarray[Any, Any]
 
 TRIED = 1, 11  # rows
 _USED = {"classes", "columns", "categories", "target", "threshold"}
 _RESERVED = {"np", "n", "x", "y", "predict", "classify", "read", "table", "numbers", "main", "load", "ARCHIVE"}
-_RESERVED |= {"CLASSES", "COLUMNS", "CATEGORIES", "PLACES", "TARGET", "base64", "csv", "io", "sys"}
+_RESERVED |= {"CLASSES", "COLUMNS", "CATEGORIES", "PLACES", "TARGET", "number", "base64", "csv", "io", "sys"}
 _RESERVED |= {"file", "allow_pickle"}  # np.savez's own
 
 
@@ -99,14 +99,14 @@ def numpy_source(
     if not rows.ndim or not len(rows):
         raise ValueError(f"export: x has shape {rows.shape}, no rows. Pass some rows such as the model takes.")
     with evaluated(model):
-        scaling = _scaling(rows, mean, scale)
-        text = _File(forward(model, rows), model, rows, dict(scaling), metadata or {}).text()
-        _try(text, model, rows, scaling)
+        scales = scaling(rows, mean, scale)
+        text = _File(forward(model, rows), model, rows, dict(scales), metadata or {}).text()
+        _try(text, model, rows, scales)
     return text
 
 
-def _scaling(rows: Array, mean: Any, scale: Any) -> dict[str, Array]:
-    """The two as arrays of one row, flattened; none where nothing is scaled."""
+def scaling(rows: Array, mean: Any, scale: Any) -> dict[str, Array]:
+    """Mean and scale as arrays of one row, flattened; none where nothing is scaled."""
     given = {"mean": (mean, 0.0), "scale": (scale, 1.0)}
     if mean is None and scale is None:
         return {}
@@ -340,15 +340,14 @@ class _File:
         return [_CLASSIFY.format(of="that of the largest output", k="k", each="k") + "predict(x).argmax(axis=1)]"]
 
     def _read(self) -> str:
-        shape = ", ".join(["len(rows)", *map(str, self.rows.shape[1:])])
+        shape = ", ".join(["len(lines)", *map(str, self.rows.shape[1:])])
         if self.about.get("columns"):
             return _READ_COLUMNS.format(shape=shape) + (_TEXT if self.about.get("categories") else _NO_TEXT)
-        wanted = "for name, cell in zip(names, line) if name not in TARGET"
-        return _READ.format(shape=shape, cells=wanted if self.about.get("target") else "for cell in line")
+        return _READ.format(shape=shape, wanted=" if cell[0] not in TARGET" * bool(self.about.get("target")))
 
     def _main(self) -> str:
         if self.outputs:
-            return _MAIN.format(lines="lines = classify(read(sys.argv[1]))")
+            return _MAIN.format(lines="lines = classify(x)")
         first = "[0]" if len(self.plan.outputs) > 1 else ""
         return _MAIN.format(lines=_NUMBERS.format(first=first))
 
@@ -356,7 +355,7 @@ class _File:
 COMMENT = 70  # letters before a comment that is in line with the others
 
 _NUMBERS = """\
-y = predict(read(sys.argv[1])){first}
+y = predict(x){first}
         lines = [",".join(map(str, row)) for row in y.reshape(len(y), -1).tolist()]"""
 
 _CLASSIFY = '''\
@@ -386,10 +385,8 @@ def read(path):
             pass
         else:
             raise ValueError("the first line is numbers. Give a line of names first.")
-    rows = np.array([[float(cell) {cells}] for line in lines])
-    if not np.isfinite(rows).all():
-        raise ValueError("not all of its numbers are finite.")
-    return rows.reshape({shape})'''
+    cells = enumerate([zip(names, line) for line in lines], 1)
+    return np.array([[number(k, *cell) for cell in line{wanted}] for k, line in cells]).reshape({shape})'''
 
 _READ_COLUMNS = '''\
 def read(path):
@@ -398,10 +395,7 @@ def read(path):
         return np.load(path)
     names, lines = table(path)
     cells = dict(zip(names, zip(*lines)))
-    rows = np.transpose([numbers(cells, column) for column in COLUMNS])
-    if not np.isfinite(rows).all():
-        raise ValueError("not all of its numbers are finite.")
-    return rows.reshape({shape})
+    return np.transpose([numbers(cells, column) for column in COLUMNS]).reshape({shape})
 
 
 def numbers(cells, column):
@@ -411,14 +405,14 @@ def numbers(cells, column):
 _NO_TEXT = """\
     if column not in cells:
         raise ValueError(f"there is no column {column!r}.")
-    return [float(cell) for cell in cells[column]]"""
+    return [number(k, column, cell) for k, cell in enumerate(cells[column], 1)]"""
 
 _TEXT = """\
     kind, category = PLACES.get(column, (column, None))
     if kind not in cells:
         raise ValueError(f"there is no column {kind!r}.")
     if category is None:
-        return [float(cell) for cell in cells[kind]]
+        return [number(k, kind, cell) for k, cell in enumerate(cells[kind], 1)]
     if unknown := set(cells[kind]) - set(CATEGORIES[kind]):
         raise ValueError(f"{kind} is {min(unknown)!r}. Known are {CATEGORIES[kind]}.")
     return [float(cell == category) for cell in cells[kind]]"""
@@ -439,7 +433,18 @@ def table(path):
     for k, line in enumerate(lines, 1):
         if len(line) != len(names):
             raise ValueError(f"row {k} has {len(line)} cells, but there are {len(names)} names.")
-    return names, lines'''
+    return names, lines
+
+
+def number(k, column, cell):
+    """The number in a cell of row k."""
+    try:
+        found = float(cell.replace("_", "?") if cell.isascii() else "?")
+    except ValueError:
+        found = np.nan
+    if not np.isfinite(found):
+        raise ValueError(f"row {k}, column {column!r} is {cell!r}, no finite number.")
+    return found'''
 
 _MAIN = '''\
 def main():
@@ -447,8 +452,11 @@ def main():
     if len(sys.argv) != 2:
         sys.exit(f"usage: python {{sys.argv[0]}} rows.npy|rows.csv")
     try:
+        x = read(sys.argv[1])
+        if not np.isfinite(x).all():
+            raise ValueError("not all of its numbers are finite.")
         {lines}
-    except (OSError, ValueError, IndexError, EOFError, csv.Error) as error:
+    except (OSError, ValueError, TypeError, IndexError, EOFError, csv.Error) as error:
         sys.exit(f"{{sys.argv[1]}}: {{error}}")
     print(*lines, sep="\\n")'''
 
