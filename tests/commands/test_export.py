@@ -170,7 +170,16 @@ def test_the_onnx_file_gives_what_the_python_file_gives(run, trained, capsys):
     assert kept.get("columns") == (list(known["COLUMNS"]) if "COLUMNS" in known else None)
 
 
-def test_layers_of_ones_own_are_imported():
+@pytest.fixture
+def registry():
+    """The registry of layers, afterwards as before."""
+    before = dict(bp.spec.LAYERS)
+    yield
+    bp.spec.LAYERS.clear()
+    bp.spec.LAYERS.update(before)
+
+
+def test_layers_of_ones_own_are_imported(registry):
     Path("half.py").write_text(
         "import tinygrad_bp as bp\n\n@bp.register\nclass Half(bp.nn.Module):\n"
         "    def forward(self, x):\n        return 0.5 * x\n"
@@ -181,7 +190,7 @@ def test_layers_of_ones_own_are_imported():
     assert "    half = z1 * 0.5 " in Path("run/model.py").read_text()
 
 
-def test_what_cannot_be_exported_is_named_and_nothing_is_written(capsys):
+def test_what_cannot_be_exported_is_named_and_nothing_is_written(registry, capsys):
     Path("choosing.py").write_text(
         "import tinygrad_bp as bp\n\n@bp.register\nclass Choosing(bp.nn.Module):\n"
         "    def forward(self, x):\n        return x if x.sum() > 0 else -x\n"

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from ..recipe import Op
 from .onnx_writer import Exporter, Writer, refusal
 from .paired import Rows, Size, Value
 
@@ -316,8 +317,7 @@ def _expand_dims(w: Writer, value: Value) -> str:
 def _transpose(w: Writer, value: Value) -> str:
     """Whatever the row, it puts an array whose lengths are 0, 1, 2, ... into the order that is asked for."""
     x = value.inputs[0]
-    assert value.row is not None
-    order = value.row.forward(np.empty(tuple(range(len(x.shape)))), *value.params).shape
+    order = cast(Op, value.row).forward(np.empty(tuple(range(len(x.shape)))), *value.params).shape
     return w.node("Transpose", w.of(x), perm=order) if order else w.of(x)
 
 

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -259,13 +259,12 @@ class _Walk:
 
     def computed(self, a: Node, b: Node) -> Value:
         """A value made by a row; a constant where neither rows nor their number went into it."""
-        assert a.recipe and b.recipe
         self.at(a)
-        op, mine, params = a.recipe
-        inputs = tuple(self.argument(op, *pair) for pair in zip(mine, b.recipe[1]))
+        (op, mine, params), (_, others, other_params) = cast(Any, (a.recipe, b.recipe))
+        inputs = tuple(self.argument(op, *pair) for pair in zip(mine, others))
         shape = _sizes(a.data.shape, b.data.shape)
         value = Value("computed", op.name, inputs, (), shape, a.data.dtype, a.data, path=self.path, row=op)
-        value.params = self.param(op, tuple(params), tuple(b.recipe[2]))
+        value.params = self.param(op, tuple(params), tuple(other_params))
         fixed = all(x.is_fixed if isinstance(x, Value) else not isinstance(x, Rows) for x in inputs)
         if fixed and not _depends(value.params) and _equal(a.data, b.data):
             return Value("constant", "", (), (), shape, a.data.dtype, a.data, path=self.path)
@@ -381,9 +380,9 @@ def _check(found: Paired, x: Tensor, model: Any) -> None:
     known: dict[int, Any] = {id(found.input): x.data}
     here = _for_rows(len(x.data), known)
     for value in found.body:
-        assert value.row is not None
+        row = cast(Op, value.row)
         try:
-            y = np.asarray(value.row.forward(*map(here, value.inputs), *map(here, value.params)))
+            y = np.asarray(row.forward(*map(here, value.inputs), *map(here, value.params)))
         except (ValueError, IndexError, TypeError):
             y = None
         if y is None or (y.shape != here(value.shape) and len(x.data) > 1):  # of one row a slice may have less
