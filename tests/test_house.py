@@ -195,7 +195,7 @@ CORE += ["ops/arithmetic.py", "ops/elementary.py", "ops/linear.py", "ops/fused.p
 # The folders that have budgets of their own, and what is left for all the rest.
 BUDGETS = {"ops/": 2400, "nn/": 2250, "optim/": 700, "checking/": 3200, "compiler/": 4100}
 BUDGETS |= {"data/": 1250, "io/": 300, "training/": 980, "spec/": 1150, "commands/": 1000}
-BUDGETS |= {"view/": 1900, "exporting/": 1900}
+BUDGETS |= {"view/": 1900, "exporting/": 1950}
 REST = 2200
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -158,6 +158,7 @@ FUNCTIONS: dict[str, Any] = {
     "less the mean of the rows": lambda x: x - x.mean(0),
     "flat": lambda x: x.reshape(-1),
     "flat rows": lambda x: x.reshape(x.shape[0], -1),
+    "rows of nothing": lambda x: x[:, :0].reshape(x.shape[0], 0, 1),
     "rows apart": lambda x: x.reshape(x.shape[0], 1, -1, 1),
     "transposed": lambda x: x.T,
     "rows last": lambda x: np.moveaxis(x, 0, -1),

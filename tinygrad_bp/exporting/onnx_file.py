@@ -22,7 +22,7 @@ from . import onnx_layers, onnx_ops
 from .followed import refuse_unfollowed
 from .numpy_plan import some
 from .onnx_writer import Writer, refusal, type_of
-from .paired import Rows, Value, paired
+from .paired import Paired, Rows, Value, paired
 
 __all__ = ["onnx_model", "write_onnx"]
 
@@ -78,6 +78,26 @@ def onnx_model(
         raise ModuleNotFoundError("export: this needs the package onnx. pip install 'tinygrad_bp[onnx]'.") from error
     refuse_unfollowed(model, some(np.asarray(x.data if isinstance(x, Node) else x), 2))
     found = paired(model, x)
+    result = onnx.helper.make_model(
+        _graph(found, type(model).__name__, mean, scale),
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="tinygrad_bp",
+        producer_version=__version__,
+    )
+    onnx.helper.set_model_props(result, dict(metadata or {}))
+    try:
+        onnx.checker.check_model(result, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ValueError(f"export: onnx refuses the file: {reason}. Spell the model with other operations.") from error
+    return result
+
+
+def _graph(found: Paired, title: str, mean: ArrayLike | None, scale: ArrayLike | None) -> Any:
+    """The `onnx.GraphProto` of a forward."""
+    import onnx
+
     onnx_layers.check(found)
     names = ["y"] if len(found.outputs) == 1 else [f"y{k}" for k in range(len(found.outputs))]
     w = Writer(found.input, names)
@@ -91,27 +111,13 @@ def onnx_model(
     for name, value in zip(names, found.outputs):
         w.output(value, name)
     nodes, initializers = _used(w, names)
-    graph = onnx.helper.make_graph(
+    return onnx.helper.make_graph(
         nodes,
-        type(model).__name__,
+        title,
         [_info("x", found.input)],
         [_info(name, value) for name, value in zip(names, found.outputs)],
         initializers,
     )
-    result = onnx.helper.make_model(
-        graph,
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="tinygrad_bp",
-        producer_version=__version__,
-    )
-    onnx.helper.set_model_props(result, dict(metadata or {}))
-    try:
-        onnx.checker.check_model(result, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise ValueError(f"export: onnx refuses the file: {reason}. Spell the model with other operations.") from error
-    return result
 
 
 def write_onnx(
