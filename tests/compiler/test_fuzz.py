@@ -17,7 +17,7 @@ from tinygrad_bp.compiler.plan import Plan, Value
 from . import programs as drawn
 from .programs import Program, check, programs
 
-PROGRAMS = 300
+PROGRAMS = 200
 drawing = {"suppress_health_check": list(HealthCheck), "database": None}
 
 
